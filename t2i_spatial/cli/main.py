@@ -1,0 +1,91 @@
+"""The command group. Sub-commands are imported only when called, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+import click
+
+from t2i_spatial.errors import T2ISpatialError, nearest
+from t2i_spatial.progress import set_quiet
+
+COMMANDS = {
+    "demo": "The whole loop on the bundled models, start here.",
+    "prompts": "Write, convert, sample or parse prompt sets.",
+    "generate": "Generate images for a prompt set with a diffusers model.",
+    "detect": "Find boxes in images with an open-vocabulary detector.",
+    "score": "Judge detections by one or more protocols.",
+    "curate": "Keep what is right, with reasons, as a training set.",
+    "finetune": "LoRA fine-tuning on a curated set.",
+    "improve": "Score, curate, fine-tune and score again, paired.",
+    "compare": "Differences between two runs, with intervals.",
+    "report": "One self-contained HTML file for a run.",
+    "run": "All stages from one YAML or TOML file.",
+    "serve": "The scorer as an HTTP reward.",
+    "doctor": "Check the installation and a detector on known boxes.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if _module_exists(name)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS or not _module_exists(name):
+            return None
+        module = importlib.import_module(f"t2i_spatial.cli.{name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(
+                f"no command {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except T2ISpatialError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(
+                "\ninterrupted; finished batches are kept, the same command goes on", err=True
+            )
+            ctx.exit(130)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "T2I_SPATIAL",
+        "show_default": True,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and notes on stderr.")
+@click.version_option(package_name="t2i-spatial")
+def main(quiet: bool) -> None:
+    """Did the image put things where the prompt said?
+
+    Generate once, detect once, judge by every protocol, keep what is right, learn from it.
+    """
+    set_quiet(quiet)
+
+
+def _module_exists(name: str) -> bool:
+    return importlib.util.find_spec(f"t2i_spatial.cli.{name}_command") is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

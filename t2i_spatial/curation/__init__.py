@@ -1,0 +1,1 @@
+"""Verdicts to training sets: filters with reasons, near-duplicates, exporters."""

@@ -1,0 +1,149 @@
+"""The boxes of one image as columns. Adapters convert at the border; this class only checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t2i_spatial.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found in one image.
+
+    Attributes:
+        labels: n asked phrases, in the asker's own words.
+        scores: (n,) float64 in [0, 1].
+        boxes: (n, 4) float64, `xyxy`, absolute pixels of the image after EXIF rotation, y down.
+        width, height: image size in pixels.
+        colors: n colour words or `None`, or `None` when no colour stage has run.
+        depths: (n,) float64 in [0, 1], larger = nearer, NaN = unknown; `None` without depth.
+
+    Boxes are in descending order of score as adapters deliver them; the order is kept.
+
+    Raises:
+        InputError: lengths differ, a box is not finite, inverted or outside the image (more than
+            one pixel; less is clipped), or a score is outside [0, 1].
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    width: int
+    height: int
+    colors: tuple[str | None, ...] | None = None
+    depths: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        labels = tuple(self.labels)
+        scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
+        boxes = check_boxes(self.boxes, self.width, self.height)
+        if not len(labels) == len(scores) == len(boxes):
+            raise InputError(
+                f"{len(labels)} labels, {len(scores)} scores and {len(boxes)} boxes do not match"
+            )
+        if scores.size and not (
+            np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()
+        ):
+            raise InputError(f"scores must be in [0, 1], got {scores.min()} to {scores.max()}")
+        for name in ("colors", "depths"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(labels):
+                raise InputError(f"{len(value)} {name} for {len(labels)} boxes")
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "boxes", boxes)
+        if self.depths is not None:
+            object.__setattr__(self, "depths", np.asarray(self.depths, dtype=np.float64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, keep: NDArray[Any]) -> Detections:
+        """The boxes at `keep` (boolean mask or indices), in that order."""
+        index = np.arange(len(self))[keep]
+        return Detections(
+            tuple(self.labels[i] for i in index),
+            self.scores[index],
+            self.boxes[index],
+            self.width,
+            self.height,
+            None if self.colors is None else tuple(self.colors[i] for i in index),
+            None if self.depths is None else self.depths[index],
+        )
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One mapping per box: the `detections` column of the DETECTIONS table."""
+        return [
+            {
+                "label": label,
+                "score": float(self.scores[i]),
+                "box": [float(v) for v in self.boxes[i]],
+                "color": None if self.colors is None else self.colors[i],
+                "depth": None
+                if self.depths is None or np.isnan(self.depths[i])
+                else float(self.depths[i]),
+            }
+            for i, label in enumerate(self.labels)
+        ]
+
+    @classmethod
+    def from_records(
+        cls, records: Sequence[Mapping[str, Any]], width: int, height: int
+    ) -> Detections:
+        """The inverse of `to_records`; `color` and `depth` may be absent."""
+        colors = [r.get("color") for r in records]
+        depths = [r.get("depth") for r in records]
+        return cls(
+            tuple(r["label"] for r in records),
+            np.array([r["score"] for r in records], dtype=np.float64),
+            np.array([r["box"] for r in records], dtype=np.float64).reshape(-1, 4),
+            width,
+            height,
+            tuple(colors) if any(c is not None for c in colors) else None,
+            np.array([np.nan if d is None else d for d in depths], dtype=np.float64)
+            if any(d is not None for d in depths)
+            else None,
+        )
+
+
+def check_boxes(
+    boxes: ArrayLike, width: int | None = None, height: int | None = None
+) -> NDArray[np.float64]:
+    """Validated copy of `xyxy` pixel boxes, shape (n, 4), float64.
+
+    With an image size, an overshoot of at most one pixel is clipped and a larger one refused.
+
+    Raises:
+        InputError: wrong shape, non-finite values, x2 < x1 or y2 < y1, or outside the image.
+    """
+    array = np.array(boxes, dtype=np.float64)
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"boxes must have shape (n, 4), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"box {_first(array, ~np.isfinite(array).all(axis=1))} is not finite")
+    inverted = (array[:, 2] < array[:, 0]) | (array[:, 3] < array[:, 1])
+    if inverted.any():
+        raise InputError(
+            f"box {_first(array, inverted)} is inverted (expected x1 <= x2 and y1 <= y2)"
+        )
+    if width is not None and height is not None:
+        limits = np.array([width, height, width, height], dtype=np.float64)
+        outside = ((array < -1) | (array > limits + 1)).any(axis=1)
+        if outside.any():
+            raise InputError(
+                f"box {_first(array, outside)} lies outside the {width}x{height} image"
+            )
+        array = np.clip(array, 0, limits)
+    return array
+
+
+def _first(array: NDArray[np.float64], mask: Any) -> list[float]:
+    return [float(v) for v in array[int(np.argmax(mask))]]

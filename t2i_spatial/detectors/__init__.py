@@ -1,0 +1,1 @@
+"""Images to boxes: one file per detector behind one protocol."""

@@ -1,0 +1,1 @@
+"""Prompts to images with diffusers pipelines, one seed per image."""

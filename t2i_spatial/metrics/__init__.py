@@ -1,0 +1,1 @@
+"""Boxes to verdicts: relation geometry, one file per protocol, statistics. Never torch."""

@@ -1,0 +1,1 @@
+"""Prompt sets: built in, read from files, parsed from text, sampled."""

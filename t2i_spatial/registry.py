@@ -1,0 +1,70 @@
+"""Registries: one decorator in one new file adds a protocol, detector, filter or exporter.
+
+In-tree entries are found by importing the modules of the registry's room; out-of-tree ones by an
+entry-point group of the same name (`t2i_spatial.metrics`, `t2i_spatial.detectors`, ...), whose
+entry points name a module that registers on import, or the object itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from t2i_spatial.errors import InputError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named entries of one kind.
+
+    Args:
+        kind: the word used in messages ("protocol").
+        package: the room whose modules register entries; also the entry-point group.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds an entry; a second one of the same name is an error."""
+
+        def add(entry: T) -> T:
+            if name in self._entries and self._entries[name] is not entry:
+                raise InputError(f"{self.kind} {name!r} is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._entries:
+            raise InputError(f"unknown {self.kind} {name!r}; {nearest(name, self._entries)}")
+        return self._entries[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._entries))
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        room = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(room.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.package):
+            loaded = point.load()
+            if callable(loaded) and point.name not in self._entries:
+                self.register(point.name)(loaded)

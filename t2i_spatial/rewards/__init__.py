@@ -1,0 +1,1 @@
+"""The scorer as a reward: a function and an HTTP server."""

@@ -1,0 +1,1 @@
+"""The stages of a run: rows in, rows out, over a run directory."""

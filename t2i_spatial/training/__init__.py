@@ -1,0 +1,1 @@
+"""Curated sets to LoRA weights, and the loop that proves the gain."""
