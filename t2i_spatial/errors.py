@@ -54,7 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name.
 
     >>> nearest("visr", ["visor", "geneval"])
-    'did you mean 'visor'? known: geneval, visor'
+    "did you mean 'visor'? known: geneval, visor"
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)

@@ -37,7 +37,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
                 width, height = image.size
                 if width * height > max_pixels:
                     raise ImageUnreadableError(
-                        f"{path.name}: {width}x{height} pixels are more than the limit of {max_pixels:,}"
+                        f"{path.name}: {width}x{height} pixels are more than the limit "
+                        f"of {max_pixels:,}"
                     )
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import queue
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,7 +18,9 @@ from t2i_spatial.run import Run
 class Worker(Protocol):
     """Holds a loaded model on one device and turns one batch into the rows of its table."""
 
-    def __call__(self, batch: Any) -> pl.DataFrame: ...
+    def __call__(self, batch: Any) -> pl.DataFrame:
+        """The rows of one batch."""
+        ...
 
 
 def run_batches(
@@ -108,15 +109,12 @@ def _serve(make_worker: Callable[[str], Worker], device: str, tasks: Any, result
         while (item := tasks.get()) is not None:
             number, batch = item
             results.put((number, len(batch), worker(batch), None))
-    except Exception as error:  # handed to the parent, which raises it
+    except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
         results.put((0, 0, None, _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:
-    try:
-        pickle.dumps(error)
-        if isinstance(error, T2ISpatialError):
-            return error
-    except Exception:
-        pass
+    """Errors of ours travel between processes as they are, others as their traceback."""
+    if isinstance(error, T2ISpatialError):
+        return error
     return T2ISpatialError("".join(traceback.format_exception(error)).strip())
