@@ -276,7 +276,7 @@ class Prompt:
                 raise InputError(f"a prompt needs the key {key!r}, got {sorted(data)}")
         text = data["text"]
         if not isinstance(text, str) or not text.strip():
-            raise InputError(f"prompt {data['id']!r} has an empty text")
+            raise InputError(f"prompt '{data['id']}' has an empty text")
         scene = data.get("scene")
         return cls(
             id=str(data["id"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -104,6 +105,7 @@ def _run_processes(
 
 
 def _serve(make_worker: Callable[[str], Worker], device: str, tasks: Any, results: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
         worker = make_worker(device)
         while (item := tasks.get()) is not None:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+
+import polars as pl
+import pytest
+
+from t2i_spatial.engines import run_batches
+from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.run import Run
+
+SCHEMA = pl.Schema({"n": pl.Int64, "device": pl.String})
+BATCHES = [[0, 1], [2, 3], [4]]
+
+
+class Square:
+    def __init__(self, device):
+        self.device = device
+
+    def __call__(self, batch):
+        return pl.DataFrame({"n": [n * n for n in batch], "device": self.device}, schema=SCHEMA)
+
+
+class FailsAt(Square):
+    def __call__(self, batch):
+        if 2 in batch:
+            raise InputError("two is not allowed")
+        return super().__call__(batch)
+
+
+class Dies(Square):
+    def __call__(self, batch):
+        os._exit(9)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run.create(tmp_path / "run")
+    run.begin("square", {})
+    return run
+
+
+def test_rows_come_back_in_batch_order(run):
+    run_batches(run, "square", BATCHES, Square)
+    assert run.read_shards("square", SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
+
+
+def test_only_missing_batches_are_done_again(run):
+    with pytest.raises(InputError, match="two is not allowed"):
+        run_batches(run, "square", BATCHES, FailsAt)
+    assert run.finished_shards("square") == {0}
+    done = []
+
+    class Recording(Square):
+        def __call__(self, batch):
+            done.append(list(batch))
+            return super().__call__(batch)
+
+    run_batches(run, "square", BATCHES, Recording)
+    assert done == [[2, 3], [4]]
+    assert run.read_shards("square", SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
+
+
+def test_no_worker_is_made_when_nothing_is_left(run):
+    run_batches(run, "square", BATCHES, Square)
+
+    def never(_device):
+        raise AssertionError("made a worker")
+
+    run_batches(run, "square", BATCHES, never)
+
+
+def test_several_devices_work_in_their_own_processes(run):
+    run_batches(run, "square", BATCHES, Square, devices=("cpu:a", "cpu:b"))
+    rows = run.read_shards("square", SCHEMA)
+    assert rows["n"].to_list() == [0, 1, 4, 9, 16]
+    assert set(rows["device"]) <= {"cpu:a", "cpu:b"}
+
+
+def test_an_error_in_another_process_arrives_here(run):
+    with pytest.raises(InputError, match="two is not allowed"):
+        run_batches(run, "square", BATCHES, FailsAt, devices=("a", "b"))
+
+
+def test_a_killed_worker_is_reported_not_waited_for(run):
+    with pytest.raises(T2ISpatialError, match="exit code 9"):
+        run_batches(run, "square", BATCHES, Dies, devices=("a", "b"))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from t2i_spatial.detections import Detections, check_boxes
+from t2i_spatial.errors import InputError
+from tests.builders import box, boxes, detections
+
+
+def test_records_round_trip_with_colour_and_depth():
+    found = Detections(
+        ("cat", "dog"),
+        np.array([0.9, 0.1]),
+        np.array([[1, 2, 3, 4], [0, 0, 5, 5]]),
+        10,
+        10,
+        ("red", None),
+        np.array([0.5, np.nan]),
+    )
+    again = Detections.from_records(found.to_records(), 10, 10)
+    assert again.labels == found.labels
+    assert again.colors == ("red", None)
+    np.testing.assert_array_equal(again.boxes, found.boxes)
+    np.testing.assert_array_equal(again.depths, found.depths)
+
+
+def test_no_boxes_is_fine():
+    found = detections()
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+    assert len(Detections.from_records([], 5, 5)) == 0
+
+
+def test_select_keeps_the_asked_order():
+    found = detections(box("a", 0, 0, 1, 1), box("b", 0, 0, 2, 2), box("c", 0, 0, 3, 3))
+    assert found.select(np.array([2, 0])).labels == ("c", "a")
+    assert found.select(np.array([False, True, False])).labels == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("xyxy", "message"),
+    [
+        ((10, 0, 5, 5), "inverted"),
+        ((0, 0, float("nan"), 5), "not finite"),
+        ((0, 0, 600, 5), "outside the 512x512 image"),
+    ],
+)
+def test_bad_boxes_are_refused_by_name(xyxy, message):
+    with pytest.raises(InputError, match=message):
+        boxes("cat", *xyxy)
+
+
+def test_an_overshoot_below_one_pixel_is_clipped():
+    np.testing.assert_array_equal(check_boxes([[-0.5, 0, 10.4, 10]], 10, 10), [[0, 0, 10, 10]])
+
+
+def test_scores_and_lengths_are_checked():
+    with pytest.raises(InputError, match="scores must be in"):
+        boxes("cat", 0, 0, 1, 1, 1.5)
+    with pytest.raises(InputError, match="do not match"):
+        Detections(("a", "b"), np.array([0.5]), np.zeros((1, 4)), 5, 5)
