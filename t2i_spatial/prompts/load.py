@@ -1,0 +1,132 @@
+"""Prompt sets by name or from files, with a scene for every prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.prompts.containers import Located, plain_lines, read_records, read_text
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, find_format
+from t2i_spatial.prompts.readers.caption import caption_format
+from t2i_spatial.prompts.sr2d import sr2d
+from t2i_spatial.scene import Prompt, check_unique_ids
+
+NAMES = ("sr2d",)
+"""Prompt sets that are built in."""
+
+
+def load_prompts(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    column: str | None = None,
+    parse: bool = True,
+) -> list[Prompt]:
+    """A prompt set, by name or from a file or data set.
+
+    Args:
+        source: "sr2d"; a file (our own JSON lines, GenEval, GenEval 2, SpatialGenEval, SR2D, any
+            JSON lines, JSON, CSV, TSV or Parquet file with a caption column, plain text with one
+            prompt per line, `prompts.parquet` of a run); a directory that `datasets` reads; or
+            "hf:OWNER/NAME" or "hf:OWNER/NAME:SPLIT" for a data set of the Hugging Face hub.
+        format: the record format, instead of recognising it; "text" for plain text.
+        column: the column that holds the prompt; implies the format "caption".
+        parse: read the scene of prompts that bring none from their text.
+
+    Returns:
+        The prompts in the order of the file. `unread` lists those the parser could not read.
+
+    Raises:
+        InputError: no such name or file, a broken line (says which), an empty prompt, a duplicate
+            id, an unknown format, text that is not UTF-8, or no prompts at all.
+    """
+    if str(source) in NAMES:
+        return sr2d()
+    if format is not None and format != "text" and format not in FORMATS:
+        raise InputError(f"unknown prompt format {format!r}; {nearest(format, [*FORMATS, 'text'])}")
+    prompts = _read(source, format, column)
+    if not prompts:
+        raise InputError(f"no prompts in {source}")
+    check_unique_ids(prompts)
+    return read_scenes(prompts) if parse else prompts
+
+
+def read_scenes(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Give every prompt without a scene the one the parser reads from its text.
+
+    The tag of such a prompt, when it has none, becomes its relation if it has exactly one.
+    """
+    result = []
+    for prompt in prompts:
+        if prompt.scene is None:
+            from t2i_spatial.prompts.parser import parse_prompt
+
+            scene = parse_prompt(prompt.text)
+            tag = prompt.tag
+            if tag is None and len(scene.relations) == 1:
+                tag = scene.relations[0].relation
+            prompt = dataclasses.replace(prompt, scene=scene, tag=tag)
+        result.append(prompt)
+    return result
+
+
+def unread(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The prompts with parts that the parser could not read, or without any object.
+
+    >>> from t2i_spatial.scene import ObjectSpec, SceneSpec
+    >>> unread([Prompt("0", "a cat", scene=SceneSpec((ObjectSpec("cat"),)))])
+    []
+    """
+    return [p for p in prompts if p.scene is None or p.scene.unparsed or not p.scene.objects]
+
+
+def _read(source: str | Path, format: str | None, column: str | None) -> list[Prompt]:
+    path = Path(source)
+    records: Iterable[Located]
+    if str(source).startswith("hf:") or path.is_dir():
+        from t2i_spatial.prompts.hub import dataset_records
+
+        records = dataset_records(str(source))
+    elif not path.exists() and not path.suffix and path.name == str(source):
+        raise InputError(f"no prompt set or file {str(source)!r}; {nearest(str(source), NAMES)}")
+    elif format == "text":
+        records = plain_lines(path, read_text(path))
+    else:
+        if path.suffix.lower() == ".parquet" and (own := _run_table(path)) is not None:
+            return own
+        records = read_records(path)
+    fixed = None
+    if column is not None:
+        fixed = caption_format(column)
+    elif format is not None and format != "text":
+        fixed = FORMATS[format]
+    return [_prompt(where, number, record, fixed) for where, number, record in records]
+
+
+def _prompt(where: str, number: int, record: Record, fixed: PromptFormat | None) -> Prompt:
+    try:
+        if not isinstance(record, dict):
+            raise InputError(f"a prompt record must be a JSON object, got {type(record).__name__}")
+        return (fixed or find_format(record)).read(record, number)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except KeyError as error:
+        raise InputError(f"{where}: no key {error.args[0]!r}") from None
+
+
+def _run_table(path: Path) -> list[Prompt] | None:
+    """The prompts of a run's own table, or `None` when it is another Parquet file."""
+    import polars as pl
+
+    from t2i_spatial.tables import PROMPTS, table_to_prompts
+
+    try:
+        if set(pl.read_parquet_schema(path)) != set(PROMPTS):
+            return None
+        return table_to_prompts(pl.read_parquet(path))
+    except FileNotFoundError:
+        raise InputError(f"no such prompt file: {path}") from None
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: not a readable Parquet file: {error}") from None

@@ -1,0 +1,65 @@
+"""GenEval's `evaluation_metadata.jsonl`, and the same records in flow_grpo's data sets.
+
+Source: djghosh13/geneval @ af4902f, prompts/evaluation_metadata.jsonl.
+"""
+
+from __future__ import annotations
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, text_of
+from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec, canonical_relation
+
+
+def geneval_scene(record: Record) -> SceneSpec:
+    """The scene that a GenEval record asks for, objects in the order of its `include` list.
+
+    A class that is only excluded becomes an object with count 0.
+
+    >>> scene = geneval_scene({"include": [{"class": "dog", "count": 1},
+    ...     {"class": "cat", "count": 1, "position": ["left of", 0]}]})
+    >>> scene.relations
+    (RelationSpec(subject=1, relation='left of', object=0, phrase=None),)
+
+    Raises:
+        InputError: a clause without class, a bad count, index or relation.
+    """
+    objects = []
+    relations = []
+    for index, clause in enumerate(record.get("include") or ()):
+        objects.append(_object(clause))
+        if position := clause.get("position"):
+            if not (isinstance(position, list) and len(position) == 2):
+                raise InputError(f"position must be [relation, index], got {position!r}")
+            relations.append(RelationSpec(index, canonical_relation(position[0]), position[1]))
+    names = {spec.name for spec in objects}
+    for clause in record.get("exclude") or ():
+        spec = _object(clause)
+        if spec.name not in names and spec.count == 1:
+            objects.append(ObjectSpec(spec.name, 0))
+    return SceneSpec(tuple(objects), tuple(relations))
+
+
+def _object(clause: Record) -> ObjectSpec:
+    if not isinstance(clause, dict) or not isinstance(clause.get("class"), str):
+        raise InputError(f"a clause of include or exclude needs a class, got {clause!r}")
+    count = clause.get("count", 1)
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InputError(f"count of {clause['class']!r} must be a whole number, got {count!r}")
+    return ObjectSpec(clause["class"], count, clause.get("color"))
+
+
+def _matches(record: Record) -> bool:
+    return "include" in record and "prompt" in record
+
+
+def _read(record: Record, number: int) -> Prompt:
+    return Prompt(
+        numbered(number),
+        text_of(record, "prompt"),
+        record.get("tag"),
+        geneval_scene(record),
+        {"geneval": dict(record)},
+    )
+
+
+FORMATS.register("geneval")(PromptFormat(_matches, _read))

@@ -1,0 +1,21 @@
+"""Our own records: `{"id", "text", "tag"?, "scene"?, "metadata"?}`."""
+
+from __future__ import annotations
+
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record
+from t2i_spatial.scene import Prompt
+
+_KEYS = {"id", "text", "tag", "scene", "metadata"}
+
+
+def _matches(record: Record) -> bool:
+    return "text" in record and (
+        isinstance(record.get("scene"), dict) or ("id" in record and set(record) <= _KEYS)
+    )
+
+
+def _read(record: Record, number: int) -> Prompt:
+    return Prompt.from_dict(record)
+
+
+FORMATS.register("t2i-spatial")(PromptFormat(_matches, _read))

@@ -1,0 +1,32 @@
+"""VISOR's published `text_spatial_rel_phrases.json`.
+
+Source: microsoft/VISOR @ b9e368b.
+"""
+
+from __future__ import annotations
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, text_of
+from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec, canonical_relation
+
+
+def _matches(record: Record) -> bool:
+    return "unique_id" in record and "rel_type" in record
+
+
+def _read(record: Record, number: int) -> Prompt:
+    kind = record["rel_type"]
+    names = [(record.get(key) or [None])[0] for key in ("obj_1_attributes", "obj_2_attributes")]
+    objects = tuple(ObjectSpec(name) for name in names if name)
+    relations: tuple[RelationSpec, ...] = ()
+    if kind not in ("and", "single"):
+        if len(objects) != 2:
+            raise InputError(f"rel_type {kind!r} needs two objects, got {names}")
+        relation = canonical_relation(kind)
+        relations = (RelationSpec(0, relation, 1, None if kind == relation else kind),)
+        kind = relation
+    scene = SceneSpec(objects, relations)
+    return Prompt(str(record["unique_id"]), text_of(record, "text"), kind, scene)
+
+
+FORMATS.register("sr2d")(PromptFormat(_matches, _read))
