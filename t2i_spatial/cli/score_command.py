@@ -1,0 +1,101 @@
+"""`t2i-spatial score`: judge detections by one or more protocols."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("score")
+@click.argument("run", required=False, type=FOLDER)
+@click.option("--images", type=FOLDER, help="Folder of images to detect in and score.")
+@click.option("--detections", type=FILE, help="Stored detections to score (no model is loaded).")
+@click.option("--prompts", help="Prompt file or set; with --images or --detections.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Run directory for verdicts and summary.  [default: RUN; with --detections, none]",
+)
+@click.option(
+    "--protocol",
+    "-p",
+    "protocols",
+    multiple=True,
+    default=("visor",),
+    metavar="NAME",
+    help="Protocol to judge by; may be repeated.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Images expected per prompt.  [default: as the run planned or the input suggests]",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Leave images without a score out, as the peers do, instead of counting them as failures.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
+@click.option(
+    "--resamples", type=click.IntRange(min=100), default=2000, help="Bootstrap resamples."
+)
+@click.option("--detector", default="bundled", help="Detector, with --images.")
+@click.option("--device", default="auto", help="Device of the detector, with --images.")
+@click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(
+    run: Path | None,
+    images: Path | None,
+    detections: Path | None,
+    prompts: str | None,
+    output: Path | None,
+    protocols: tuple[str, ...],
+    samples: int | None,
+    allow_missing: bool,
+    seed: int,
+    resamples: int,
+    detector: str,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Judge the detections of RUN, of --images or of --detections.
+
+    Prints the published numbers of every protocol in per cent, with 95 % intervals clustered by
+    prompt. Images without a score count as failures, and end the command with exit code 1 after
+    everything is written, unless --allow-missing.
+    """
+    from t2i_spatial.stages.score import format_table, make_protocols, score_source
+
+    if sum(source is not None for source in (run, images, detections)) != 1:
+        raise click.UsageError("give one of RUN, --images or --detections")
+    if run is not None and (prompts is not None or output is not None):
+        raise click.UsageError("RUN has its own prompts and output")
+    if run is None and prompts is None:
+        raise click.UsageError("--images and --detections need --prompts")
+    if images is not None and output is None:
+        raise click.UsageError("--images needs --output")
+    scores = score_source(
+        make_protocols(protocols),
+        run=run,
+        images=images,
+        detections=detections,
+        prompts=prompts,
+        output=output,
+        samples=samples,
+        allow_missing=allow_missing,
+        seed=seed,
+        resamples=resamples,
+        detector=detector,
+        device=device,
+        overwrite=overwrite,
+    )
+    click.echo(json.dumps(scores.summary, indent=2) if as_json else format_table(scores.summary))
+    if not allow_missing:
+        scores.require_complete()

@@ -1,0 +1,20 @@
+"""Detections of any origin: readers, and writers in the formats of the peers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_LAZY = {"read_detections": "reading"}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"t2i_spatial.interchange.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 't2i_spatial.interchange' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

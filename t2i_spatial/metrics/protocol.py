@@ -1,0 +1,207 @@
+"""What every protocol is: a pure judge of images, a summary of verdicts, and a stateful metric."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+
+from t2i_spatial.detections import Detections
+from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.statistics import Interval
+from t2i_spatial.registry import Registry
+from t2i_spatial.scene import Prompt
+from t2i_spatial.tables import (
+    DETECTIONS,
+    IMAGE_MISSING,
+    NOT_APPLICABLE,
+    SCORED,
+    STATUSES,
+    VERDICTS,
+    prompts_to_table,
+)
+
+Summary = dict[str, Any]
+"""Published name -> `{"value", "low", "high", "n_prompts", "n_images", "n_expected"}`, beside
+breakdowns `by_...` (group -> name -> the same) and `images` (counts by status)."""
+
+
+@dataclass(kw_only=True)
+class Protocol(abc.ABC):
+    """One way to decide whether images show what their prompts say.
+
+    `judge` and `summarize` are pure functions of tables. `update`, `compute` and `reset` keep
+    verdicts between calls and end in the same two functions. The fields of a subclass are the
+    settings of its protocol; the defaults are the published ones.
+    """
+
+    name: ClassVar[str]
+    """Name in the registry, in `--protocol` and in `VERDICTS.protocol`."""
+
+    parts: ClassVar[tuple[str, ...]]
+    """Names of `VERDICTS.components`, in their order."""
+
+    _verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+    _prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+
+    @abc.abstractmethod
+    def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        """One VERDICTS row per row of `detections`, in its order.
+
+        Args:
+            prompts: PROMPTS.
+            detections: DETECTIONS, one row per expected image; a row whose status is not
+                `scored` gives a verdict of that status without value.
+
+        Empty detections give an empty table.
+
+        Raises:
+            InputError: a detection row names no prompt of the set.
+        """
+
+    @abc.abstractmethod
+    def summarize(
+        self,
+        verdicts: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """The published numbers of a VERDICTS table, with 95 % intervals clustered by prompt.
+
+        Args:
+            verdicts: rows of this protocol for every expected image.
+            prompts: PROMPTS the verdicts belong to.
+            allow_missing: `False` counts an image without a score as a failure wherever the
+                protocol counts images; `True` leaves it out, as the peer does.
+            seed, resamples: of the bootstrap.
+        """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a run records about the protocol."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    def update(
+        self,
+        prompts: pl.DataFrame | Sequence[Prompt],
+        detections: pl.DataFrame | Sequence[Detections | None],
+    ) -> None:
+        """Judge more images and keep the verdicts.
+
+        Args:
+            prompts: a PROMPTS table, or one `Prompt` per image.
+            detections: a DETECTIONS table, or one `Detections` per image (`None`: the image is
+                missing), in the order of `prompts`; samples of a prompt are then numbered as
+                they come.
+
+        Raises:
+            InputError: lengths differ, one is a table and the other is not, an image comes
+                twice, or it belongs to no prompt.
+        """
+        if isinstance(prompts, pl.DataFrame) != isinstance(detections, pl.DataFrame):
+            raise InputError("give both prompts and detections as tables, or both as sequences")
+        if isinstance(prompts, pl.DataFrame) and isinstance(detections, pl.DataFrame):
+            table, images = prompts, detections
+        else:
+            table, images = self._tables(prompts, detections)  # type: ignore[arg-type]
+        new = self.judge(table, images)
+        keys = pl.concat([v.select("prompt_id", "sample") for v in [*self._verdicts, new]])
+        if keys.is_duplicated().any():
+            twice = keys.filter(keys.is_duplicated()).row(0)
+            raise InputError(f"image {twice} was given twice")
+        self._verdicts.append(new)
+        self._prompts.append(table)
+
+    def compute(
+        self, *, allow_missing: bool = False, seed: int = 0, resamples: int = 2000
+    ) -> Summary:
+        """`summarize` over everything since the last `reset` (nothing yet: values are `None`)."""
+        verdicts = pl.concat(self._verdicts) if self._verdicts else pl.DataFrame(schema=VERDICTS)
+        prompts = (
+            pl.concat(self._prompts).unique("prompt_id", maintain_order=True)
+            if self._prompts
+            else prompts_to_table([])
+        )
+        return self.summarize(
+            verdicts, prompts, allow_missing=allow_missing, seed=seed, resamples=resamples
+        )
+
+    def reset(self) -> None:
+        """Forget all verdicts."""
+        self._verdicts.clear()
+        self._prompts.clear()
+
+    def _tables(
+        self, prompts: Sequence[Prompt], detections: Sequence[Detections | None]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        if len(prompts) != len(detections):
+            raise InputError(f"{len(prompts)} prompts for {len(detections)} images")
+        seen: dict[str, int] = {}
+        for verdicts in self._verdicts:
+            for prompt_id, count in verdicts.group_by("prompt_id").len().iter_rows():
+                seen[prompt_id] = seen.get(prompt_id, 0) + count
+        rows = []
+        for prompt, found in zip(prompts, detections, strict=True):
+            sample = seen.get(prompt.id, 0)
+            seen[prompt.id] = sample + 1
+            row: dict[str, Any] = {"prompt_id": prompt.id, "sample": sample}
+            if found is None:
+                row |= {"status": IMAGE_MISSING, "reason": "no image"}
+            else:
+                row |= {
+                    "width": found.width,
+                    "height": found.height,
+                    "status": SCORED,
+                    "detections": found.to_records(),
+                }
+            rows.append(row)
+        distinct = {prompt.id: prompt for prompt in prompts}
+        return prompts_to_table(distinct.values()), pl.DataFrame(rows, schema=DETECTIONS)
+
+
+PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "t2i_spatial.metrics")
+"""All protocols by name: `PROTOCOLS["visor"]()` makes one with its published settings."""
+
+
+def counted(verdicts: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:
+    """The rows that make up the denominators.
+
+    Images that the protocol does not apply to never count. Images without a score count (as
+    failures) unless `allow_missing`.
+    """
+    applicable = pl.col("status") != NOT_APPLICABLE
+    return verdicts.filter(
+        applicable & (pl.col("status") == SCORED) if allow_missing else applicable
+    )
+
+
+def image_counts(verdicts: pl.DataFrame) -> dict[str, int]:
+    """`expected` (all that the protocol applies to) and the number of rows of every status."""
+    by_status = dict(verdicts.group_by("status").len().iter_rows())
+    expected = len(verdicts) - by_status.get(NOT_APPLICABLE, 0)
+    return {"expected": expected} | {s: by_status[s] for s in STATUSES if s in by_status}
+
+
+def entry(interval: Interval, n_prompts: int, counts: Mapping[str, int]) -> dict[str, Any]:
+    """One number of a summary."""
+    return {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "n_prompts": n_prompts,
+        "n_images": counts.get(SCORED, 0),
+        "n_expected": counts["expected"],
+    }
+
+
+def part(names: tuple[str, ...], name: str) -> pl.Expr:
+    """The value of one named component of a VERDICTS table."""
+    index = names.index(name)
+    return pl.col("components").list.get(index, null_on_oob=True).struct.field("value")

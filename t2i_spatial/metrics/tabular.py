@@ -1,0 +1,156 @@
+"""From tables of images to flat boxes, and from judged columns back to a VERDICTS table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.tables import NOT_APPLICABLE, SCORED, VERDICTS
+
+Expr = pl.Expr
+
+
+def asked_pairs(prompts: pl.DataFrame) -> pl.DataFrame:
+    """What each prompt asks of two objects: `subject`, `relation`, `phrase`, `object`.
+
+    Columns are null where a prompt does not have exactly two objects and one relation between
+    them. `phrase` is the wording of the prompt, the relation itself when that was all there was.
+    """
+    relation = pl.col("relations").list.get(0, null_on_oob=True)
+    subject, target = (relation.struct.field(name) for name in ("subject", "object"))
+    single = (
+        (pl.col("relations").list.len() == 1)
+        & (pl.col("objects").list.len() == 2)
+        & (subject != target)
+    )
+
+    def name(index: Expr) -> Expr:
+        return pl.col("objects").list.get(index, null_on_oob=True).struct.field("name")
+
+    words = relation.struct.field("relation")
+    columns = {
+        "subject": name(subject),
+        "relation": words,
+        "phrase": pl.coalesce(relation.struct.field("phrase"), words),
+        "object": name(target),
+    }
+    return prompts.select(
+        "prompt_id",
+        "tag",
+        *[pl.when(single).then(expr).alias(key) for key, expr in columns.items()],
+    )
+
+
+def join_prompts(detections: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """The image rows with their number (`row`) and the columns of `asked`, in the same order.
+
+    Raises:
+        InputError: an image belongs to no prompt of the set.
+    """
+    unknown = detections.join(asked, on="prompt_id", how="anti")
+    if len(unknown):
+        raise InputError(
+            f"{len(unknown)} of {len(detections)} images belong to no prompt of the set "
+            f"(first: prompt id {unknown['prompt_id'][0]!r}); is this the right prompt file?"
+        )
+    return detections.with_row_index("row").join(
+        asked, on="prompt_id", how="left", maintain_order="left"
+    )
+
+
+def flat_boxes(images: pl.DataFrame, *keep: str) -> pl.DataFrame:
+    """One row per detection of the scored images, in the order in which they are listed.
+
+    Columns: `row` and `keep` of the image, `label, score, x1, y1, x2, y2, color, depth`.
+    """
+    box = pl.col("box")
+    return (
+        images.filter(pl.col("status") == SCORED)
+        .select("row", *keep, "detections")
+        .explode("detections")
+        .filter(pl.col("detections").is_not_null())
+        .unnest("detections")
+        .with_columns(
+            box.list.get(i, null_on_oob=True).alias(n)
+            for i, n in enumerate(("x1", "y1", "x2", "y2"))
+        )
+        .drop("box")
+    )
+
+
+def evidence(roles: Mapping[str, str]) -> Expr:
+    """EVIDENCE list from columns `<prefix>_score, _x1 … _y2`; absent boxes are left out.
+
+    Args:
+        roles: column prefix (also the role) -> column that holds the label.
+    """
+    items = []
+    for prefix, label in roles.items():
+        corners = [pl.col(f"{prefix}_{n}") for n in ("x1", "y1", "x2", "y2")]
+        items.append(
+            pl.when(corners[0].is_not_null()).then(
+                pl.struct(
+                    pl.lit(prefix).alias("role"),
+                    pl.col(label).alias("label"),
+                    pl.col(f"{prefix}_score").alias("score"),
+                    pl.concat_list(corners).alias("box"),
+                )
+            )
+        )
+    return pl.concat_list(items).list.drop_nulls()
+
+
+def components(names: Sequence[str], values: Sequence[Expr]) -> Expr:
+    """COMPONENT list of named numbers."""
+    return pl.concat_list(
+        [
+            pl.struct(pl.lit(name).alias("name"), value.cast(pl.Float64).alias("value"))
+            for name, value in zip(names, values, strict=True)
+        ]
+    )
+
+
+def verdict_table(
+    images: pl.DataFrame,
+    protocol: str,
+    *,
+    applicable: Expr,
+    why_not: str | Expr,
+    value: Expr,
+    correct: Expr,
+    margin: Expr,
+    reason: Expr,
+    evidence: Expr,
+    components: Expr,
+) -> pl.DataFrame:
+    """VERDICTS from judged columns; values of rows that were not scored become null."""
+    given = pl.col("status")
+    # an image that nobody could be asked about stays so, for the reason that the detector gave
+    applicable = applicable | (given == NOT_APPLICABLE)
+    status = pl.when(applicable).then(given).otherwise(pl.lit(NOT_APPLICABLE))
+    scored = applicable & (given == SCORED)
+    not_for_it = pl.lit(why_not) if isinstance(why_not, str) else why_not
+
+    def only_scored(expr: Expr) -> Expr:
+        return pl.when(scored).then(expr)
+
+    columns = {
+        "prompt_id": pl.col("prompt_id"),
+        "sample": pl.col("sample"),
+        "protocol": pl.lit(protocol),
+        "tag": pl.col("tag"),
+        "value": only_scored(value.cast(pl.Float64)),
+        "correct": only_scored(correct),
+        "status": status,
+        "margin": only_scored(margin.cast(pl.Float64)),
+        "reason": pl.when(~applicable)
+        .then(not_for_it)
+        .when(scored)
+        .then(reason)
+        .otherwise(pl.coalesce("reason", "status")),
+        "evidence": only_scored(evidence),
+        "components": only_scored(components),
+    }
+    return images.select(expr.cast(VERDICTS[name]).alias(name) for name, expr in columns.items())

@@ -1,0 +1,210 @@
+"""VISOR: were both objects drawn, and does any pair of them stand in the asked relation?
+
+Source: microsoft/VISOR @ b9e368b (`visor.py` and the detection notebook); Gokhale et al.,
+"Benchmarking Spatial Relationships in Text-to-Image Generation", section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from t2i_spatial.metrics.protocol import (
+    PROTOCOLS,
+    Protocol,
+    Summary,
+    counted,
+    entry,
+    image_counts,
+    part,
+)
+from t2i_spatial.metrics.statistics import Interval, cluster_share_interval, ratio_intervals
+from t2i_spatial.metrics.tabular import (
+    asked_pairs,
+    components,
+    evidence,
+    flat_boxes,
+    join_prompts,
+    verdict_table,
+)
+from t2i_spatial.tables import SCORED
+
+RELATIONS = ("left of", "right of", "above", "below")
+
+
+@PROTOCOLS.register("visor")
+@dataclass(kw_only=True)
+class VISOR(Protocol):
+    """OA, VISOR_cond, VISOR_uncond and VISOR_1 … VISOR_4 over prompts of two objects.
+
+    An image is right when some box of the subject and some box of the object, all with a score
+    above `threshold`, have their centres in the strict order of the relation on its one axis.
+    `margin` is the distance of the centres of the best such pair over the image side, negative
+    when the order is the other one; -1 when an object was not found; null without image size.
+
+    Denominators: `summarize(allow_missing=True)` is the peer's arithmetic over the images that
+    have a score (VISOR_n: over the prompts that have one). Otherwise every expected image and
+    every prompt counts, one without a score as "objects not found". VISOR_cond, a ratio over
+    images with both objects, is the same either way.
+    """
+
+    name: ClassVar[str] = "visor"
+    parts: ClassVar[tuple[str, ...]] = ("objects_found", "subject_found", "object_found")
+
+    threshold: float = 0.1
+    """Boxes need a score above this (strictly: the peer drops a score of exactly 0.1)."""
+
+    def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        """See `Protocol.judge`. Prompts without exactly two objects and one of the four relations
+        are `not_applicable` ("and" and single-object prompts of SR2D too, as in the peer).
+        """
+        images = join_prompts(detections, asked_pairs(prompts))
+        applicable = pl.col("relation").is_in(RELATIONS).fill_null(False)
+        # t grows in the direction in which the object must lie from the subject
+        centre = (
+            pl.when(pl.col("relation").is_in(["left of", "right of"]))
+            .then((pl.col("x1") + pl.col("x2")) / 2)
+            .otherwise((pl.col("y1") + pl.col("y2")) / 2)
+        )
+        sign = pl.when(pl.col("relation").is_in(["left of", "above"])).then(1.0).otherwise(-1.0)
+        boxes = (
+            flat_boxes(images.filter(applicable), "relation", "subject", "object")
+            .filter(pl.col("score") > self.threshold)
+            .with_columns((sign * centre).alias("t"))
+        )
+        for role, descending in (("subject", False), ("object", True)):
+            extreme = (
+                boxes.filter(pl.col("label") == pl.col(role))
+                .sort("row", "t", descending=[False, descending], maintain_order=True)
+                .unique("row", keep="first", maintain_order=True)
+                .select(
+                    "row",
+                    *[
+                        pl.col(column).alias(f"{role}_{column}")
+                        for column in ("t", "score", "x1", "y1", "x2", "y2")
+                    ],
+                )
+            )
+            images = images.join(extreme, on="row", how="left", maintain_order="left")
+        found = [pl.col(f"{role}_t").is_not_null() for role in ("subject", "object")]
+        both = found[0] & found[1]
+        distance = pl.col("object_t") - pl.col("subject_t")
+        holds = both & (distance > 0).fill_null(False)
+        side = (
+            pl.when(pl.col("relation").is_in(["left of", "right of"]))
+            .then(pl.col("width"))
+            .otherwise(pl.col("height"))
+        )
+        pixels = distance.abs().round(1).cast(pl.String)
+        reason = (
+            pl.when(holds)
+            .then(pl.format("{} is {} {} by {} px", "subject", "relation", "object", pixels))
+            .when(both & (distance == 0))
+            .then(pl.format("{} is not {} {}: level", "subject", "relation", "object"))
+            .when(both)
+            .then(
+                pl.format(
+                    "{} is not {} {}: {} px the other way", "subject", "relation", "object", pixels
+                )
+            )
+            .when(found[0])
+            .then(pl.format("no {} found", "object"))
+            .when(found[1])
+            .then(pl.format("no {} found", "subject"))
+            .otherwise(pl.format("neither {} nor {} found", "subject", "object"))
+        )
+        return verdict_table(
+            images,
+            self.name,
+            applicable=applicable,
+            why_not="visor judges left of, right of, above or below between two objects",
+            value=holds,
+            correct=holds,
+            margin=pl.when(both).then(distance / side).otherwise(-1.0),
+            reason=reason,
+            evidence=evidence({"subject": "subject", "object": "object"}),
+            components=components(self.parts, [both, found[0], found[1]]),
+        )
+
+    def summarize(
+        self,
+        verdicts: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """See `Protocol.summarize`.
+
+        Beside the published names: `OA_A` and `OA_B` (subject, object found), `by_relation` and
+        `by_object`. VISOR_n is `None` when no prompt was expected to have n images; the peer
+        prints 0 then, as does `allow_missing`.
+        """
+        rows = (
+            counted(verdicts, allow_missing=False)
+            .select(
+                "prompt_id",
+                "status",
+                pl.col("value").fill_null(0.0).alias("right"),
+                *[part(self.parts, name).fill_null(0.0).alias(name) for name in self.parts],
+            )
+            .join(asked_pairs(prompts).drop("tag"), on="prompt_id", how="left")
+        )
+        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
+        summary = _numbers(rows, allow_missing, options, range(1, 5))
+        summary["by_relation"] = {
+            relation: _numbers(group, allow_missing, options, range(1, 5))
+            for relation in RELATIONS
+            if len(group := rows.filter(pl.col("relation") == relation))
+        }
+        names = sorted({*rows["subject"].unique(), *rows["object"].unique()})
+        by_name = pl.concat(
+            [
+                rows.with_columns(pl.col("subject").alias("name")),
+                rows.filter(pl.col("subject") != pl.col("object")).with_columns(
+                    pl.col("object").alias("name")
+                ),
+            ]
+        ).partition_by("name", as_dict=True)
+        summary["by_object"] = {
+            name: _numbers(by_name[(name,)], allow_missing, options, ()) for name in names
+        }
+        summary["images"] = image_counts(verdicts)
+        return summary
+
+
+def _numbers(
+    rows: pl.DataFrame, allow_missing: bool, options: dict[str, Any], at_least: Sequence[int]
+) -> dict[str, Any]:
+    counts = image_counts(rows)
+    used = rows.filter(pl.col("status") == SCORED) if allow_missing else rows
+    ones = pl.lit(1.0)
+    ratios = {
+        "OA": ("objects_found", ones),
+        "VISOR_cond": ("right", pl.col("objects_found")),
+        "VISOR_uncond": ("right", ones),
+        "OA_A": ("subject_found", ones),
+        "OA_B": ("object_found", ones),
+    }
+    clusters = used["prompt_id"]
+    above = used.select(pl.col(n).alias(key) for key, (n, _) in ratios.items()).to_numpy()
+    below = used.select(
+        (d * pl.col("right").is_not_null()).alias(key) for key, (_, d) in ratios.items()
+    ).to_numpy()
+    n_prompts = clusters.n_unique()
+    intervals = dict(zip(ratios, ratio_intervals(above, below, clusters, **options), strict=True))
+    numbers = {key: entry(intervals[key], n_prompts, counts) for key in list(ratios)[:3]}
+    largest = max(rows.group_by("prompt_id").len()["len"], default=0)
+    for n in at_least:
+        if n > largest and not allow_missing:
+            share = Interval(None, None, None, 0, 0)
+        else:
+            share = cluster_share_interval(used["right"].to_numpy(), n, clusters, **options)
+        numbers[f"VISOR_{n}"] = entry(share, n_prompts, counts)
+    for key in ("OA_A", "OA_B"):
+        numbers[key] = entry(intervals[key], n_prompts, counts)
+    return numbers

@@ -1,0 +1,379 @@
+"""The score stage: detections in, verdicts and a summary out. No GPU, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from t2i_spatial.errors import IncompleteRunError, InputError
+from t2i_spatial.metrics.protocol import PROTOCOLS, Protocol, Summary
+from t2i_spatial.progress import note
+from t2i_spatial.run import Run, write_json
+from t2i_spatial.tables import (
+    DETECTIONS,
+    DETECTOR_FAILED,
+    IMAGE_MISSING,
+    KEY,
+    NOT_APPLICABLE,
+    SCORED,
+    expected_images,
+    prompts_to_table,
+)
+
+STAGE = "score"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the stage found.
+
+    Attributes:
+        verdicts: protocol -> VERDICTS.
+        summary: protocol -> published numbers, as in `summary.json`.
+        n_expected: images that the prompt set asks for (prompts without any object left out).
+        n_scored: images among them that a detector has looked at.
+    """
+
+    verdicts: dict[str, pl.DataFrame]
+    summary: dict[str, Summary]
+    n_expected: int
+    n_scored: int
+
+    def require_complete(self) -> None:
+        """Raise unless every expected image was scored.
+
+        Raises:
+            IncompleteRunError: naming how many are missing.
+        """
+        missing = self.n_expected - self.n_scored
+        if missing:
+            raise IncompleteRunError(
+                f"{missing:,} of {self.n_expected:,} images have no score and count as failures; "
+                "make them, or use --allow-missing to leave them out"
+            )
+
+
+def make_protocols(names: Iterable[str]) -> list[Protocol]:
+    """Protocols by name, with their published settings, each once.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    return [PROTOCOLS[name]() for name in dict.fromkeys(names)]
+
+
+def complete(
+    detections: pl.DataFrame,
+    prompts: pl.DataFrame,
+    *,
+    samples: int | None = None,
+    images: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """DETECTIONS with one row for every expected image, in the order of the prompts.
+
+    Args:
+        detections: DETECTIONS; images may be absent.
+        prompts: PROMPTS, the denominator.
+        samples: images expected per prompt. Default: as many as the largest sample number says.
+        images: IMAGES of a run, which then say what is expected; an image that they call
+            unreadable or missing keeps that status and reason.
+
+    Raises:
+        InputError: an image twice, of no prompt of the set, or beyond the expected samples.
+    """
+    if detections.select(KEY).is_duplicated().any():
+        twice = detections.filter(detections.select(KEY).is_duplicated()).select(KEY).row(0)
+        raise InputError(f"the detections hold the same image twice: {twice}")
+    unknown = detections.join(prompts, on="prompt_id", how="anti")
+    if len(unknown):
+        raise InputError(
+            f"{len(unknown):,} of {len(detections):,} images belong to no prompt of the set "
+            f"(first: prompt id {unknown['prompt_id'][0]!r}); is this the right prompt file?"
+        )
+    if images is not None:
+        expected = images.select(*KEY, "status", "reason")
+    else:
+        expected = expected_images(prompts, _sample_numbers(detections, samples)).with_columns(
+            pl.lit(IMAGE_MISSING).alias("status"),
+            pl.lit("the detections do not contain this image").alias("reason"),
+        )
+    beyond = detections.join(expected, on=KEY, how="anti")
+    if len(beyond):
+        raise InputError(
+            f"{len(beyond):,} images are not among those expected "
+            f"(first: {beyond.select(KEY).row(0)}); check --samples"
+        )
+    unseen = pl.col("seen").is_null()
+    made = pl.col("status_expected") == SCORED
+    return (
+        expected.rename({"status": "status_expected", "reason": "reason_expected"})
+        .join(
+            detections.with_columns(pl.lit(True).alias("seen")),
+            on=KEY,
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(
+            pl.when(unseen & made)
+            .then(pl.lit(DETECTOR_FAILED))
+            .when(unseen)
+            .then(pl.col("status_expected"))
+            .otherwise(pl.col("status"))
+            .alias("status"),
+            pl.when(unseen & made)
+            .then(pl.lit("no detector has looked at this image"))
+            .when(unseen)
+            .then(pl.col("reason_expected"))
+            .otherwise(pl.col("reason"))
+            .alias("reason"),
+        )
+        .select(list(DETECTIONS))
+    )
+
+
+def score_tables(
+    prompts: pl.DataFrame,
+    detections: pl.DataFrame,
+    protocols: Sequence[Protocol],
+    *,
+    allow_missing: bool = False,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Scores:
+    """Judge a complete DETECTIONS table (see `complete`) by every protocol.
+
+    Raises:
+        InputError: an image belongs to no prompt.
+    """
+    verdicts = {}
+    summary = {}
+    for protocol in protocols:
+        verdicts[protocol.name] = protocol.judge(prompts, detections)
+        summary[protocol.name] = protocol.summarize(
+            verdicts[protocol.name],
+            prompts,
+            allow_missing=allow_missing,
+            seed=seed,
+            resamples=resamples,
+        )
+        if summary[protocol.name]["images"]["expected"] == 0 and len(detections):
+            reason = verdicts[protocol.name]["reason"][0]
+            note(f"{protocol.name} applies to none of these prompts ({reason})")
+    n_scored = int((detections["status"] == SCORED).sum())
+    n_unasked = int((detections["status"] == NOT_APPLICABLE).sum())
+    return Scores(verdicts, summary, len(detections) - n_unasked, n_scored)
+
+
+def score_run(
+    run: Run,
+    protocols: Sequence[Protocol],
+    *,
+    allow_missing: bool = False,
+    seed: int = 0,
+    resamples: int = 2000,
+    samples: int | None = None,
+) -> Scores:
+    """Score the stored detections of a run; writes `verdicts/*.parquet` and `summary.json`.
+
+    Numbers of other protocols in `summary.json` are kept if they were made from the same
+    detections, and dropped with a note otherwise. Nothing is raised for missing images; see
+    `Scores.require_complete`.
+
+    Raises:
+        InputError: the run has no prompts or detections, or `complete` refuses them.
+    """
+    prompts = run.prompts()
+    detections = complete(
+        run.detections(),
+        prompts,
+        samples=samples,
+        images=run.images() if run.has("images.parquet") else None,
+    )
+    scores = score_tables(
+        prompts,
+        detections,
+        protocols,
+        allow_missing=allow_missing,
+        seed=seed,
+        resamples=resamples,
+    )
+    fingerprint = _fingerprint(run.path / "detections" / "main.parquet")
+    known = run.plan(STAGE)
+    plan: dict[str, Any] = {
+        name: entry
+        for name, entry in known.items()
+        if name not in scores.summary and entry.get("detections") == fingerprint
+    }
+    for name in known.keys() - plan.keys() - scores.summary.keys():
+        note(f"dropped the {name} scores: they were made from other detections")
+        (run.path / "verdicts" / f"{name}.parquet").unlink(missing_ok=True)
+    for protocol in protocols:
+        plan[protocol.name] = {
+            "settings": protocol.settings,
+            "allow_missing": allow_missing,
+            "seed": seed,
+            "resamples": resamples,
+            "detections": fingerprint,
+        }
+    summary = _read_summary(run.path / "summary.json")
+    summary = {name: part for name, part in summary.items() if name in plan} | scores.summary
+    run.begin(STAGE, plan, overwrite=True)
+    for name, table in scores.verdicts.items():
+        run.write_verdicts(table, name)
+    write_json(run.path / "summary.json", summary)
+    run.finish(STAGE, n_expected=scores.n_expected, n_scored=scores.n_scored)
+    return scores
+
+
+def import_detections(
+    run: Run,
+    prompts: pl.DataFrame,
+    detections: pl.DataFrame,
+    source: str,
+    *,
+    samples: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Put prompts and detections of another origin into a run directory.
+
+    Raises:
+        PlanMismatchError: the directory holds detections of another file.
+        InputError: `complete` refuses the detections.
+    """
+    table = complete(detections, prompts, samples=samples)
+    digest = hashlib.blake2b(digest_size=16)
+    for row in prompts.select("prompt_id", "text").iter_rows():
+        digest.update(repr(row).encode())
+    digest.update(table.hash_rows().to_numpy().tobytes())
+    run.begin(
+        "detect",
+        {"detector": "imported", "source": source, "content": digest.hexdigest()},
+        overwrite=overwrite,
+    )
+    run.write_prompts(prompts)
+    run.write_detections(table)
+    run.finish("detect", n_images=len(table))
+
+
+def score_source(
+    protocols: Sequence[Protocol],
+    *,
+    run: Path | None = None,
+    images: Path | None = None,
+    detections: Path | None = None,
+    prompts: str | None = None,
+    output: Path | None = None,
+    samples: int | None = None,
+    allow_missing: bool = False,
+    seed: int = 0,
+    resamples: int = 2000,
+    detector: str = "bundled",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Scores:
+    """Score a run, a folder of images, or a file of detections (exactly one of them).
+
+    Args:
+        output: run directory to make; detections may do without one, then nothing is written.
+        detector, device: only for `images`.
+
+    Raises:
+        T2ISpatialError: what the stages raise.
+    """
+    options: dict[str, Any] = {
+        "allow_missing": allow_missing,
+        "seed": seed,
+        "resamples": resamples,
+    }
+    if run is not None:
+        return score_run(Run.open(run), protocols, samples=samples, **options)
+    from t2i_spatial.prompts import load_prompts
+
+    table = prompts_to_table(load_prompts(prompts or ""))
+    if detections is not None:
+        from t2i_spatial.interchange import read_detections
+
+        found = read_detections(detections, table)
+        if output is None:
+            whole = complete(found, table, samples=samples)
+            return score_tables(table, whole, protocols, **options)
+        target = Run.create(output)
+        import_detections(
+            target, table, found, detections.name, samples=samples, overwrite=overwrite
+        )
+        return score_run(target, protocols, **options)
+    raise InputError("scoring a folder of images needs the detect stage")
+
+
+def format_table(summary: dict[str, Summary]) -> str:
+    """The summary for a person: per cent with 95 % intervals, and how much of it was scored."""
+    lines: list[str] = []
+    for name, numbers in summary.items():
+        images = numbers["images"]
+        if lines:
+            lines.append("")
+        lines.append(f"{name}: {images.get(SCORED, 0):,} of {images['expected']:,} images scored")
+        others = {s: n for s, n in images.items() if s not in ("expected", SCORED, NOT_APPLICABLE)}
+        if others:
+            said = ", ".join(f"{count:,} {status}" for status, count in others.items())
+            lines[-1] += f" ({said})"
+        if images.get(NOT_APPLICABLE):
+            lines.append(f"  the protocol does not apply to {images[NOT_APPLICABLE]:,} others")
+        lines += _rows(numbers)
+        for group, members in numbers.items():
+            if group in ("by_relation", "by_tag") and len(members) > 1:
+                lines += _breakdown(group.removeprefix("by_"), members)
+    return "\n".join(lines)
+
+
+def _rows(numbers: Summary) -> list[str]:
+    found = {key: entry for key, entry in numbers.items() if "value" in entry}
+    width = max((len(key) for key in found), default=0)
+    return [f"  {key:<{width}}  {_cell(entry)}" for key, entry in found.items()]
+
+
+def _breakdown(title: str, members: dict[str, Any]) -> list[str]:
+    metrics = [key for key, entry in next(iter(members.values())).items() if "value" in entry][:3]
+    width = max(len(title), *(len(m) for m in members))
+    lines = [f"  {title:<{width}}  " + "".join(f"{m:<22}" for m in metrics).rstrip()]
+    for member, entries in members.items():
+        cells = "".join(f"{_cell(entries[m]):<22}" for m in metrics)
+        lines.append(f"  {member:<{width}}  {cells}".rstrip())
+    return lines
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    if entry["value"] is None:
+        return "    –"
+    value, low, high = (100 * entry[key] for key in ("value", "low", "high"))
+    return f"{value:5.1f}  [{low:.1f}, {high:.1f}]"
+
+
+def _sample_numbers(detections: pl.DataFrame, samples: int | None) -> Sequence[int]:
+    if len(detections) == 0:
+        return range(samples or 1)
+    first = min(int(detections["sample"].min() or 0), 1)  # type: ignore[arg-type]
+    if samples is not None:
+        return range(first, first + samples)
+    return range(first, int(detections["sample"].max() or 0) + 1)  # type: ignore[arg-type]
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    return content if isinstance(content, dict) else {}
