@@ -41,7 +41,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
                         f"of {max_pixels:,}"
                     )
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise ImageUnreadableError(f"{path.name}: no such file") from None
     except UnidentifiedImageError:
@@ -54,7 +54,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise ImageUnreadableError(f"{path.name}: cannot be decoded ({error})") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any Pillow image, converted as `read_image` says; EXIF is not looked at."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, dtype=np.float64)
         top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
