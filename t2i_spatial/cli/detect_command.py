@@ -1,0 +1,127 @@
+"""`t2i-spatial detect`: boxes for the images of a run or of a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _check_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        raise click.BadParameter("letters, digits, - and _ only")
+    return value
+
+
+@click.command("detect")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of images to make RUN from: <prompt id>_<sample>.png, GenEval's layout, or with a "
+    "metadata.jsonl. They are not copied.",
+)
+@click.option(
+    "--prompts",
+    "prompt_file",
+    help="Prompt set of --images; without one the captions of the folder are parsed.",
+)
+@click.option("--samples", type=int, help="Images expected per prompt of --images.  [default: all]")
+@click.option(
+    "--detector",
+    default="bundled",
+    help="'bundled', a hub id, a local folder, 'backend:source' or 'precomputed:FILE'.",
+)
+@click.option("--revision", help="Commit, tag or branch of a hub id.")
+@click.option(
+    "--threshold", type=float, help="Keep boxes with a higher score.  [default: the detector's own]"
+)
+@click.option(
+    "--name", default="main", callback=_check_name, help="Writes detections/NAME.parquet."
+)
+@click.option(
+    "--query-template", help="Text asked for a name, with {name} in it.  [default: the detector's]"
+)
+@click.option(
+    "--query-mode",
+    type=click.Choice(["together", "each"]),
+    default="together",
+    help="All names of a prompt compete for a box, or each is asked on its own.",
+)
+@click.option(
+    "--vocabulary",
+    help="Ask these names of every image instead of its prompt's: comma-separated, a file with one "
+    "per line, or 'coco'.",
+)
+@click.option("--nms", type=float, help="Drop a box that overlaps a better one of its name more.")
+@click.option("--device", default="auto", help="auto, cpu, cuda:0, or several with commas.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    help="Precision of matrix products; weights stay float32.",
+)
+@click.option("--compile", is_flag=True, help="Compile the backbone (pays off for many images).")
+@click.option("--batch-size", default="auto", help="Images per model call, or auto.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting that only this backend knows (repeatable).",
+)
+@click.option("--overwrite", is_flag=True, help="Make this stage anew if it had other settings.")
+@click.option("--json", "as_json", is_flag=True, help="Counts as JSON on stdout.")
+def command(
+    run_dir: Path,
+    images: Path | None,
+    prompt_file: str | None,
+    samples: int | None,
+    vocabulary: str | None,
+    batch_size: str,
+    options: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Find the objects that the prompts of RUN name in its images."""
+    from t2i_spatial.detectors.vocabularies import read_vocabulary
+    from t2i_spatial.prompts import load_prompts
+    from t2i_spatial.run import Run
+    from t2i_spatial.stages.detect import DetectSettings, detect_run, stage_name
+    from t2i_spatial.stages.import_images import import_images
+
+    if (prompt_file or samples) and images is None:
+        raise click.UsageError("--prompts and --samples go with --images")
+    if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size) > 0):
+        raise click.BadParameter("expected a number above 0, or auto", param_hint="--batch-size")
+    if wrong := [entry for entry in options if "=" not in entry]:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--option")
+    if images is None:
+        run = Run.open(run_dir)
+    else:
+        run = Run.create(run_dir)
+        prompts = load_prompts(prompt_file) if prompt_file else None
+        import_images(run, images, prompts, samples, overwrite=overwrite)
+    detect_run(
+        run,
+        DetectSettings(
+            batch_size="auto" if batch_size == "auto" else int(batch_size),
+            vocabulary=read_vocabulary(vocabulary) if vocabulary else (),
+            options=dict(entry.split("=", 1) for entry in options),
+            **settings,
+        ),
+        overwrite=overwrite,
+    )
+    results = run.manifest["stages"][stage_name(settings["name"])]["results"]
+    if as_json:
+        click.echo(json.dumps(results))
+        return
+    scored = results["statuses"].get("scored", 0)
+    click.echo(f"{results['boxes']} boxes in {scored} of {results['expected']} expected images")
+    for status, count in sorted(results["statuses"].items()):
+        if status != "scored":
+            click.echo(f"  {count} {status}")

@@ -1,0 +1,109 @@
+"""Tiny random checkpoints with the files of a hub repository, built from config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = "a photo of an the cat dog red blue teddy bear traffic light bus cup".split()  # noqa: SIM905
+    [
+        "a",
+        "photo",
+        "of",
+        "an",
+        "the",
+        "cat",
+        "dog",
+        "red",
+        "blue",
+        "teddy",
+        "bear",
+        "traffic",
+        "light",
+        "bus",
+        "cup",
+    ]
+)
+
+
+def clip_tokenizer(folder: Path) -> Any:
+    """A byte-level CLIP tokenizer: every byte, every byte that ends a word, no merges."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    pieces = [*letters, *(c + "</w>" for c in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        parts = [*word[:-1], word[-1] + "</w>"]
+        while len(parts) > 1:
+            pair = (parts[0], parts[1])
+            if pair not in merges:
+                merges.append(pair)
+                pieces.append("".join(pair))
+            parts = ["".join(pair), *parts[2:]]
+    pieces = list(dict.fromkeys([*pieces, "<|startoftext|>", "<|endoftext|>"]))
+    tokenizer = CLIPTokenizer(
+        vocab={piece: i for i, piece in enumerate(pieces)},
+        merges=merges,
+        model_max_length=16,
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def owl(folder: Path, kind: str = "owlvit", size: int = 32, seed: int = 0) -> Path:
+    """An OWL-ViT or OWLv2 of some 40 thousand random weights."""
+    import transformers as tf
+
+    tokenizer = clip_tokenizer(folder)
+    config_class, model_class, image_class, processor_class = {
+        "owlvit": (
+            tf.OwlViTConfig,
+            tf.OwlViTForObjectDetection,
+            tf.OwlViTImageProcessor,
+            tf.OwlViTProcessor,
+        ),
+        "owlv2": (
+            tf.Owlv2Config,
+            tf.Owlv2ForObjectDetection,
+            tf.Owlv2ImageProcessor,
+            tf.Owlv2Processor,
+        ),
+    }[kind]
+    common = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    config = config_class(
+        text_config={
+            **common,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 16,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": 0,
+        },
+        vision_config={**common, "image_size": size, "patch_size": 8},
+        projection_dim=32,
+    )
+    torch.manual_seed(seed)
+    model = model_class(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.15)
+        model.class_head.logit_scale.bias.fill_(4.0)
+    model.save_pretrained(folder)
+    processor_class(
+        image_class(
+            size={"height": size, "width": size}, crop_size={"height": size, "width": size}
+        ),
+        tokenizer,
+    ).save_pretrained(folder)
+    return folder
