@@ -1,6 +1,4 @@
-"""Images to boxes: one file per detector behind one protocol.
-
-"""
+"""Images to boxes: one file per detector behind one protocol."""
 
 from __future__ import annotations
 

@@ -8,24 +8,6 @@ from typing import Any
 import torch
 
 WORDS = "a photo of an the cat dog red blue teddy bear traffic light bus cup".split()  # noqa: SIM905
-    [
-        "a",
-        "photo",
-        "of",
-        "an",
-        "the",
-        "cat",
-        "dog",
-        "red",
-        "blue",
-        "teddy",
-        "bear",
-        "traffic",
-        "light",
-        "bus",
-        "cup",
-    ]
-)
 
 
 def clip_tokenizer(folder: Path) -> Any:
