@@ -88,8 +88,8 @@ def ratio_interval(
     >>> ratio_interval([], [], []).value is None
     True
     """
-    above, below, codes, count = _rows(numerator, denominator, clusters)
-    _check_settings(level, resamples)
+    above, below, codes, count = checked_rows(numerator, denominator, clusters)
+    check_settings(level, resamples)
     return _ratio(above, below, codes, count, level, resamples, seed)
 
 
@@ -111,8 +111,8 @@ def ratio_intervals(
     Raises:
         InputError: as `ratio_interval`.
     """
-    above, below, codes, count = _rows(numerators, denominators, clusters, columns=True)
-    _check_settings(level, resamples)
+    above, below, codes, count = checked_rows(numerators, denominators, clusters, columns=True)
+    check_settings(level, resamples)
     return [
         _ratio(above[:, k], below[:, k], codes, count, level, resamples, seed)
         for k in range(above.shape[1])
@@ -137,8 +137,8 @@ def ratio_intervals_by(
     Raises:
         InputError: as `ratio_interval`, or a group is missing.
     """
-    above, below, codes, _ = _rows(numerator, denominator, clusters)
-    _check_settings(level, resamples)
+    above, below, codes, _ = checked_rows(numerator, denominator, clusters)
+    check_settings(level, resamples)
     labels = _series(groups)
     group_codes, count = cluster_codes(labels)
     if len(group_codes) != len(codes):
@@ -286,7 +286,7 @@ def resampled_sums(rows: Floats, resamples: int, rng: np.random.Generator) -> Fl
     are mostly distinct are drawn one by one. Memory is bounded by `CELLS` either way.
     """
     m, width = rows.shape
-    kinds, counts = _kinds(rows)
+    kinds, counts = distinct_rows(rows)
     out = np.empty((resamples, width))
     if len(kinds) * 4 <= m:
         step = max(1, CELLS // len(kinds))
@@ -304,7 +304,7 @@ def resampled_sums(rows: Floats, resamples: int, rng: np.random.Generator) -> Fl
     return out
 
 
-def _kinds(rows: Floats) -> tuple[Floats, Ints]:
+def distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
     """Distinct rows in lexicographic order, and how often each occurs."""
     ordered = rows[np.lexsort(rows.T[::-1])]
     first = np.ones(len(rows), dtype=bool)
@@ -356,9 +356,14 @@ def _series(ids: Ids) -> pl.Series:
     return ids.fill_nan(None) if ids.dtype.is_float() else ids
 
 
-def _rows(
+def checked_rows(
     numerator: ArrayLike, denominator: ArrayLike, clusters: Ids, *, columns: bool = False
 ) -> tuple[Floats, Floats, Ints, int]:
+    """Validated float64 numerator and denominator, cluster codes and the number of clusters.
+
+    Raises:
+        InputError: as `ratio_interval`.
+    """
     above = np.asarray(numerator, dtype=np.float64)
     below = np.asarray(denominator, dtype=np.float64)
     if above.shape != below.shape or above.ndim != 1 + columns:
@@ -376,7 +381,8 @@ def _rows(
     return above, below, codes, count
 
 
-def _check_settings(level: float, resamples: int) -> None:
+def check_settings(level: float, resamples: int) -> None:
+    """Refuse a confidence level outside (0, 1) and fewer than 2 resamples."""
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1, got {level}")
     if resamples < 2:
