@@ -1,0 +1,1 @@
+"""An example of an out-of-tree protocol."""
