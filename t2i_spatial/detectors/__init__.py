@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t2i_spatial.detectors.loading import check_device, is_local, read_config, weights_hash
+from t2i_spatial.detectors.loading import (
+    check_device,
+    is_local,
+    read_config,
+    resolve_devices,
+    weights_hash,
+)
 from t2i_spatial.detectors.protocol import Detector, DetectorSpec
 from t2i_spatial.errors import ModelLoadError, nearest
 from t2i_spatial.registry import Registry
@@ -73,11 +79,11 @@ def resolve_detector(
 def load_detector(
     spec: str | DetectorSpec,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     threshold: float | None = None,
     **settings: Any,
 ) -> Detector:
-    """Load a detector; see `resolve_detector` for the settings.
+    """Load a detector on one device; see `resolve_detector` for the settings.
 
     >>> load_detector("owl:/nowhere")
     Traceback (most recent call last):
@@ -90,8 +96,8 @@ def load_detector(
     """
     if isinstance(spec, str):
         spec = resolve_detector(spec, threshold=threshold, **settings)
-    if spec.backend != "precomputed":
-        check_device(device)
+    device = resolve_devices(device)[0]
+    check_device(device)
     return DETECTORS[spec.backend](spec, device)
 
 

@@ -133,9 +133,13 @@ class Detector(ABC):
         """Wait for what `forward` queued: one `Detections` per image, best score first."""
 
     def __call__(
-        self, images: Sequence[Image.Image], names: Sequence[Sequence[str]]
+        self,
+        images: Sequence[Image.Image],
+        names: Sequence[Sequence[str]],
+        *,
+        batch_size: int = 8,
     ) -> list[Detections]:
-        """Detect in RGB images of any sizes; `names[i]` are the distinct names asked of image i.
+        """Detect in RGB images of any sizes; `names[i]` are the names asked of image i.
 
         An image of which nothing is asked gets no boxes; no images give an empty list.
 
@@ -155,7 +159,12 @@ class Detector(ABC):
         for i, image in enumerate(images):
             if i not in found:
                 groups.setdefault(image.size, []).append(i)
-        for size, members in groups.items():
+        batches = [
+            (size, members[k : k + batch_size])
+            for size, members in groups.items()
+            for k in range(0, len(members), batch_size)
+        ]
+        for size, members in batches:
             raw = self.forward(
                 [self.prepare(images[i]) for i in members],
                 [size] * len(members),

@@ -89,3 +89,42 @@ def owl(folder: Path, kind: str = "owlvit", size: int = 32, seed: int = 0) -> Pa
         tokenizer,
     ).save_pretrained(folder)
     return folder
+
+
+def red_finder(folder: Path, kind: str, size: int = 64) -> Path:
+    """An OWL whose weights are written by hand: a patch scores high exactly when it is red.
+
+    The box of a patch is the one its place on the grid is biased to (centre at the lower right
+    corner of its cell, one cell wide), so every detected box is known beforehand.
+    """
+    from transformers import Owlv2ForObjectDetection, OwlViTForObjectDetection
+
+    owl(folder, kind, size)
+    model_class = {"owlvit": OwlViTForObjectDetection, "owlv2": Owlv2ForObjectDetection}[kind]
+    model = model_class.from_pretrained(folder)
+    vision = getattr(model, kind).vision_model
+    with torch.no_grad():
+        embeddings = vision.embeddings
+        embeddings.position_embedding.weight.zero_()
+        sign = torch.ones(32)
+        sign[16:] = -1
+        embeddings.class_embedding.copy_(sign)
+        patch = embeddings.patch_embedding.weight.zero_()
+        patch[0, 0], patch[0, 1], patch[0, 2] = 1.0, -0.5, -0.5
+        patch[1] = -patch[0]
+        for layer in vision.encoder.layers:
+            for linear in (layer.self_attn.out_proj, layer.mlp.fc2):
+                linear.weight.zero_()
+                linear.bias.zero_()
+        head = model.class_head
+        head.dense0.weight.zero_()
+        head.dense0.bias.zero_()
+        head.logit_shift.weight.zero_()
+        head.logit_shift.weight[0, 0] = 1.0
+        head.logit_shift.bias.fill_(-2.0)
+        head.logit_scale.weight.zero_()
+        head.logit_scale.bias.fill_(1.0)
+        model.box_head.dense2.weight.zero_()
+        model.box_head.dense2.bias.zero_()
+    model.save_pretrained(folder)
+    return folder
