@@ -15,7 +15,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("run", required=False, type=FOLDER)
 @click.option("--images", type=FOLDER, help="Folder of images to detect in and score.")
 @click.option("--detections", type=FILE, help="Stored detections to score (no model is loaded).")
-@click.option("--prompts", help="Prompt file or set; with --images or --detections.")
+@click.option("--prompts", help="Prompt set of --images (default: the captions in the folder) or --detections.")
 @click.option(
     "--output",
     "-o",
@@ -46,6 +46,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--resamples", type=click.IntRange(min=100), default=2000, help="Bootstrap resamples."
 )
 @click.option("--detector", default="bundled", help="Detector, with --images.")
+@click.option(
+    "--threshold", type=float, help="Of the detector, with --images.  [default: its own]"
+)
 @click.option("--device", default="auto", help="Device of the detector, with --images.")
 @click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -61,6 +64,7 @@ def command(
     seed: int,
     resamples: int,
     detector: str,
+    threshold: float | None,
     device: str,
     overwrite: bool,
     as_json: bool,
@@ -77,8 +81,8 @@ def command(
         raise click.UsageError("give one of RUN, --images or --detections")
     if run is not None and (prompts is not None or output is not None):
         raise click.UsageError("RUN has its own prompts and output")
-    if run is None and prompts is None:
-        raise click.UsageError("--images and --detections need --prompts")
+    if detections is not None and prompts is None:
+        raise click.UsageError("--detections needs --prompts")
     if images is not None and output is None:
         raise click.UsageError("--images needs --output")
     scores = score_source(
@@ -93,6 +97,7 @@ def command(
         seed=seed,
         resamples=resamples,
         detector=detector,
+        threshold=threshold,
         device=device,
         overwrite=overwrite,
     )

@@ -13,7 +13,20 @@ from typing import Any
 _LAZY = {
     "PROTOCOLS": "protocol",
     "Protocol": "protocol",
+    "GenEval": "geneval",
+    "GenEvalReward": "geneval_reward",
+    "GenEvalRewardFixed": "geneval_reward",
+    "Layout": "layout",
+    "Spatial": "spatial",
+    "T2ICompBench2D": "t2i_compbench_2d",
+    "T2ICompBench2DFixed": "t2i_compbench_2d",
+    "T2ICompBench3D": "t2i_compbench_3d",
+    "T2ICompBench3DFixed": "t2i_compbench_3d",
+    "T2ICompBenchNumeracy": "t2i_compbench_numeracy",
+    "T2ICompBenchNumeracyFixed": "t2i_compbench_numeracy",
     "VISOR": "visor",
+    "relation_rule": "relations",
+    "relation_scores": "relations",
 }
 
 __all__ = sorted(_LAZY)

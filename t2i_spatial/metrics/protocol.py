@@ -45,8 +45,8 @@ class Protocol(abc.ABC):
     parts: ClassVar[tuple[str, ...]]
     """Names of `VERDICTS.components`, in their order."""
 
-    _verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
-    _prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+    _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+    _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
 
     @abc.abstractmethod
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
@@ -112,21 +112,23 @@ class Protocol(abc.ABC):
         else:
             table, images = self._tables(prompts, detections)  # type: ignore[arg-type]
         new = self.judge(table, images)
-        keys = pl.concat([v.select("prompt_id", "sample") for v in [*self._verdicts, new]])
+        keys = pl.concat([v.select("prompt_id", "sample") for v in [*self._seen_verdicts, new]])
         if keys.is_duplicated().any():
             twice = keys.filter(keys.is_duplicated()).row(0)
             raise InputError(f"image {twice} was given twice")
-        self._verdicts.append(new)
-        self._prompts.append(table)
+        self._seen_verdicts.append(new)
+        self._seen_prompts.append(table)
 
     def compute(
         self, *, allow_missing: bool = False, seed: int = 0, resamples: int = 2000
     ) -> Summary:
         """`summarize` over everything since the last `reset` (nothing yet: values are `None`)."""
-        verdicts = pl.concat(self._verdicts) if self._verdicts else pl.DataFrame(schema=VERDICTS)
+        verdicts = (
+            pl.concat(self._seen_verdicts) if self._seen_verdicts else pl.DataFrame(schema=VERDICTS)
+        )
         prompts = (
-            pl.concat(self._prompts).unique("prompt_id", maintain_order=True)
-            if self._prompts
+            pl.concat(self._seen_prompts).unique("prompt_id", maintain_order=True)
+            if self._seen_prompts
             else prompts_to_table([])
         )
         return self.summarize(
@@ -135,8 +137,8 @@ class Protocol(abc.ABC):
 
     def reset(self) -> None:
         """Forget all verdicts."""
-        self._verdicts.clear()
-        self._prompts.clear()
+        self._seen_verdicts.clear()
+        self._seen_prompts.clear()
 
     def _tables(
         self, prompts: Sequence[Prompt], detections: Sequence[Detections | None]
@@ -144,7 +146,7 @@ class Protocol(abc.ABC):
         if len(prompts) != len(detections):
             raise InputError(f"{len(prompts)} prompts for {len(detections)} images")
         seen: dict[str, int] = {}
-        for verdicts in self._verdicts:
+        for verdicts in self._seen_verdicts:
             for prompt_id, count in verdicts.group_by("prompt_id").len().iter_rows():
                 seen[prompt_id] = seen.get(prompt_id, 0) + count
         rows = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.tables import NOT_APPLICABLE, SCORED, VERDICTS
+from t2i_spatial.tables import DETECTOR_FAILED, NOT_APPLICABLE, SCORED, VERDICTS
 
 Expr = pl.Expr
 
@@ -124,13 +124,20 @@ def verdict_table(
     reason: Expr,
     evidence: Expr,
     components: Expr,
+    failed: Expr | None = None,
 ) -> pl.DataFrame:
-    """VERDICTS from judged columns; values of rows that were not scored become null."""
+    """VERDICTS from judged columns; values of rows that were not scored become null.
+
+    `failed` is the reason why the detections of a scored image do not suffice, or null.
+    """
     given = pl.col("status")
     # an image that nobody could be asked about stays so, for the reason that the detector gave
     applicable = applicable | (given == NOT_APPLICABLE)
     status = pl.when(applicable).then(given).otherwise(pl.lit(NOT_APPLICABLE))
     scored = applicable & (given == SCORED)
+    lacking = pl.lit(None, pl.String) if failed is None else pl.when(scored).then(failed)
+    status = pl.when(lacking.is_not_null()).then(pl.lit(DETECTOR_FAILED)).otherwise(status)
+    scored = scored & lacking.is_null()
     not_for_it = pl.lit(why_not) if isinstance(why_not, str) else why_not
 
     def only_scored(expr: Expr) -> Expr:
@@ -149,7 +156,7 @@ def verdict_table(
         .then(not_for_it)
         .when(scored)
         .then(reason)
-        .otherwise(pl.coalesce("reason", "status")),
+        .otherwise(pl.coalesce(lacking, "reason", "status")),
         "evidence": only_scored(evidence),
         "components": only_scored(components),
     }

@@ -80,12 +80,13 @@ def complete(
     Args:
         detections: DETECTIONS; images may be absent.
         prompts: PROMPTS, the denominator.
-        samples: images expected per prompt. Default: as many as the largest sample number says.
+        samples: images expected per prompt; further ones are left out with a note. Default: as
+            many as the largest sample number says.
         images: IMAGES of a run, which then say what is expected; an image that they call
             unreadable or missing keeps that status and reason.
 
     Raises:
-        InputError: an image twice, of no prompt of the set, or beyond the expected samples.
+        InputError: an image twice, or of no prompt of the set, or not in `images`.
     """
     if detections.select(KEY).is_duplicated().any():
         twice = detections.filter(detections.select(KEY).is_duplicated()).select(KEY).row(0)
@@ -98,17 +99,21 @@ def complete(
         )
     if images is not None:
         expected = images.select(*KEY, "status", "reason")
+        if samples is not None:
+            wanted = _sample_numbers(images, samples)
+            expected = expected.filter(pl.col("sample").is_in(list(wanted)))
     else:
         expected = expected_images(prompts, _sample_numbers(detections, samples)).with_columns(
             pl.lit(IMAGE_MISSING).alias("status"),
             pl.lit("the detections do not contain this image").alias("reason"),
         )
-    beyond = detections.join(expected, on=KEY, how="anti")
-    if len(beyond):
+    beyond = len(detections.join(expected, on=KEY, how="anti"))
+    if beyond and samples is None:
         raise InputError(
-            f"{len(beyond):,} images are not among those expected "
-            f"(first: {beyond.select(KEY).row(0)}); check --samples"
+            f"the detections hold {beyond:,} images that the run does not have; detect again"
         )
+    if beyond:
+        note(f"{beyond:,} images beyond {samples} per prompt are not used")
     unseen = pl.col("seen").is_null()
     made = pl.col("status_expected") == SCORED
     return (
@@ -274,14 +279,16 @@ def score_source(
     seed: int = 0,
     resamples: int = 2000,
     detector: str = "bundled",
+    threshold: float | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> Scores:
     """Score a run, a folder of images, or a file of detections (exactly one of them).
 
     Args:
+        prompts: name or file; `None` with `images` takes the captions of the folder.
         output: run directory to make; detections may do without one, then nothing is written.
-        detector, device: only for `images`.
+        detector, threshold, device: only for `images`.
 
     Raises:
         T2ISpatialError: what the stages raise.
@@ -295,10 +302,10 @@ def score_source(
         return score_run(Run.open(run), protocols, samples=samples, **options)
     from t2i_spatial.prompts import load_prompts
 
-    table = prompts_to_table(load_prompts(prompts or ""))
     if detections is not None:
         from t2i_spatial.interchange import read_detections
 
+        table = prompts_to_table(load_prompts(prompts or ""))
         found = read_detections(detections, table)
         if output is None:
             whole = complete(found, table, samples=samples)
@@ -308,7 +315,18 @@ def score_source(
             target, table, found, detections.name, samples=samples, overwrite=overwrite
         )
         return score_run(target, protocols, **options)
-    raise InputError("scoring a folder of images needs the detect stage")
+    if images is None or output is None:
+        raise InputError("scoring a folder of images needs the folder and an output directory")
+    from t2i_spatial.stages.detect import DetectSettings, detect_run
+    from t2i_spatial.stages.import_images import import_images
+
+    target = Run.create(output)
+    import_images(
+        target, images, load_prompts(prompts) if prompts else None, samples, overwrite=overwrite
+    )
+    settings = DetectSettings(detector=detector, threshold=threshold, device=device)
+    detect_run(target, settings, overwrite=overwrite)
+    return score_run(target, protocols, **options)
 
 
 def format_table(summary: dict[str, Summary]) -> str:

@@ -1,0 +1,217 @@
+"""The reward that image models are trained on with GenEval prompts, as it is and mended.
+
+Source: yifan123/reward-server @ 92ac29f, `gen_eval.py` (used by flow_grpo and its successors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from t2i_spatial.metrics.geneval import (
+    ClauseProtocol,
+    clause_evidence,
+    colors_missing,
+    tag_summary,
+    with_matches,
+)
+from t2i_spatial.metrics.protocol import (
+    PROTOCOLS,
+    Summary,
+    counted,
+    entry,
+    image_counts,
+    part,
+)
+from t2i_spatial.metrics.statistics import Interval, ratio_interval
+from t2i_spatial.metrics.tabular import components, verdict_table
+
+
+@dataclass(kw_only=True)
+class _Reward(ClauseProtocol):
+    parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
+
+    def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
+        """`row, soft`: the mean of the terms of every image."""
+        raise NotImplementedError
+
+    def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        """See `Protocol.judge`. Components: the strict reward, GenEval's own verdict, the soft
+        reward.
+        """
+        judged = self._judged(prompts, detections)
+        loose = with_matches(judged.clauses)
+        strict = with_matches(judged.clauses.with_columns(pl.col("exact").alias("enough")))
+        per_image = (
+            strict.group_by("row")
+            .agg(
+                pl.col("matched").all().alias("strict"),
+                pl.col("unknown").sum(),
+                pl.col("problem").drop_nulls(),
+                pl.col("fact").drop_nulls(),
+            )
+            .join(loose.group_by("row").agg(pl.col("matched").all().alias("nonstrict")), on="row")
+            .join(self._score(strict), on="row")
+        )
+        excluded = judged.excluded.group_by("row").agg(
+            (pl.col("found") < pl.col("count")).all().alias("none_excluded")
+        )
+        images = (
+            judged.images.join(per_image, on="row", how="left", maintain_order="left")
+            .join(excluded, on="row", how="left", maintain_order="left")
+            .join(clause_evidence(judged), on="row", how="left", maintain_order="left")
+        )
+        strict_right = pl.col("strict")
+        nonstrict = pl.col("nonstrict") & pl.col("none_excluded").fill_null(True)
+        soft = pl.col("soft")
+        return verdict_table(
+            images,
+            self.name,
+            applicable=pl.col("why_not").is_null(),
+            why_not=pl.col("why_not"),
+            failed=colors_missing(),
+            value=soft,
+            correct=strict_right,
+            margin=pl.when(strict_right).then(1.0).otherwise(soft - 1),
+            reason=pl.when(strict_right)
+            .then(pl.col("fact").list.join("; "))
+            .otherwise(pl.col("problem").list.join("; ")),
+            evidence=pl.col("evidence").fill_null([]),
+            components=components(self.parts, [strict_right, nonstrict, soft]),
+        )
+
+    def summarize(
+        self,
+        verdicts: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """See `Protocol.summarize`: `soft` (mean reward; a missing image counts 0), then the
+        strict accuracies as for `geneval`, and `nonstrict`, the share GenEval accepts.
+        """
+        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
+        counts = image_counts(verdicts)
+        rows = counted(verdicts, allow_missing).select(
+            "prompt_id",
+            pl.col("value").fill_null(0.0),
+            part(self.parts, "nonstrict").fill_null(0.0).alias("nonstrict"),
+        )
+        n_prompts = rows["prompt_id"].n_unique()
+        mean = _mean_interval(rows["value"], rows["prompt_id"], options)
+        ones = pl.Series([1.0] * len(rows), dtype=pl.Float64)
+        loose = ratio_interval(rows["nonstrict"], ones, rows["prompt_id"], **options)
+        summary = {"soft": entry(mean, n_prompts, counts)}
+        strict = tag_summary(verdicts, allow_missing, options)
+        summary["strict"] = strict.pop("images_correct")
+        summary["nonstrict"] = entry(loose, n_prompts, counts)
+        return summary | strict | {"images": counts}
+
+
+@PROTOCOLS.register("geneval_reward")
+@dataclass(kw_only=True)
+class GenEvalReward(_Reward):
+    """The reward server's strict and soft scores exactly as they are.
+
+    `value` is the soft score and may lie below 0: 16 cats where one is asked give -4.33 for
+    "a cat left of a dog". `correct` is the strict reward: every count met exactly, every colour
+    and position right; exclusions are not looked at.
+    """
+
+    name: ClassVar[str] = "geneval_reward"
+
+    def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
+        asks_more = pl.col("wanted").is_not_null() | pl.col("relation").is_not_null()
+        count = 1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")
+        color = 1 - (pl.col("count") - pl.col("right")).abs() / pl.col("count")
+        exact, colored = pl.col("exact"), pl.col("wanted").is_not_null()
+        has_position = exact & pl.col("colored") & pl.col("relation").is_not_null()
+        reachable = has_position & pl.col("target_matched")
+        nothing = pl.lit([], dtype=pl.List(pl.Float64))
+
+        def terms(condition: pl.Expr, value: pl.Expr) -> pl.Expr:
+            return (
+                pl.when(condition).then(pl.concat_list(value.cast(pl.Float64))).otherwise(nothing)
+            )
+
+        return (
+            _first_of_clause(clauses)
+            .select(
+                "row",
+                pl.concat_list(
+                    terms(pl.col("first"), count),
+                    terms(pl.col("first") & ~exact & asks_more, pl.lit(0.0)),
+                    terms(pl.col("first") & exact & colored, color),
+                    terms(has_position & ~pl.col("target_matched"), pl.lit(0.0)),
+                    # a failed relation is counted as 0 and then as 1 too
+                    terms(reachable & ~pl.col("in_relation"), pl.lit(0.0)),
+                    terms(reachable, pl.lit(1.0)),
+                ).alias("terms"),
+            )
+            .explode("terms")
+            .group_by("row")
+            .agg(pl.col("terms").drop_nulls().mean().alias("soft"))
+        )
+
+
+@PROTOCOLS.register("geneval_reward_fixed")
+@dataclass(kw_only=True)
+class GenEvalRewardFixed(_Reward):
+    """The same idea, mended: in [0, 1], and wrong side < ambiguous < right side.
+
+    Mean of one term per clause and question: the count (1 - |asked - found| / asked, not below
+    0), the colour (share of the asked number that has it), and the position (reduced offset along
+    the relation plus 0.5, cut to [0, 1], averaged over the pairs: 1 on the right side, about 0.5
+    where neither side can be told, 0 on the wrong side or without boxes). A surplus object does
+    not switch the other terms off.
+    """
+
+    name: ClassVar[str] = "geneval_reward_fixed"
+
+    def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
+        count = (1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")).clip(0, 1)
+        first = pl.col("first")
+        return (
+            _first_of_clause(clauses)
+            .select(
+                "row",
+                pl.concat_list(
+                    pl.when(first).then(count),
+                    pl.when(first & pl.col("wanted").is_not_null()).then(
+                        pl.col("right") / pl.col("count")
+                    ),
+                    pl.when(pl.col("relation").is_not_null()).then(
+                        pl.col("mean_term").fill_null(0.0)
+                    ),
+                ).alias("terms"),
+            )
+            .explode("terms")
+            .group_by("row")
+            .agg(pl.col("terms").drop_nulls().mean().alias("soft"))
+        )
+
+
+def _first_of_clause(clauses: pl.DataFrame) -> pl.DataFrame:
+    """Marks one row per clause: with two relations a clause has two, but one count."""
+    return clauses.with_columns(
+        (pl.int_range(pl.len()).over("row", "clause") == 0).alias("first"),
+        pl.col("target_matched").fill_null(False),
+    )
+
+
+def _mean_interval(values: pl.Series, clusters: pl.Series, options: dict[str, Any]) -> Interval:
+    """Mean of numbers of any range: moved into [0, 1], where the ratio bootstrap works."""
+    if len(values) == 0:
+        return Interval(None, None, None, 0, 0)
+    low = min(0.0, float(values.min()))  # type: ignore[arg-type]
+    span = max(1.0, float(values.max())) - low  # type: ignore[arg-type]
+    ones = pl.Series([1.0] * len(values), dtype=pl.Float64)
+    scaled = ratio_interval(((values - low) / span).clip(0, 1), ones, clusters, **options)
+    if scaled.value is None or scaled.low is None or scaled.high is None:
+        return scaled
+    back = [low + span * number for number in (scaled.value, scaled.low, scaled.high)]
+    return Interval(back[0], back[1], back[2], scaled.n_clusters, scaled.n)

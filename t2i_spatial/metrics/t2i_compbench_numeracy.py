@@ -1,0 +1,269 @@
+"""T2I-CompBench's numeracy score, and a variant with graded counts and whole-name matches.
+
+Re-implemented from the formulas of Karine-Huang/T2I-CompBench @ 1b70949 (`UniDet_eval`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.labels import canonical_label, label_names
+from t2i_spatial.metrics.protocol import (
+    PROTOCOLS,
+    Protocol,
+    Summary,
+    counted,
+    entry,
+    image_counts,
+    part,
+)
+from t2i_spatial.metrics.statistics import ratio_intervals
+from t2i_spatial.metrics.tabular import components, flat_boxes, join_prompts, verdict_table
+
+SYNONYMS = {
+    "boy": "person",
+    "girl": "person",
+    "man": "person",
+    "woman": "person",
+    "ship": "boat",
+    "telivision": "tv",
+    "television": "tv",
+    "goldfish": "fish",
+    "painting": "picture",
+}
+CORNERS = ("x1", "y1", "x2", "y2")
+
+
+@dataclass(kw_only=True)
+class _Numeracy(Protocol):
+    parts: ClassVar[tuple[str, ...]] = ("present", "counted")
+
+    duplicate_overlap: float = 0.9
+    """A box of the same label that overlaps a better one, or lies inside it, by more is dropped."""
+
+    pixel: ClassVar[float]
+    """What a side of n pixels counts beyond n."""
+
+    def _noun(self, name: str) -> str:
+        raise NotImplementedError
+
+    def _names(self, label: str, nouns: set[str]) -> set[str]:
+        """The asked nouns that a detector's label counts for."""
+        raise NotImplementedError
+
+    def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
+        """Half of a clause's score that is for the number."""
+        raise NotImplementedError
+
+    def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        """See `Protocol.judge`. The objects of the scene that have a number are asked; an article
+        counts as one.
+        """
+        asked = _asked(prompts).with_columns(
+            pl.col("name").map_elements(self._noun, return_dtype=pl.String).alias("noun")
+        )
+        totals = asked.group_by("prompt_id").agg(pl.len().alias("asked"))
+        images = join_prompts(
+            detections,
+            prompts.select("prompt_id", "tag").join(
+                totals, on="prompt_id", how="left", maintain_order="left"
+            ),
+        )
+        usable = images.filter(pl.col("asked").is_not_null())
+        boxes = flat_boxes(usable, "prompt_id").sort(
+            "row", "score", descending=[False, True], maintain_order=True
+        )
+        boxes = boxes.filter(
+            pl.Series(_distinct(boxes, self.duplicate_overlap, self.pixel), dtype=pl.Boolean)
+        )
+        found = self._found(asked, boxes)
+        clauses = (
+            usable.select("row", "prompt_id")
+            .join(asked, on="prompt_id")
+            .join(found, on=["row", "noun"], how="left")
+            .with_columns(pl.col("found").fill_null(0))
+        )
+        present = (pl.col("found") > 0).cast(pl.Float64)
+        number = self._term(pl.col("found"), pl.col("count")).cast(pl.Float64)
+        per_image = clauses.group_by("row").agg(
+            present.mean().alias("present"),
+            number.mean().alias("counted"),
+            (pl.col("found") == pl.col("count")).all().alias("exact"),
+            ((pl.col("found") - pl.col("count")).abs() / pl.col("count")).max().alias("off"),
+            pl.format("{} of {} {}", "found", "count", "name").alias("said"),
+        )
+        images = images.join(per_image, on="row", how="left", maintain_order="left")
+        return verdict_table(
+            images,
+            self.name,
+            applicable=pl.col("asked").is_not_null(),
+            why_not=f"{self.name} needs an object with a number",
+            value=(pl.col("present") + pl.col("counted")) / 2,
+            correct=pl.col("exact"),
+            margin=pl.when(pl.col("exact")).then(1.0).otherwise(-pl.col("off")),
+            reason=pl.col("said").list.join("; ") + pl.lit(" found"),
+            evidence=pl.lit([]),
+            components=components(self.parts, [pl.col(name) for name in self.parts]),
+        )
+
+    def _found(self, asked: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        """`row, noun, found` from boxes whose labels may stand for several nouns."""
+        labels = boxes["label"].unique()
+        nouns = set(asked["noun"].unique())
+        named = pl.DataFrame(
+            [{"label": label, "noun": n} for label in labels for n in self._names(label, nouns)],
+            schema={"label": pl.String, "noun": pl.String},
+        )
+        return (
+            boxes.select("row", "label")
+            .join(named, on="label")
+            .group_by("row", "noun")
+            .agg(pl.len().cast(pl.Int32).alias("found"))
+        )
+
+    def summarize(
+        self,
+        verdicts: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """See `Protocol.summarize`: `score`, the published mean; `present` and `counted`, its two
+        halves; `correct`, every number exact. A missing image scores 0 unless `allow_missing`.
+        """
+        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
+        rows = counted(verdicts, allow_missing)
+        above = rows.select(
+            pl.col("value").fill_null(0.0),
+            part(self.parts, "present").fill_null(0.0).alias("present"),
+            part(self.parts, "counted").fill_null(0.0).alias("counted"),
+            pl.col("correct").fill_null(False).cast(pl.Float64),
+        ).to_numpy()
+        clusters = rows["prompt_id"]
+        intervals = ratio_intervals(above, np.ones_like(above), clusters, **options)
+        counts = image_counts(verdicts)
+        names = ("score", "present", "counted", "correct")
+        summary: Summary = {
+            name: entry(interval, clusters.n_unique(), counts)
+            for name, interval in zip(names, intervals, strict=True)
+        }
+        return summary | {"images": counts}
+
+
+@PROTOCOLS.register("t2i_compbench_numeracy")
+@dataclass(kw_only=True)
+class T2ICompBenchNumeracy(_Numeracy):
+    """Mean over the asked objects of half for being there and half for the exact number.
+
+    A noun that is no detected label takes over every label that contains it ("pen" counts pencil
+    cases). Duplicates are dropped at IoU or containment above 0.9, sides counting a pixel more.
+    The objects come from the scene, where the peer looks number words up in its list of nouns.
+    """
+
+    name: ClassVar[str] = "t2i_compbench_numeracy"
+    pixel: ClassVar[float] = 1.0
+
+    def _noun(self, name: str) -> str:
+        return SYNONYMS.get(name, name)
+
+    def _names(self, label: str, nouns: set[str]) -> set[str]:
+        return {noun for noun in nouns if noun in label}
+
+    def _found(self, asked: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        exact = boxes.group_by("row", pl.col("label").alias("noun")).agg(
+            pl.len().cast(pl.Int32).alias("exact")
+        )
+        # only where the noun itself is no label of this image do containing labels count
+        return (
+            super()
+            ._found(asked, boxes)
+            .join(exact, on=["row", "noun"], how="left")
+            .select("row", "noun", pl.coalesce("exact", "found").alias("found"))
+        )
+
+    def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
+        return found == count
+
+
+@PROTOCOLS.register("t2i_compbench_numeracy_fixed")
+@dataclass(kw_only=True)
+class T2ICompBenchNumeracyFixed(_Numeracy):
+    """The same with names matched whole (aliases allowed), graded counts and plain areas.
+
+    The number's half is 1 - |asked - found| / asked, not below 0, so that three of four cats are
+    worth more than none. Comparable with no published numbers.
+    """
+
+    name: ClassVar[str] = "t2i_compbench_numeracy_fixed"
+    pixel: ClassVar[float] = 0.0
+
+    def _noun(self, name: str) -> str:
+        return canonical_label(name)
+
+    def _names(self, label: str, nouns: set[str]) -> set[str]:
+        return label_names(label) & nouns
+
+    def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
+        return (1 - (count - found).abs() / count).clip(0, 1)
+
+
+def _asked(prompts: pl.DataFrame) -> pl.DataFrame:
+    return (
+        prompts.select("prompt_id", "objects")
+        .explode("objects")
+        .filter(pl.col("objects").is_not_null())
+        .select(
+            "prompt_id",
+            pl.col("objects").struct.field("name"),
+            pl.col("objects").struct.field("count"),
+        )
+        .filter((pl.col("count") > 0).fill_null(False))
+    )
+
+
+def _distinct(boxes: pl.DataFrame, limit: float, pixel: float) -> list[bool]:
+    """Which boxes are no duplicate of a better one of the same label that was kept."""
+    keep = [True] * len(boxes)
+    corners = boxes.select(CORNERS).to_numpy()
+    several = (
+        boxes.with_row_index("at")
+        .group_by("row", "label", maintain_order=True)
+        .agg("at")
+        .filter(pl.col("at").list.len() > 1)
+    )
+    for places in several["at"].to_list():
+        kept: list[int] = []
+        for place in places:
+            keep[place] = not any(
+                is_duplicate(corners[place], corners[other], limit, pixel) for other in kept
+            )
+            if keep[place]:
+                kept.append(place)
+    return keep
+
+
+def is_duplicate(a: Floats, b: Floats, limit: float = 0.9, pixel: float = 1.0) -> bool:
+    """Whether two boxes (4,) overlap, or one lies inside the other, by more than `limit`.
+
+    >>> is_duplicate(np.array([0.0, 0, 100, 100]), np.array([10.0, 10, 20, 20]))
+    True
+    """
+
+    def area(x1: float, y1: float, x2: float, y2: float) -> float:
+        return max(x2 - x1 + pixel, 0.0) * max(y2 - y1 + pixel, 0.0)
+
+    common = area(max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
+    first, second = area(*a), area(*b)
+    shares = (
+        (common, first + second - common),
+        (common, first),
+        (common, second),
+    )
+    return any(whole > 0 and shared / whole > limit for shared, whole in shares)
