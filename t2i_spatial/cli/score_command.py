@@ -27,7 +27,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "-p",
     "protocols",
     multiple=True,
-    default=("visor",),
+    default=("visor", "spatial"),
     metavar="NAME",
     help="Protocol to judge by; may be repeated.",
 )
