@@ -205,6 +205,10 @@ class Run:
         """Write the rows of one finished batch."""
         write_table(self._shard_folder(stage) / f"{number:08d}.parquet", table)
 
+    def drop_shard(self, stage: str, number: int) -> None:
+        """Forget one finished batch, so that it is done again."""
+        (self._shard_folder(stage) / f"{number:08d}.parquet").unlink(missing_ok=True)
+
     def read_shards(self, stage: str, schema: pl.Schema) -> pl.DataFrame:
         """All rows of the finished batches in batch order."""
         paths = sorted(self._shard_folder(stage).glob("*.parquet"))

@@ -1,0 +1,368 @@
+"""Prompts in, images and `images.parquet` out: planned batches, redone whole, the same bits."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from t2i_spatial.detectors.autobatch import automatic_batch_size
+from t2i_spatial.detectors.loading import is_out_of_memory, resolve_devices
+from t2i_spatial.engines import run_batches
+from t2i_spatial.errors import InputError, T2ISpatialError, require
+from t2i_spatial.generation.generator import Generated, Generator, Sampling, load_from
+from t2i_spatial.generation.png import is_whole, write_png
+from t2i_spatial.generation.resolve import (
+    BUNDLED,
+    LoraSource,
+    ModelSource,
+    is_local,
+    resolve_lora,
+    resolve_model,
+)
+from t2i_spatial.generation.seeds import image_name, image_seed
+from t2i_spatial.progress import note
+from t2i_spatial.provenance import environment, prompt_set_hash
+from t2i_spatial.run import Run
+from t2i_spatial.scene import Prompt, check_unique_ids
+from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
+
+STAGE = "generate"
+_CPU_PIXELS = 2 * 512 * 512
+_LARGEST_CPU_BATCH = 16
+
+
+class GenerateSettings(BaseModel):
+    """What `generate` can be told; `None` is the model's own default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = BUNDLED
+    revision: str | None = None
+    variant: str | None = None
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: str = "auto"
+    lora: str | None = None
+    lora_scale: float = 1.0
+    samples: int = Field(default=4, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    guidance_scale: float | None = Field(default=None, ge=0)
+    negative_prompt: str | None = None
+    width: int | None = Field(default=None, ge=8)
+    height: int | None = Field(default=None, ge=8)
+    batch_size: int | Literal["auto"] = "auto"
+    seed: int = Field(default=0, ge=0)
+    offline: bool = False
+
+
+class Job(NamedTuple):
+    """One image to make."""
+
+    prompt_id: str
+    sample: int
+    text: str
+    seed: int
+
+
+def generate_run(
+    run: Run, prompts: Sequence[Prompt], settings: GenerateSettings, *, overwrite: bool = False
+) -> None:
+    """Make every image of `prompts` that `run` does not have yet, and its `images.parquet`.
+
+    A second call with the same settings finishes an interrupted one to the same bits; batches with
+    a missing or truncated file are made again.
+
+    Raises:
+        InputError: no prompts, a duplicate id, or settings that the model does not have.
+        ModelLoadError: see `load_generator`.
+        PlanMismatchError: the run was made by another plan (unless `overwrite`).
+        T2ISpatialError: the disk is full; finished batches are kept.
+    """
+    if not prompts:
+        raise InputError("no prompts to generate images for")
+    check_unique_ids(prompts)
+    requested = _requested(prompts, settings)
+    if not overwrite and _is_done(run, requested):
+        note(f"{run.path}: all images are there already")
+        return
+    source = resolve_model(
+        settings.model,
+        revision=settings.revision,
+        variant=settings.variant,
+        offline=settings.offline,
+    )
+    lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
+    devices = resolve_devices(settings.device)
+    load = functools.partial(
+        _load, source, settings.variant, settings.dtype, lora, settings.lora_scale
+    )
+    generator = load(devices[0])
+    sampling = generator.resolved(_sampling(settings))
+    jobs = [
+        Job(prompt.id, sample, prompt.text, image_seed(settings.seed, prompt.id, sample))
+        for prompt in prompts
+        for sample in range(settings.samples)
+    ]
+    known = {} if overwrite else run.plan(STAGE)
+    size = _batch_size(settings.batch_size, known, generator, sampling, jobs)
+    plan = {
+        "prompts": requested["prompts"],
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "model": source.name,
+        "revision": source.revision,
+        "variant": settings.variant,
+        "lora": lora and {"name": lora.name, "sha256": lora.digest, "scale": settings.lora_scale},
+        "dtype": generator.dtype,
+        "device": generator.device.split(":")[0],
+        "steps": sampling.steps,
+        "guidance_scale": sampling.guidance_scale,
+        "negative_prompt": sampling.negative_prompt,
+        "width": sampling.width,
+        "height": sampling.height,
+        **generator.describe(),
+        "batch_size": size,
+    }
+    torch = require("torch", "generate")
+    record = {
+        "requested": requested,
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        **environment(),
+    }
+    if overwrite:
+        _drop_derived(run)
+    run.begin(STAGE, plan, record=record, overwrite=overwrite)
+    run.write_prompts(prompts_to_table(prompts))
+    batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    _keep_whole_batches(run, batches)
+    devices = devices[: len(batches)]
+    model = f"{source.name}@{source.revision}" + (f"+{lora.name}" if lora else "")
+    make_worker = functools.partial(_make_worker, load, run.path, sampling, model)
+    if len(devices) == 1:
+        worker = _Worker(generator, run.path, sampling, model)
+        run_batches(run, STAGE, batches, lambda _: worker)
+    else:
+        del generator  # every process loads its own; two copies would not fit
+        _free(devices[0])
+        run_batches(run, STAGE, batches, make_worker, devices=devices)
+    images = run.read_shards(STAGE, IMAGES)
+    run.write_images(images)
+    missing = images.filter(pl.col("status") != SCORED)
+    for reason in missing["reason"].unique(maintain_order=True):
+        note(f"{missing.filter(pl.col('reason') == reason).height} images not made: {reason}")
+    run.finish(
+        STAGE,
+        images=images.height - missing.height,
+        missing=missing.height,
+        remarks=images.filter(pl.col("status") == SCORED)["reason"].drop_nulls().len(),
+    )
+
+
+def _requested(prompts: Sequence[Prompt], settings: GenerateSettings) -> dict[str, Any]:
+    """The request without what changes no pixel, and with the content of local files."""
+    request = settings.model_dump(exclude={"offline", "device"})
+    request["device"] = resolve_devices(settings.device)[0].split(":")[0]
+    request["prompts"] = prompt_set_hash([(prompt.id, prompt.text) for prompt in prompts])
+    if is_local(settings.model):
+        request["revision"] = resolve_model(settings.model).revision
+    if settings.lora is not None and is_local(settings.lora):
+        request["lora"] = resolve_lora(settings.lora).digest
+    return request
+
+
+def _is_done(run: Run, requested: dict[str, Any]) -> bool:
+    if not (run.is_finished(STAGE) and run.has("images.parquet")):
+        return False
+    if run.manifest["stages"][STAGE]["record"].get("requested") != requested:
+        return False
+    return all(_row_is_whole(run, row) for row in run.images().iter_rows(named=True))
+
+
+def _row_is_whole(run: Run, row: dict[str, Any]) -> bool:
+    return row["status"] != SCORED or is_whole(run.image_path(row["image"]))
+
+
+def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
+    """Make shards exactly of the batches whose rows are known and whose files are whole."""
+    rows = [run.read_shards(STAGE, IMAGES)]
+    if run.is_finished(STAGE) and run.has("images.parquet"):
+        rows.append(run.images())
+    table = pl.concat(rows)
+    whole = {
+        (row["prompt_id"], row["sample"]): row
+        for row in table.iter_rows(named=True)
+        if _row_is_whole(run, row)
+    }
+    finished = run.finished_shards(STAGE)
+    broken = 0
+    for number, batch in enumerate(batches):
+        kept = [whole[job[:2]] for job in batch if job[:2] in whole]
+        if len(kept) == len(batch):
+            if number not in finished:
+                run.write_shard(STAGE, number, pl.DataFrame(kept, schema=IMAGES))
+        elif number in finished or (table.height and run.is_finished(STAGE)):
+            run.drop_shard(STAGE, number)
+            broken += 1
+    if broken:
+        note(f"{broken} batches with missing or truncated images are made again")
+
+
+def _drop_derived(run: Run) -> None:
+    """Forget what was found in images that are about to change."""
+    for stage in [name for name in run.manifest["stages"] if name != STAGE]:
+        run.discard(stage)
+    for pattern in ("images.parquet", "detections/*", "verdicts/*", "summary.json", "report.html"):
+        for path in run.path.glob(pattern):
+            path.unlink()
+
+
+def _sampling(settings: GenerateSettings) -> Sampling:
+    values = {name: getattr(settings, name) for name in Sampling.__slots__}
+    if settings.model == BUNDLED:
+        from t2i_spatial import bundled
+
+        for name, value in bundled.settings().items():
+            if name in values and values[name] is None:
+                values[name] = value
+    return Sampling(**values)
+
+
+def _load(
+    source: ModelSource,
+    variant: str | None,
+    dtype: str,
+    lora: LoraSource | None,
+    lora_scale: float,
+    device: str,
+) -> Generator:
+    return load_from(source, variant, dtype, device, lora, lora_scale)
+
+
+def _batch_size(
+    wanted: int | Literal["auto"],
+    known: dict[str, Any],
+    generator: Generator,
+    sampling: Sampling,
+    jobs: Sequence[Job],
+) -> int:
+    """The planned size: as wanted, as recorded by an earlier call, or what fits."""
+    if wanted != "auto":
+        if wanted < 1:
+            raise InputError(f"batch size must be at least 1, got {wanted}")
+        return wanted
+    if "batch_size" in known:
+        return int(known["batch_size"])
+    if not generator.device.startswith("cuda"):
+        pixels = (sampling.width or 1024) * (sampling.height or 1024)
+        return max(1, min(_LARGEST_CPU_BATCH, _CPU_PIXELS // pixels))
+    import dataclasses
+
+    brief = dataclasses.replace(sampling, steps=min(2, sampling.steps or 2))
+
+    def work(count: int) -> None:
+        generator([jobs[0].text] * count, [0] * count, brief)
+
+    try:
+        size = automatic_batch_size(generator.device, work)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        size = 1
+    _free(generator.device)
+    note(f"batch size {size}")
+    return size
+
+
+def _free(device: str) -> None:
+    if device.startswith("cuda"):
+        import gc
+
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _make_worker(load: Any, folder: Path, sampling: Sampling, model: str, device: str) -> _Worker:
+    return _Worker(load(device), folder, sampling, model)
+
+
+class _Worker:
+    """Turns one planned batch into files and rows."""
+
+    def __init__(self, generator: Generator, folder: Path, sampling: Sampling, model: str) -> None:
+        self.generator = generator
+        self.folder = folder
+        self.sampling = sampling
+        self.model = model
+        self.limit: int | None = None
+        self.pool = ThreadPoolExecutor(4, thread_name_prefix="png")
+
+    def __call__(self, batch: Sequence[Job]) -> pl.DataFrame:
+        results = list(self._generate(batch))
+        if all(result.image is None for result in results):
+            raise T2ISpatialError(
+                f"{results[0].reason}, for every image of the batch with prompt "
+                f"{batch[0].prompt_id!r}; with --dtype fp16 try bf16 or fp32"
+            )
+        return pl.DataFrame(list(self.pool.map(self._save, batch, results)), schema=IMAGES)
+
+    def _generate(self, jobs: Sequence[Job]) -> Iterator[Generated]:
+        """Images of a batch, in halves (remembered for later batches) when memory runs out."""
+        size = self.limit or len(jobs)
+        start = 0
+        while start < len(jobs):
+            part = jobs[start : start + size]
+            try:
+                results = self.generator(
+                    [job.text for job in part], [job.seed for job in part], self.sampling
+                )
+            except Exception as error:
+                if not is_out_of_memory(error) or len(part) == 1:
+                    raise
+                results = None
+            if results is None:
+                _free(self.generator.device)
+                size = self.limit = len(part) // 2
+                note(f"out of memory: going on with {size} images at a time")
+                continue
+            for result in results:
+                remark = f"made {size} at a time (out of memory)" if self.limit else None
+                yield result if result.reason or not remark else result._replace(reason=remark)
+            start += len(part)
+
+    def _save(self, job: Job, result: Generated) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "prompt_id": job.prompt_id,
+            "sample": job.sample,
+            "seed": job.seed,
+            "status": SCORED if result.image else IMAGE_MISSING,
+            "reason": result.reason,
+        }
+        if result.image is not None:
+            name = f"images/{image_name(job.prompt_id, job.sample)}"
+            metadata = {
+                "prompt_id": job.prompt_id,
+                "sample": job.sample,
+                "seed": job.seed,
+                "model": self.model,
+                "prompt": job.text,
+            }
+            try:
+                write_png(self.folder / name, result.image, metadata)
+            except T2ISpatialError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
+                    raise T2ISpatialError(
+                        f"{error}; finished batches are kept, the same command goes on when there "
+                        "is space"
+                    ) from None
+                raise
+            row |= {"image": name, "width": result.image.width, "height": result.image.height}
+        return row
