@@ -122,19 +122,24 @@ def _gains(na: Floats, da: Floats, nb: Floats, db: Floats) -> tuple[int, int]:
 def _interval(
     sums: Floats, binary: bool, level: float, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    m = len(sums)
     size = sums[:, [1, 3]].mean(axis=0)
     imaginary = np.array([[size[0], size[0], 0, size[1]], [0, size[0], size[1], size[1]]])
-    constant = bool(np.all(sums == sums[0]))
-    rows = np.concatenate([sums, imaginary]) if binary or constant else sums
+    rows = np.concatenate([sums, imaginary]) if binary else sums
+    error = _standard_error(rows, resamples, rng)
+    if error < 1e-12:  # rounding is no spread
+        rows = np.concatenate([sums, imaginary])
+        error = _standard_error(rows, resamples, rng)
+    centre = float(_difference(rows.sum(axis=0)[None])[0])
+    half = quantile(0.5 + level / 2, max(len(sums) - 1, 1)) * error
+    return centre - half, centre + half
+
+
+def _standard_error(rows: Floats, resamples: int, rng: np.random.Generator) -> float:
+    if len(rows) < 2:
+        return 0.0
     drawn = resampled_sums(rows, resamples, rng)
     drawn = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
-    error = float(np.std(drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1]))
-    error *= math.sqrt(len(rows) / (len(rows) - 1))
-    total = rows.sum(axis=0)
-    centre = float(total[2] / total[3] - total[0] / total[1])
-    half = quantile(0.5 + level / 2, max(m - 1, 1)) * error
-    return centre - half, centre + half
+    return float(np.std(_difference(drawn))) * math.sqrt(len(rows) / (len(rows) - 1))
 
 
 def _p_value(sums: Floats, resamples: int, rng: np.random.Generator) -> float:

@@ -334,7 +334,7 @@ def _ratio(
         informative = min(int((n > 0).sum()), int((n < d).sum()))
         effect = (informative * max(effect, 1.0) + worst) / (informative + 1)
         effect = max(effect, 1.0)
-    elif effect == 0:
+    elif effect < 1e-20:  # rounding is no spread
         effect = worst
     low, high = wilson(value, trials / effect, level, max(m - 1, 1))
     return Interval(value, low, high, m, int(counted.sum()))
