@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -228,7 +228,7 @@ def _sampling(settings: GenerateSettings) -> Sampling:
     if settings.model == BUNDLED:
         from t2i_spatial import bundled
 
-        for name, value in bundled.settings().items():
+        for name, value in bundled.settings()["generator"].items():
             if name in values and values[name] is None:
                 values[name] = value
     return Sampling(**values)
@@ -312,7 +312,9 @@ class _Worker:
                 f"{results[0].reason}, for every image of the batch with prompt "
                 f"{batch[0].prompt_id!r}; with --dtype fp16 try bf16 or fp32"
             )
-        return pl.DataFrame(list(self.pool.map(self._save, batch, results)), schema=IMAGES)
+        saved = [self.pool.submit(self._save, *item) for item in zip(batch, results, strict=True)]
+        wait(saved)
+        return pl.DataFrame([future.result() for future in saved], schema=IMAGES)
 
     def _generate(self, jobs: Sequence[Job]) -> Iterator[Generated]:
         """Images of a batch, in halves (remembered for later batches) when memory runs out."""
