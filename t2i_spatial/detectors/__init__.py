@@ -53,6 +53,7 @@ def resolve_detector(
         settings = bundled.settings()["detector"]
         threshold = settings["threshold"] if threshold is None else threshold
         fixed_nms = settings.get("nms") if nms is None else nms
+        query_template = query_template or settings["query_template"].replace("{}", "{name}")
     prefix, colon, rest = source.partition(":")
     if colon and not Path(source).exists() and prefix in DETECTORS:
         backend, source, commit = prefix, rest, revision

@@ -81,7 +81,7 @@ def check_keys(
     """Raise `ModelLoadError` unless a checkpoint has exactly the weights of its model."""
     surplus = sorted(key for key in unexpected if not key.endswith(DERIVED))
     for what, keys in (
-        ("lacks weights of its model", sorted(missing)),
+        ("lacks weights of its model", sorted(k for k in missing if not k.endswith(DERIVED))),
         ("has weights its model does not know", surplus),
         ("has weights of another shape", sorted(map(str, mismatched))),
     ):

@@ -128,3 +128,74 @@ def red_finder(folder: Path, kind: str, size: int = 64) -> Path:
         model.box_head.dense2.bias.zero_()
     model.save_pretrained(folder)
     return folder
+
+
+def bert_vocabulary() -> dict[str, int]:
+    """[CLS], [SEP], "." and "?" at the ids that Grounding DINO has built in."""
+    words = ["cat", "dog", "bus", "traffic", "light", "teddy", "bear", "baseball", "glove", "bat"]
+    vocabulary = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+    vocabulary |= {".": 1012, "?": 1029}
+    vocabulary |= {word: 200 + i for i, word in enumerate([*words, "a", "red", "blue", "##s"])}
+    taken = set(vocabulary.values())
+    vocabulary |= {f"[unused{i}]": i for i in range(1040) if i not in taken}
+    return dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    from transformers import BertTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = BertTokenizer(vocab=bert_vocabulary())
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def grounding_dino(
+    folder: Path, kind: str = "grounding-dino", width: int = 32, seed: int = 0
+) -> Path:
+    """A Grounding DINO (or MM-Grounding-DINO) of half a million random weights."""
+    import transformers as tf
+
+    tokenizer = bert_tokenizer(folder)
+    config_class, model_class = {
+        "grounding-dino": (tf.GroundingDinoConfig, tf.GroundingDinoForObjectDetection),
+        "mm-grounding-dino": (tf.MMGroundingDinoConfig, tf.MMGroundingDinoForObjectDetection),
+    }[kind]
+    config = config_class(
+        backbone_config=tf.SwinConfig(
+            embed_dim=16,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 2, 2, 4],
+            window_size=4,
+            out_indices=[2, 3, 4],
+        ),
+        text_config=tf.BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+        ),
+        d_model=width,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        num_queries=30,
+        max_text_len=64,
+    )
+    torch.manual_seed(seed)
+    model = model_class(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and "bbox_embed" in name:
+                parameter.normal_(0, 5 / width)
+            if name.endswith(("vision_param", "text_param")):
+                parameter.fill_(0.2)
+    model.save_pretrained(folder)
+    tf.GroundingDinoProcessor(
+        tf.GroundingDinoImageProcessor(size={"shortest_edge": 128, "longest_edge": 256}), tokenizer
+    ).save_pretrained(folder)
+    return folder
