@@ -8,6 +8,7 @@ from pathlib import Path
 
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.prompts.containers import Located, plain_lines, read_records, read_text
+from t2i_spatial.prompts.parser import parse_prompt
 from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, find_format
 from t2i_spatial.prompts.readers.caption import caption_format
 from t2i_spatial.prompts.sr2d import sr2d
@@ -61,8 +62,6 @@ def read_scenes(prompts: Iterable[Prompt]) -> list[Prompt]:
     result = []
     for prompt in prompts:
         if prompt.scene is None:
-            from t2i_spatial.prompts.parser import parse_prompt
-
             scene = parse_prompt(prompt.text)
             tag = prompt.tag
             if tag is None and len(scene.relations) == 1:
