@@ -14,8 +14,19 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command("score")
 @click.argument("run", required=False, type=FOLDER)
 @click.option("--images", type=FOLDER, help="Folder of images to detect in and score.")
-@click.option("--detections", type=FILE, help="Stored detections to score (no model is loaded).")
-@click.option("--prompts", help="Prompt set of --images (default: the captions in the folder) or --detections.")
+@click.option(
+    "--detections",
+    type=FILE,
+    help="Stored detections, scored without a model: own Parquet or JSON lines, COCO, VISOR's "
+    "results_*.json, GenEval's results.jsonl.",
+)
+@click.option(
+    "--coco-images", type=FILE, help="Images and categories of --detections that are COCO results."
+)
+@click.option(
+    "--prompts",
+    help="Prompt set of --images (default: the captions in the folder) or --detections.",
+)
 @click.option(
     "--output",
     "-o",
@@ -32,6 +43,13 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Protocol to judge by; may be repeated.",
 )
 @click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PROTOCOL.KEY=VALUE",
+    help="Change a protocol's published setting, e.g. geneval.threshold=0.5; may be repeated.",
+)
+@click.option(
     "--samples",
     type=click.IntRange(min=1),
     help="Images expected per prompt.  [default: as the run planned or the input suggests]",
@@ -46,9 +64,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--resamples", type=click.IntRange(min=100), default=2000, help="Bootstrap resamples."
 )
 @click.option("--detector", default="bundled", help="Detector, with --images.")
-@click.option(
-    "--threshold", type=float, help="Of the detector, with --images.  [default: its own]"
-)
+@click.option("--threshold", type=float, help="Of the detector, with --images.  [default: its own]")
 @click.option("--device", default="auto", help="Device of the detector, with --images.")
 @click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -56,9 +72,11 @@ def command(
     run: Path | None,
     images: Path | None,
     detections: Path | None,
+    coco_images: Path | None,
     prompts: str | None,
     output: Path | None,
     protocols: tuple[str, ...],
+    settings: tuple[str, ...],
     samples: int | None,
     allow_missing: bool,
     seed: int,
@@ -86,10 +104,11 @@ def command(
     if images is not None and output is None:
         raise click.UsageError("--images needs --output")
     scores = score_source(
-        make_protocols(protocols),
+        make_protocols(protocols, settings),
         run=run,
         images=images,
         detections=detections,
+        coco_images=coco_images,
         prompts=prompts,
         output=output,
         samples=samples,

@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_LAZY = {"read_detections": "reading"}
+_LAZY = {
+    "export_folder": "geneval",
+    "read_detections": "reading",
+    "to_coco": "coco",
+    "write_geneval": "geneval",
+    "write_visor": "visor",
+}
 
 __all__ = sorted(_LAZY)
 

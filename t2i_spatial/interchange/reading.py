@@ -10,15 +10,24 @@ import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange.checks import check_detections
+from t2i_spatial.interchange.coco import from_coco, is_coco, is_coco_results
+from t2i_spatial.interchange.geneval import from_geneval, is_geneval
+from t2i_spatial.interchange.visor import from_visor, is_visor
 from t2i_spatial.tables import DETECTIONS
 
 
-def read_detections(path: str | Path, prompts: pl.DataFrame) -> pl.DataFrame:
-    """A DETECTIONS table from our own Parquet or JSON lines.
+def read_detections(
+    path: str | Path, prompts: pl.DataFrame, *, coco_images: str | Path | None = None
+) -> pl.DataFrame:
+    """A DETECTIONS table from a file of any known format, recognised by its content.
+
+    Our own Parquet or JSON lines, COCO (a data set with annotations, or a results list with
+    `coco_images`), VISOR's `results_*.json`, and GenEval's `results.jsonl`.
 
     Args:
         path: the file.
         prompts: PROMPTS, to tell which prompt an image of a foreign format belongs to.
+        coco_images: the COCO file with the images and categories of a results list.
 
     An empty file gives an empty table.
 
@@ -28,10 +37,46 @@ def read_detections(path: str | Path, prompts: pl.DataFrame) -> pl.DataFrame:
     """
     path = Path(path)
     if path.suffix.lower() == ".parquet":
-        table = _parquet(path)
-    else:
-        table = own_lines(path, read_json_lines(path))
-    return check_detections(table, path.name)
+        return check_detections(_parquet(path), path.name)
+    if path.suffix.lower() == ".json":
+        content = read_json(path)
+        if is_visor(content):
+            table = from_visor(content, prompts, path.name)
+        elif is_coco_results(content):
+            if coco_images is None:
+                raise InputError(
+                    f"{path.name} is a list of COCO results; give the file with their images and "
+                    "categories too (--coco-images)"
+                )
+            table = from_coco(read_json(Path(coco_images)), prompts, path.name, content)
+        elif is_coco(content):
+            table = from_coco(content, prompts, path.name)
+        elif isinstance(content, list):
+            table = own_lines(path, content)
+        else:
+            raise InputError(
+                f"{path.name}: not a known format (own JSON lines or Parquet, COCO, VISOR's "
+                "results_*.json, GenEval's results.jsonl)"
+            )
+        return check_detections(table, path.name)
+    records = read_json_lines(path)
+    if records and is_geneval(records[0]):
+        return check_detections(from_geneval(records, prompts, path.name), path.name)
+    return check_detections(own_lines(path, records), path.name)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from None
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -157,15 +157,14 @@ def _numbers(rows: pl.DataFrame, allow_missing: bool, options: dict[str, Any]) -
 
 # -- scenes of any shape, one image at a time ---------------------------------------------------
 
-JUDGED = pl.Schema(
-    {
-        "row": pl.UInt32,
-        "value": pl.Float64,
-        **dict.fromkeys(Spatial.parts, pl.Float64),
-        "said": pl.String,
-        "evidence": pl.List(EVIDENCE),
-    }
-)
+_COLUMNS: dict[str, Any] = {
+    "row": pl.UInt32,
+    "value": pl.Float64,
+    **dict.fromkeys(Spatial.parts, pl.Float64),
+    "said": pl.String,
+    "evidence": pl.List(EVIDENCE),
+}
+JUDGED = pl.Schema(_COLUMNS)
 
 
 def _judge_scenes(images: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.errors import IncompleteRunError, InputError
+from t2i_spatial.errors import IncompleteRunError, InputError, nearest
 from t2i_spatial.metrics.protocol import PROTOCOLS, Protocol, Summary
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, write_json
@@ -46,26 +47,49 @@ class Scores:
     n_scored: int
 
     def require_complete(self) -> None:
-        """Raise unless every expected image was scored.
+        """Raise unless every image was scored by every protocol that applies to it.
 
         Raises:
             IncompleteRunError: naming how many are missing.
         """
-        missing = self.n_expected - self.n_scored
-        if missing:
-            raise IncompleteRunError(
-                f"{missing:,} of {self.n_expected:,} images have no score and count as failures; "
-                "make them, or use --allow-missing to leave them out"
-            )
+        lacking = {"": (self.n_expected, self.n_scored)} | {
+            f" by {name}": (part["images"]["expected"], part["images"].get(SCORED, 0))
+            for name, part in self.summary.items()
+        }
+        for by, (expected, scored) in lacking.items():
+            if scored < expected:
+                raise IncompleteRunError(
+                    f"{expected - scored:,} of {expected:,} images have no score{by} and count as "
+                    "failures; make them, or use --allow-missing to leave them out"
+                )
 
 
-def make_protocols(names: Iterable[str]) -> list[Protocol]:
-    """Protocols by name, with their published settings, each once.
+def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[Protocol]:
+    """Protocols by name, each once, with their published settings unless told otherwise.
+
+    Args:
+        settings: "protocol.key=value", e.g. "geneval.counting_threshold=0.5".
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name or setting, or a value of another kind.
     """
-    return [PROTOCOLS[name]() for name in dict.fromkeys(names)]
+    protocols = {name: PROTOCOLS[name]() for name in names}
+    for text in settings:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
+        if match is None:
+            raise InputError(f"expected PROTOCOL.KEY=VALUE, got {text!r}")
+        name, key, value = match.groups()
+        if name not in protocols:
+            raise InputError(f"--set {text}: {nearest(name, protocols)}")
+        known = protocols[name].settings
+        if key not in known:
+            raise InputError(f"{name} has no setting {key!r}; {nearest(key, known)}")
+        try:
+            setattr(protocols[name], key, type(known[key])(value))
+        except ValueError:
+            kind = type(known[key]).__name__
+            raise InputError(f"{name}.{key} must be a {kind}, got {value!r}") from None
+    return list(protocols.values())
 
 
 def complete(
@@ -279,6 +303,7 @@ def score_source(
     seed: int = 0,
     resamples: int = 2000,
     detector: str = "bundled",
+    coco_images: Path | None = None,
     threshold: float | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -288,6 +313,7 @@ def score_source(
     Args:
         prompts: name or file; `None` with `images` takes the captions of the folder.
         output: run directory to make; detections may do without one, then nothing is written.
+        coco_images: the images and categories of `detections` that are COCO results.
         detector, threshold, device: only for `images`.
 
     Raises:
@@ -306,7 +332,7 @@ def score_source(
         from t2i_spatial.interchange import read_detections
 
         table = prompts_to_table(load_prompts(prompts or ""))
-        found = read_detections(detections, table)
+        found = read_detections(detections, table, coco_images=coco_images)
         if output is None:
             whole = complete(found, table, samples=samples)
             return score_tables(table, whole, protocols, **options)

@@ -1,0 +1,233 @@
+"""GenEval's files: `results.jsonl` in and out, and its folder of images.
+
+Source: djghosh13/geneval @ af4902f (`evaluate_images.py`, `summary_scores.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.geneval import GenEval
+from t2i_spatial.run import Run, atomic_write
+from t2i_spatial.tables import DETECTIONS, SCORED
+
+COLORED = "colored_details"
+"""Our own extra key of `results.jsonl`: class -> colour of every box of `details`."""
+
+
+def is_geneval(record: Mapping[str, Any]) -> bool:
+    """Whether a JSON line is one of GenEval's results."""
+    return {"filename", "tag", "prompt"} <= set(record)
+
+
+def from_geneval(
+    records: Sequence[Mapping[str, Any]], prompts: pl.DataFrame, what: str
+) -> pl.DataFrame:
+    """DETECTIONS from GenEval's `results.jsonl`.
+
+    An image belongs to the prompt of the same text; its sample is the number in the file name.
+    `details` holds the boxes that GenEval has kept (thresholds applied, at most 16 per class); the
+    image size is not stored, so protocols that measure in the image have no verdict. Colours are
+    not stored either, except by `write_geneval`.
+
+    Raises:
+        InputError: a record without readable `details`, two files for one image, or a prompt that
+            is not in the set.
+    """
+    by_text: dict[str, str] = {}
+    for prompt_id, text in prompts.select("prompt_id", "text").iter_rows():
+        by_text.setdefault(text, prompt_id)
+    rows = []
+    for number, record in enumerate(records, 1):
+        prompt_id = by_text.get(str(record["prompt"]))
+        if prompt_id is None:
+            raise InputError(
+                f"{what}, record {number}: the prompt {record['prompt']!r} is not in the prompt set"
+            )
+        path = PurePosixPath(str(record["filename"]).replace("\\", "/"))
+        if not path.stem.isdecimal():
+            raise InputError(
+                f"{what}, record {number}: expected a file name such as 00000/samples/0000.png, "
+                f"got {record['filename']!r}"
+            )
+        rows.append(
+            {
+                "prompt_id": prompt_id,
+                "sample": int(path.stem),
+                "image": str(record["filename"]),
+                "status": SCORED,
+                "detections": _details(record, f"{what}, record {number}"),
+            }
+        )
+    return pl.DataFrame(rows, schema=DETECTIONS)
+
+
+def _details(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    if "details" not in record:
+        raise InputError(
+            f"{where}: no details; GenEval writes the boxes there (evaluate again with a version "
+            "that does)"
+        )
+    try:
+        details = _unpacked(record["details"])
+        colors = _unpacked(record.get(COLORED) or {})
+        found = [
+            {
+                "label": name,
+                "score": float(box[4]),
+                "box": [float(v) for v in box[:4]],
+                "color": colors[name][k] if name in colors else None,
+            }
+            for name, boxes in details.items()
+            for k, box in enumerate(boxes)
+        ]
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise InputError(f"{where}: details cannot be read ({error!r})") from None
+    return sorted(found, key=lambda d: -d["score"])  # type: ignore[arg-type, operator]
+
+
+def _unpacked(value: Any) -> Any:
+    """`details` and `metadata` are JSON inside JSON."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def write_geneval(
+    path: str | Path,
+    prompts: pl.DataFrame,
+    detections: pl.DataFrame,
+    protocol: GenEval | None = None,
+) -> int:
+    """Write `results.jsonl` as GenEval does, from DETECTIONS; returns the number of lines.
+
+    `summary_scores.py` of GenEval reads it. Images without a score and prompts that GenEval cannot
+    judge are left out, as there. Boxes are those above the protocol's threshold.
+
+    Raises:
+        T2ISpatialError: the file cannot be written.
+    """
+    protocol = protocol or GenEval()
+    verdicts = protocol.judge(prompts, detections)
+    records = _records(prompts)
+    lines = 0
+    with atomic_write(path, "w") as file:
+        for row, verdict in zip(
+            detections.iter_rows(named=True), verdicts.iter_rows(named=True), strict=True
+        ):
+            if verdict["status"] != SCORED:
+                continue
+            number, record = records[row["prompt_id"]]
+            limit = (
+                protocol.counting_threshold if verdict["tag"] == "counting" else protocol.threshold
+            )
+            details: dict[str, list[list[float]]] = {}
+            colors: dict[str, list[str | None]] = {}
+            for found in sorted(row["detections"], key=lambda d: -d["score"]):
+                boxes = details.setdefault(found["label"], [])
+                if found["score"] > limit and len(boxes) < protocol.max_objects:
+                    boxes.append([*found["box"], found["score"]])
+                    colors.setdefault(found["label"], []).append(found["color"])
+            line = {
+                "filename": row["image"] or f"{number:05d}/samples/{row['sample']:04d}.png",
+                "tag": verdict["tag"],
+                "prompt": record["prompt"],
+                "correct": verdict["correct"],
+                "reason": "" if verdict["correct"] else verdict["reason"],
+                "metadata": json.dumps(record),
+                "details": json.dumps({name: boxes for name, boxes in details.items() if boxes}),
+            }
+            if any(color is not None for seen in colors.values() for color in seen):
+                line[COLORED] = json.dumps(colors)
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            lines += 1
+    return lines
+
+
+def export_folder(run: Run, output: str | Path, *, copy: bool = False) -> int:
+    """Lay the images of a run out as GenEval expects them; returns the number of images.
+
+    `<output>/<5 digits>/metadata.jsonl` and `samples/<4 digits>.png`, the number being the place
+    of the prompt in its set. Images are hard links where possible (`copy` never links). Missing
+    images leave a gap in the numbers, which GenEval does not notice.
+
+    Raises:
+        InputError: `output` exists and is not empty.
+        T2ISpatialError: a file cannot be written.
+    """
+    target = Path(output)
+    if target.exists() and any(target.iterdir()):
+        raise InputError(f"{target} is not empty; choose another folder")
+    records = _records(run.prompts())
+    done = 0
+    for number, record in records.values():
+        folder = target / f"{number:05d}"
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "metadata.jsonl", "w") as file:
+            file.write(json.dumps(record, ensure_ascii=False))
+    for row in run.images().iter_rows(named=True):
+        if row["status"] != SCORED:
+            continue
+        source = run.image_path(row["image"])
+        folder = target / f"{records[row['prompt_id']][0]:05d}" / "samples"
+        place = folder / f"{row['sample']:04d}{source.suffix}"
+        if copy or not _link(source, place):
+            shutil.copyfile(source, place)
+        done += 1
+    return done
+
+
+def _link(source: Path, place: Path) -> bool:
+    try:
+        os.link(source, place)
+    except OSError:
+        return False
+    return True
+
+
+def _records(prompts: pl.DataFrame) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Prompt id -> (place in the set, GenEval's record of it), made from the scene if need be."""
+    from t2i_spatial.metrics.clauses import requests
+
+    asked = requests(prompts)
+    include = asked.include.partition_by("prompt_id", as_dict=True)
+    exclude = asked.exclude.partition_by("prompt_id", as_dict=True)
+    records = {}
+    for number, row in enumerate(prompts.iter_rows(named=True)):
+        content = json.loads(row["metadata"]) if row["metadata"] else {}
+        record = content.get("geneval", content if "include" in content else None)
+        if record is None:
+            key = (row["prompt_id"],)
+            record = {
+                "tag": row["tag"],
+                "include": _clauses(include[key]) if key in include else [],
+            }
+            if key in exclude:
+                record["exclude"] = [
+                    {"class": e["label"], "count": e["count"]}
+                    for e in exclude[key].iter_rows(named=True)
+                ]
+            record["prompt"] = row["text"]
+        records[row["prompt_id"]] = (number, {"prompt": row["text"], **record})
+    return records
+
+
+def _clauses(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """GenEval wants the target of a position before the clause that refers to it."""
+    rows = sorted(table.iter_rows(named=True), key=lambda r: (r["target"] is not None, r["clause"]))
+    place = {row["clause"]: k for k, row in enumerate(rows)}
+    clauses = []
+    for row in rows:
+        clause: dict[str, Any] = {"class": row["label"], "count": row["count"]}
+        if row["wanted"]:
+            clause["color"] = row["wanted"]
+        if row["relation"]:
+            clause["position"] = [row["relation"], place[row["target"]]]
+        clauses.append(clause)
+    return clauses
