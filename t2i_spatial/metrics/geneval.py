@@ -6,6 +6,7 @@ Source: djghosh13/geneval @ af4902f (`evaluate_images.py`, `summary_scores.py`);
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from t2i_spatial.metrics.protocol import (
     entry,
     image_counts,
 )
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import (
     cluster_share_interval,
     mean_of_ratios_interval,
@@ -68,6 +70,11 @@ class GenEval(ClauseProtocol):
 
     name: ClassVar[str] = "geneval"
     parts: ClassVar[tuple[str, ...]] = ("counts", "colors", "positions", "exclusions")
+    rates: ClassVar[Mapping[str, Rate]] = {
+        "overall": Rate("correct", by_tag=True),
+        "images_correct": Rate("correct"),
+        "prompts_correct": Rate("correct", at_least=1),
+    }
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Protocol.judge`. Components are 1 or 0, null for what the prompt does not ask.

@@ -5,6 +5,7 @@ Source: yifan123/reward-server @ 92ac29f, `gen_eval.py` (used by flow_grpo and i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from t2i_spatial.metrics.protocol import (
     image_counts,
     part,
 )
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, ratio_interval
 from t2i_spatial.metrics.tabular import components, verdict_table
 
@@ -32,6 +34,11 @@ from t2i_spatial.metrics.tabular import components, verdict_table
 @dataclass(kw_only=True)
 class _Reward(ClauseProtocol):
     parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
+    # not `soft`, which has no lower end
+    rates: ClassVar[Mapping[str, Rate]] = {
+        "strict": Rate("correct"),
+        "nonstrict": Rate("nonstrict"),
+    }
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         """`row, soft`: the mean of the terms of every image."""

@@ -12,6 +12,7 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval
 from t2i_spatial.registry import Registry
 from t2i_spatial.scene import Prompt
@@ -44,6 +45,10 @@ class Protocol(abc.ABC):
 
     parts: ClassVar[tuple[str, ...]]
     """Names of `VERDICTS.components`, in their order."""
+
+    rates: ClassVar[Mapping[str, Rate]] = {"score": Rate("value"), "correct": Rate("correct")}
+    """Published numbers as sums over images, the main one first: `compare` and `--precision` work
+    on these. Numerators lie in [0, 1]."""
 
     _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
     _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)

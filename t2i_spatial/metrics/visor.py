@@ -6,7 +6,7 @@ Source: microsoft/VISOR @ b9e368b (`visor.py` and the detection notebook); Gokha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from t2i_spatial.metrics.protocol import (
     image_counts,
     part,
 )
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, cluster_share_interval, ratio_intervals
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
@@ -53,6 +54,12 @@ class VISOR(Protocol):
 
     name: ClassVar[str] = "visor"
     parts: ClassVar[tuple[str, ...]] = ("objects_found", "subject_found", "object_found")
+    rates: ClassVar[Mapping[str, Rate]] = {
+        "VISOR_uncond": Rate("value"),
+        "VISOR_cond": Rate("value", "objects_found"),
+        "OA": Rate("objects_found"),
+        **{f"VISOR_{n}": Rate("value", at_least=n) for n in range(1, 5)},
+    }
 
     threshold: float = 0.1
     """Boxes need a score above this (strictly: the peer drops a score of exactly 0.1)."""

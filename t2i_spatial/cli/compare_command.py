@@ -1,0 +1,91 @@
+"""`t2i-spatial compare`: what two runs did differently, then paired differences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("compare")
+@click.argument("a", type=FOLDER)
+@click.argument("b", type=FOLDER)
+@click.option(
+    "--protocol",
+    "-p",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help="Protocol to compare by; may be repeated.  [default: all that both have scores of]",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Leave pairs without both scores out, instead of counting an image without a score as a "
+    "failure.",
+)
+@click.option(
+    "--decide",
+    is_flag=True,
+    help="Also look at the pairs in random order, and say after how many prompts it was clear "
+    "which run is better.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.02,
+    help="With --decide, differences up to this fraction count as similar.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Of bootstrap, permutation and random order.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=100),
+    default=10_000,
+    help="Bootstrap resamples and permutations.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    a: Path,
+    b: Path,
+    protocols: tuple[str, ...],
+    allow_missing: bool,
+    decide: bool,
+    margin: float,
+    seed: int,
+    resamples: int,
+    as_json: bool,
+) -> None:
+    """Is run B better than run A on the same prompts?
+
+    Says first how the runs were made differently. Then every number of both in per cent, the
+    difference in points with its 95 % interval, and p: images are paired by prompt and sample, and
+    prompts are resampled and permuted whole. Runs with other prompts, detectors, thresholds or
+    protocol settings are listed but not compared, and end the command with exit code 1.
+    """
+    from t2i_spatial.stages.compare import compare_runs
+    from t2i_spatial.stages.compare_text import format_comparison
+
+    comparison = compare_runs(
+        a,
+        b,
+        protocols,
+        allow_missing=allow_missing,
+        decide=decide,
+        margin=margin,
+        seed=seed,
+        resamples=resamples,
+    )
+    click.echo(
+        json.dumps(comparison.to_json(), indent=2) if as_json else format_comparison(comparison)
+    )
+    comparison.require_comparable()
+    if not allow_missing:
+        comparison.require_complete()

@@ -1,0 +1,312 @@
+"""The compare stage: two runs of the same prompts, what they did differently, then the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
+from t2i_spatial.metrics.paired import Difference as PairedDifference
+from t2i_spatial.metrics.paired import paired_difference
+from t2i_spatial.metrics.power import prompts_needed, sd_of_pilot
+from t2i_spatial.metrics.protocol import PROTOCOLS
+from t2i_spatial.metrics.rates import Rate, per_prompt, rate_rows, tag_weights
+from t2i_spatial.metrics.sequential import StopResult, stop_at_decision
+from t2i_spatial.metrics.statistics import Floats, cluster_codes
+from t2i_spatial.run import Run
+from t2i_spatial.stages.differences import Difference, incomparable, run_differences
+from t2i_spatial.stages.ordering import prompt_order
+from t2i_spatial.tables import KEY, NOT_APPLICABLE, SCORED
+
+TWO_POINTS = 0.02
+
+
+class IncomparableRunsError(T2ISpatialError):
+    """The runs were not measured in the same way: their difference is no result."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How the images of two runs were paired.
+
+    Attributes:
+        prompts, images: pairs that the protocol applies to.
+        only_a, only_b: images that the other run does not have.
+        unscored_a, unscored_b: images among the pairs without a score.
+    """
+
+    prompts: int
+    images: int
+    only_a: int
+    only_b: int
+    unscored_a: int
+    unscored_b: int
+
+
+@dataclass(frozen=True)
+class ProtocolComparison:
+    """Two runs under one protocol.
+
+    Attributes:
+        pairs: how the images were paired.
+        numbers: published name -> paired difference.
+        prompts_for_two_points: prompts (of as many images as here) that would show a difference
+            of two points of the first number in four of five comparisons; `None` when undefined.
+        decision: with `--decide`, when a sequential look would have stopped.
+        decided_on: the number that the decision is about.
+    """
+
+    pairs: Pairs
+    numbers: dict[str, PairedDifference]
+    prompts_for_two_points: int | None
+    decision: StopResult | None = None
+    decided_on: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything `compare` says."""
+
+    a: str
+    b: str
+    differences: list[Difference]
+    protocols: dict[str, ProtocolComparison] = field(default_factory=dict)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the numbers measure the same thing."""
+        return not incomparable(self.differences)
+
+    def require_comparable(self) -> None:
+        """Raise unless the runs were measured in the same way.
+
+        Raises:
+            IncomparableRunsError: naming what differs.
+        """
+        if not self.comparable:
+            what = "; ".join(str(d) for d in incomparable(self.differences))
+            raise IncomparableRunsError(
+                f"the runs were not measured alike, so their difference is no result ({what}); "
+                "detect and score both in the same way on the same prompts"
+            )
+
+    def require_complete(self) -> None:
+        """Raise unless every image of both runs was scored and has a partner.
+
+        Raises:
+            IncompleteRunError: saying how many are not.
+        """
+        for name, part in self.protocols.items():
+            pairs = part.pairs
+            unscored, alone = pairs.unscored_a + pairs.unscored_b, pairs.only_a + pairs.only_b
+            if unscored or alone:
+                raise IncompleteRunError(
+                    f"{name}: {unscored:,} images without a score count as failures and {alone:,} "
+                    "without a partner are left out; make them, or use --allow-missing"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        data = dataclasses.asdict(self)
+        return {"comparable": self.comparable, **data}
+
+
+def compare_runs(
+    a: Path,
+    b: Path,
+    protocols: Sequence[str] = (),
+    *,
+    allow_missing: bool = False,
+    decide: bool = False,
+    margin: float = TWO_POINTS,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> Comparison:
+    """Compare run `b` with run `a`; numbers only when they were measured alike.
+
+    Args:
+        protocols: names; default: all that both were scored by.
+        allow_missing: leave pairs without both scores out, instead of counting an image without
+            a score as a failure.
+        decide: also look at the pairs in random order until the better run is known.
+        margin: for `decide`, differences that are of no interest.
+        seed, resamples: of bootstrap, permutation and random order.
+
+    Raises:
+        InputError: a run without scores, no protocol in common, an image twice, or no pairs.
+    """
+    runs = Run.open(a), Run.open(b)
+    names = _protocols(*runs, protocols)
+    differences = run_differences(*runs, names)
+    comparison = Comparison(str(a), str(b), differences)
+    if not comparison.comparable:
+        return comparison
+    for name in names:
+        pairs = join_verdicts(_verdicts(runs[0], name), _verdicts(runs[1], name), name)
+        comparison.protocols[name] = compare_pairs(
+            pairs,
+            name,
+            allow_missing=allow_missing,
+            decide=decide,
+            margin=margin,
+            seed=seed,
+            resamples=resamples,
+        )
+    return comparison
+
+
+@dataclass(frozen=True)
+class JoinedVerdicts:
+    """Verdicts of two runs, row i of one beside row i of the other.
+
+    Attributes:
+        a, b: VERDICTS of the same prompts and samples, sorted by both.
+        only_a, only_b: rows that had no partner.
+    """
+
+    a: pl.DataFrame
+    b: pl.DataFrame
+    only_a: int
+    only_b: int
+
+
+def join_verdicts(a: pl.DataFrame, b: pl.DataFrame, what: str = "verdicts") -> JoinedVerdicts:
+    """Pair two VERDICTS tables of one protocol by prompt and sample.
+
+    Raises:
+        InputError: an image occurs twice, or nothing can be paired.
+    """
+    for label, table in (("A", a), ("B", b)):
+        keys = table.select(KEY)
+        if keys.is_duplicated().any():
+            twice = keys.filter(keys.is_duplicated()).row(0)
+            raise InputError(f"{what}: run {label} has the same image twice: {twice}")
+    left = a.join(b, on=KEY, how="semi").sort(KEY)
+    right = b.join(a, on=KEY, how="semi").sort(KEY)
+    if len(left) == 0:
+        raise InputError(
+            f"{what}: none of the {len(a):,} images of A and {len(b):,} of B share prompt id and "
+            "sample; are these runs of the same prompt set?"
+        )
+    return JoinedVerdicts(left, right, len(a) - len(left), len(b) - len(right))
+
+
+def compare_pairs(
+    pairs: JoinedVerdicts,
+    protocol: str,
+    *,
+    allow_missing: bool = False,
+    decide: bool = False,
+    margin: float = TWO_POINTS,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> ProtocolComparison:
+    """Paired differences of every number of `protocol`.
+
+    Raises:
+        InputError: an unknown protocol.
+    """
+    kind = PROTOCOLS[protocol]
+    applies = (pairs.a["status"] != NOT_APPLICABLE) & (pairs.b["status"] != NOT_APPLICABLE)
+    a, b = pairs.a.filter(applies), pairs.b.filter(applies)
+    unscored = [int((t["status"] != SCORED).sum()) for t in (a, b)]
+    if allow_missing:
+        both = (a["status"] == SCORED) & (b["status"] == SCORED)
+        a, b = a.filter(both), b.filter(both)
+    numbers = {
+        name: _paired(a, b, kind.parts, rate, seed=seed, resamples=resamples)
+        for name, rate in kind.rates.items()
+    }
+    counts = Pairs(
+        a["prompt_id"].n_unique(), len(a), pairs.only_a, pairs.only_b, unscored[0], unscored[1]
+    )
+    main = _plain_rate(kind.rates)
+    needed: int | None = None
+    decision: StopResult | None = None
+    if main is not None:
+        rows = [rate_rows(t, kind.parts, kind.rates[main])[0] for t in (a, b)]
+        if counts.prompts >= 2:
+            sd = sd_of_pilot(rows[0], rows[1], a["prompt_id"])
+            needed = prompts_needed(TWO_POINTS, sd) if sd > 0 else None
+        if decide and counts.prompts:
+            change = prompt_means(rows[1] - rows[0], a["prompt_id"], seed)
+            decision = stop_at_decision(change, len(change), margin=margin)
+    return ProtocolComparison(counts, numbers, needed, decision, main if decision else None)
+
+
+def prompt_means(values: Floats, prompts: pl.Series, seed: int) -> Floats:
+    """Mean of each prompt's rows, the prompts in the seeded random order of judging."""
+    codes, _ = cluster_codes(prompts)
+    means = np.bincount(codes, weights=values) / np.bincount(codes)
+    ids = prompts.unique().sort().to_list()
+    place = {prompt: k for k, prompt in enumerate(ids)}
+    return np.asarray(means[[place[prompt] for prompt in prompt_order(ids, seed)]])
+
+
+def _plain_rate(rates: Mapping[str, Rate]) -> str | None:
+    """The first number that is a mean over images: others have no per-prompt difference."""
+    for name, rate in rates.items():
+        if rate.denominator is None and rate.at_least is None and not rate.by_tag:
+            return name
+    return None
+
+
+def _paired(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    parts: Sequence[str],
+    rate: Rate,
+    *,
+    seed: int,
+    resamples: int,
+) -> PairedDifference:
+    clusters = a["prompt_id"]
+    columns = [*rate_rows(a, parts, rate), *rate_rows(b, parts, rate)]
+    if rate.at_least is not None:
+        shares = [per_prompt(columns[k], columns[k + 1], clusters, rate.at_least) for k in (0, 2)]
+        columns = [c for s in shares for c in (np.nan_to_num(s), (~np.isnan(s)).astype(np.float64))]
+        clusters = clusters.unique().sort()
+    elif rate.by_tag:
+        # tags of a prompt are the same in both runs, so the weights are those of the pairs
+        weights = [tag_weights(columns[k], a["tag"]) for k in (1, 3)]
+        columns = [c * weights[k // 2] for k, c in enumerate(columns)]
+    na, da, nb, db = columns
+    return paired_difference(na, da, nb, db, clusters, seed=seed, resamples=resamples)
+
+
+def _protocols(a: Run, b: Run, asked: Sequence[str]) -> list[str]:
+    scored = [set(run.plan("score")) for run in (a, b)]
+    for run, names in zip((a, b), scored, strict=True):
+        if not names:
+            raise InputError(f"{run.path} has no scores yet; run `t2i-spatial score` first")
+        for name in asked:
+            if name not in names:
+                raise InputError(
+                    f"{run.path} was not scored by {name!r}; {nearest(name, names)} "
+                    f"(t2i-spatial score {run.path} --protocol {name})"
+                )
+    if asked:
+        return list(dict.fromkeys(asked))
+    common = sorted(scored[0] & scored[1])
+    if not common:
+        raise InputError(
+            f"no protocol in common: A has {sorted(scored[0])}, B has {sorted(scored[1])}"
+        )
+    return common
+
+
+def _verdicts(run: Run, protocol: str) -> pl.DataFrame:
+    verdicts = run.verdicts(protocol)
+    unknown = verdicts.join(run.prompts(), on="prompt_id", how="anti")
+    if len(unknown):
+        raise InputError(
+            f"{run.path}: {len(unknown):,} {protocol} verdicts belong to no prompt of the run "
+            f"(first: {unknown['prompt_id'][0]!r}); score it again"
+        )
+    return verdicts
