@@ -1,0 +1,162 @@
+"""Writing a training set: complete or not at all, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+from PIL import Image, ImageOps
+
+from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.progress import progress_bar
+from t2i_spatial.registry import Registry
+
+EXPORT: dict[str, Any] = {
+    "prompt_id": pl.String,
+    "sample": pl.Int32,
+    "path": pl.String,
+    "text": pl.String,
+    "score": pl.Float64,
+    "margin": pl.Float64,
+    "weight": pl.Float64,
+    "mirrored": pl.Boolean,
+    "crop": pl.List(pl.Float64),
+}
+"""One row per training image. `path` is the image file and `text` its caption, which is already
+that of the mirrored image when `mirrored`; `crop` is the `xyxy` part of the image to take, in
+pixels, null for all of it."""
+
+COPIED = {"PNG": ".png", "JPEG": ".jpg"}
+"""Formats that every trainer reads; other files are written as PNG."""
+
+
+class Exporter(ABC):
+    """One format of training set."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
+        """Write the images and captions of `rows` (EXPORT) into an empty folder.
+
+        Args:
+            resolution: side of the square that every image is resized to, whole; `None` keeps
+                the size.
+        """
+
+
+EXPORTERS: Registry[type[Exporter]] = Registry("exporter", "t2i_spatial.curation.exporters")
+"""All exporters by name."""
+
+
+def export(
+    rows: pl.DataFrame, folder: str | Path, exporter: str, *, resolution: int | None = None
+) -> Path:
+    """Write a training set; an older one at the same place is replaced when the new is complete.
+
+    Args:
+        rows: EXPORT, in the order of the set.
+        folder: where; must not hold anything that is not a training set of ours.
+        exporter: name of the format.
+        resolution: see `Exporter.write`; at least 8.
+
+    Raises:
+        InputError: no rows, an unknown exporter, or `folder` is something else.
+        T2ISpatialError: an image cannot be read, or the disk is full; `folder` is untouched then.
+    """
+    if len(rows) == 0:
+        raise InputError("nothing to export: no image was kept")
+    if resolution is not None and resolution < 8:
+        raise InputError(f"resolution must be at least 8 pixels, got {resolution}")
+    writer = EXPORTERS[exporter]()
+    folder = Path(folder)
+    if folder.exists() and not (folder / MARK).exists():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(f"{folder} exists and is not a curated set; choose another --output")
+        folder.rmdir()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            new = Path(scratch) / "new"
+            new.mkdir()
+            writer.write(rows.select(list(EXPORT)), new, resolution=resolution)
+            (new / MARK).write_text(f"{exporter}\n", "utf-8")
+            if folder.exists():
+                os.replace(folder, Path(scratch) / "old")
+            os.replace(new, folder)
+    except OSError as error:
+        raise T2ISpatialError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+MARK = ".t2i-spatial-export"
+"""File that says a folder is ours to replace; its content is the name of the exporter."""
+
+
+def write_image(
+    path: str, target: Path, *, mirrored: bool, crop: list[float] | None, resolution: int | None
+) -> str:
+    """Write one training image as `target` with the fitting suffix; returns the file name.
+
+    A PNG or JPEG in RGB that lies upright is copied byte for byte unless it has to change;
+    everything else is decoded and written as PNG, 8-bit RGB, without metadata.
+
+    Raises:
+        T2ISpatialError: the image cannot be read.
+    """
+    if not mirrored and crop is None and (suffix := _copyable(path, resolution)):
+        named = target.with_name(target.name + suffix)
+        shutil.copyfile(path, named)
+        return named.name
+    try:
+        image = read_image(path)
+    except ImageUnreadableError as error:
+        raise T2ISpatialError(f"cannot export an image: {error}") from None
+    if crop is not None:
+        image = image.crop(tuple(round(v) for v in crop))  # type: ignore[arg-type]
+    if resolution is not None and image.size != (resolution, resolution):
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    if mirrored:
+        image = ImageOps.mirror(image)
+    named = target.with_name(target.name + ".png")
+    image.save(named)
+    return named.name
+
+
+def write_images(rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> list[str]:
+    """All images of `rows` into `folder`, numbered in order; their file names."""
+    digits = max(6, len(str(len(rows))))
+    names = []
+    with progress_bar(len(rows), "export") as bar:
+        for number, row in enumerate(rows.iter_rows(named=True), 1):
+            names.append(
+                write_image(
+                    row["path"],
+                    folder / f"{number:0{digits}}",
+                    mirrored=row["mirrored"],
+                    crop=row["crop"],
+                    resolution=resolution,
+                )
+            )
+            bar.update(1)
+    return names
+
+
+def _copyable(path: str, resolution: int | None) -> str | None:
+    """Suffix under which the file can be copied as it is, or `None` when it must be rewritten."""
+    try:
+        with Image.open(path) as image:
+            upright = image.getexif().get(0x0112, 1) == 1
+            fits = resolution is None or image.size == (resolution, resolution)
+            if fits and upright and image.mode == "RGB" and "transparency" not in image.info:
+                image.load()
+                return COPIED.get(image.format or "")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return None  # read_image says what is wrong
+    return None

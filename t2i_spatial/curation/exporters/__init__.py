@@ -1,0 +1,1 @@
+"""Training-set formats, one file each; a new file here is found by its decorator."""

@@ -1,0 +1,34 @@
+"""`train/metadata.jsonl` and images: what `load_dataset("imagefolder")` and diffusers read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+
+from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_images
+
+COLUMNS = ("text", "prompt_id", "sample", "score", "margin", "weight", "mirrored")
+
+
+@EXPORTERS.register("imagefolder")
+class ImageFolder(Exporter):
+    """Images under `train/` with one JSON line each.
+
+    The `train` folder and the name `metadata.jsonl` are what every version of `datasets` finds;
+    no text files lie beside the images, because `datasets` would then read those instead.
+    """
+
+    name: ClassVar[str] = "imagefolder"
+
+    def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
+        """See `Exporter.write`."""
+        train = folder / "train"
+        train.mkdir()
+        names = write_images(rows, train, resolution=resolution)
+        with (train / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+            for name, row in zip(names, rows.iter_rows(named=True), strict=True):
+                line = {"file_name": name} | {column: row[column] for column in COLUMNS}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,0 +1,99 @@
+"""What a filter is: a polars expression over candidates, with a name and a reason."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """Columns computed from the pixels of one image.
+
+    Attributes:
+        columns: name -> polars type of what `function` returns, in its order.
+        function: 8-bit RGB image -> one value per column.
+    """
+
+    columns: Mapping[str, Any]
+    function: Callable[[Image.Image], Sequence[Any]]
+
+
+class Filter(BaseModel, ABC):
+    """One rule of a curation pipeline; its fields are its parameters.
+
+    `keep` and `reason` are expressions over the candidates (see `curation.candidates`) with the
+    columns of `measures` and `prepare`. A null `keep` refuses. `reason` says why in words and
+    is evaluated for refused rows only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    adjective: ClassVar[str]
+    """What the rows that stay are, for the line of counts ("131 correct")."""
+    measures: ClassVar[tuple[Measure, ...]] = ()
+    """What must be computed from pixels first."""
+
+    @abstractmethod
+    def keep(self) -> pl.Expr:
+        """True for the rows that stay."""
+
+    @abstractmethod
+    def reason(self) -> pl.Expr:
+        """Why a refused row goes."""
+
+    def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame | None:
+        """Columns that depend on the other rows: the key (`prompt_id`, `sample`) and the columns.
+
+        Args:
+            survivors: the candidates that no earlier filter refused, in their order.
+        """
+        return None
+
+    def weight(self) -> pl.Expr | None:
+        """Factor on the training weight of the rows that stay."""
+        return None
+
+
+FILTERS: Registry[type[Filter]] = Registry("filter", "t2i_spatial.curation.filters")
+"""All filters by name: `FILTERS["correct"]()` makes one with its default parameters."""
+
+
+def make_filter(definition: Filter | str | Mapping[str, Any]) -> Filter:
+    """A filter from data: a name, or a mapping `{"filter": name, parameter: value, ...}`.
+
+    >>> make_filter({"filter": "margin", "minimum": 0.1}).minimum
+    0.1
+
+    Raises:
+        InputError: an unknown filter or parameter, or a value of the wrong kind.
+    """
+    if isinstance(definition, Filter):
+        return definition
+    if isinstance(definition, str):
+        definition = {"filter": definition}
+    if not isinstance(definition, Mapping) or not isinstance(definition.get("filter"), str):
+        raise InputError(
+            f"a filter is a name or a mapping with the key 'filter', got {definition!r}"
+        )
+    kind = FILTERS[definition["filter"]]
+    parameters = {key: value for key, value in definition.items() if key != "filter"}
+    try:
+        return kind.model_validate(parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = nearest(key, kind.model_fields) if kind.model_fields else "it has none"
+            raise InputError(f"filter {kind.name!r} has no parameter {key!r}; {known}") from None
+        raise InputError(f"filter {kind.name!r}, {key or 'parameters'}: {first['msg']}") from None

@@ -1,0 +1,167 @@
+"""Exact and near duplicates. A scene and its mirror image are never the same.
+
+Near means a perceptual hash (pHash, 64 bits) within `distance`, and the same colours: other
+hashes are not used, because aHash and dHash call many scenes equal to their mirror image, and
+pHash alone looks at grey values only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar
+
+import imagehash
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from t2i_spatial.curation.filter import FILTERS, Filter, Measure
+from t2i_spatial.tables import KEY
+
+BITS = 64
+SIDE = 16
+"""Side of the colour thumbnail that is kept of every image."""
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """The 64 bits of pHash as an unsigned integer."""
+    bits = np.packbits(imagehash.phash(image).hash.ravel())
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
+    """(SIDE, SIDE, 3) mean colours."""
+    return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def _look(image: Image.Image) -> tuple[int, bytes]:
+    return perceptual_hash(image), thumbnail(image).tobytes()
+
+
+def _digest(image: Image.Image) -> tuple[bytes]:
+    digest = hashlib.blake2b(repr(image.size).encode(), digest_size=16)
+    digest.update(image.tobytes())
+    return (digest.digest(),)
+
+
+LOOK = Measure({"phash": pl.UInt64, "thumbnail": pl.Binary}, _look)
+DIGEST = Measure({"pixels": pl.Binary}, _digest)
+
+
+@FILTERS.register("exact_duplicates")
+class ExactDuplicates(Filter):
+    """The first of all images with the same pixels, whatever their files look like."""
+
+    name: ClassVar[str] = "exact_duplicates"
+    adjective: ClassVar[str] = "different"
+    measures: ClassVar[tuple[Measure, ...]] = (DIGEST,)
+
+    def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
+        """`pixels_like`: the first image with the same pixels, null for that one itself."""
+        label = pl.format("{}, sample {}", *KEY)
+        first = label.first().over("pixels")
+        return survivors.select(*KEY, pl.when(first != label).then(first).alias("pixels_like"))
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("pixels_like").is_null()
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.format("the same pixels as {}", "pixels_like")
+
+
+@FILTERS.register("near_duplicates")
+class NearDuplicates(Filter):
+    """The first of a group of images that look the same.
+
+    An image is refused when an earlier one that stays is within `distance` bits of pHash, differs
+    by at most `colour` in the mean (of 0-255, over a 16 x 16 thumbnail), and is not closer to its
+    mirror image than to itself.
+
+    On 1,500 rendered scenes and 100 Stable Diffusion images, re-encoded, resized, noisy or slightly
+    brighter copies were all within 4 bits, and different Stable Diffusion images at least 18 bits
+    apart; a scene and its mirror image were at least 24 bits apart.
+    """
+
+    name: ClassVar[str] = "near_duplicates"
+    adjective: ClassVar[str] = "distinct"
+    measures: ClassVar[tuple[Measure, ...]] = (LOOK,)
+
+    distance: int = Field(4, ge=0, le=12)
+    colour: float = Field(20.0, ge=0, le=255)
+
+    def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
+        """`duplicate_of`: an earlier image that looks the same, null when there is none."""
+        rows = survivors.select(*KEY, "phash", "thumbnail").collect()
+        thumbnails = np.frombuffer(b"".join(rows["thumbnail"]), np.uint8)
+        earlier = near_duplicates(
+            rows["phash"].to_numpy(),
+            thumbnails.reshape(-1, SIDE, SIDE, 3),
+            distance=self.distance,
+            colour=self.colour,
+        )
+        names = rows.select(pl.format("{}, sample {}", *KEY)).to_series()
+        found = pl.Series("duplicate_of", [None if i < 0 else names[i] for i in earlier.tolist()])
+        return rows.select(*KEY, found.cast(pl.String)).lazy()
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("duplicate_of").is_null()
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.format("looks like {}", "duplicate_of")
+
+
+def near_duplicates(
+    hashes: NDArray[np.uint64],
+    thumbnails: NDArray[np.uint8],
+    *,
+    distance: int = 4,
+    colour: float = 20.0,
+) -> NDArray[np.int64]:
+    """For each image the first kept earlier one that looks the same, or -1.
+
+    Args:
+        hashes: (n,) pHash of each image.
+        thumbnails: (n, SIDE, SIDE, 3).
+        distance: bits of the hash that may differ.
+        colour: mean absolute difference of the thumbnails that is allowed.
+
+    An image that is a duplicate never makes another one a duplicate. Nothing for no images.
+    """
+    first = np.full(len(hashes), -1, dtype=np.int64)
+    for later, earlier in _close_pairs(hashes, distance):
+        if first[later] >= 0 or first[earlier] >= 0:
+            continue
+        a = thumbnails[later].astype(np.int16)
+        b = thumbnails[earlier].astype(np.int16)
+        same = float(np.abs(a - b).mean())
+        mirrored = float(np.abs(a - b[:, ::-1]).mean())
+        if same <= colour and same <= mirrored:
+            first[later] = earlier
+    return first
+
+
+def _close_pairs(hashes: NDArray[np.uint64], distance: int) -> list[tuple[int, int]]:
+    """(later, earlier) of all hashes within `distance`, in ascending order.
+
+    Two hashes that differ in at most d bits agree in one of d + 1 bands of bits, so only images
+    that share a band are compared.
+    """
+    bands = np.array_split(np.arange(BITS, dtype=np.uint64), distance + 1)
+    found: set[tuple[int, int]] = set()
+    for band in bands:
+        mask = np.uint64((1 << len(band)) - 1)
+        key = (hashes >> band[0]) & mask
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.diff(key[order]) > 0) + 1
+        for group in np.split(order, starts):
+            for place in range(1, len(group)):
+                earlier = group[:place]
+                bits = np.bitwise_count(hashes[earlier] ^ hashes[group[place]])
+                found.update((int(group[place]), int(i)) for i in earlier[bits <= distance])
+    return sorted(found)

@@ -1,0 +1,103 @@
+"""What the detector and the protocol said of an image."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import polars as pl
+from pydantic import Field
+
+from t2i_spatial.curation.filter import FILTERS, Filter
+from t2i_spatial.tables import SCORED
+
+
+@FILTERS.register("scored")
+class Scored(Filter):
+    """There is an image, and the protocol has judged it."""
+
+    name: ClassVar[str] = "scored"
+    adjective: ClassVar[str] = "scored"
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("status") == SCORED
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.format("{}: {}", "status", pl.col("status_reason").fill_null("no reason given"))
+
+
+@FILTERS.register("correct")
+class Correct(Filter):
+    """The protocol called the image right."""
+
+    name: ClassVar[str] = "correct"
+    adjective: ClassVar[str] = "correct"
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("correct")
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.col("verdict").fill_null("the protocol gave no verdict")
+
+
+@FILTERS.register("score")
+class Score(Filter):
+    """Every box that the verdict used has at least this detector score."""
+
+    name: ClassVar[str] = "score"
+    adjective: ClassVar[str] = "confident"
+
+    minimum: float = Field(0.3, ge=0, le=1)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("score") >= self.minimum
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        said = pl.format(f"lowest detector score {{}} < {self.minimum:g}", pl.col("score").round(3))
+        return said.fill_null("the verdict used no box")
+
+
+@FILTERS.register("margin")
+class Margin(Filter):
+    """The verdict is at least this far from the other answer (in the protocol's own unit)."""
+
+    name: ClassVar[str] = "margin"
+    adjective: ClassVar[str] = "clear"
+
+    minimum: float = 0.05
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("margin") >= self.minimum
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        said = pl.format(f"margin {{}} < {self.minimum:g}", pl.col("margin").round(3))
+        return said.fill_null("the verdict has no margin")
+
+
+@FILTERS.register("unsure_band")
+class UnsureBand(Filter):
+    """The verdict's value lies outside a band in which people disagree."""
+
+    name: ClassVar[str] = "unsure_band"
+    adjective: ClassVar[str] = "decided"
+
+    low: float = Field(0.35, ge=0, le=1)
+    high: float = Field(0.65, ge=0, le=1)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return (pl.col("value") <= self.low) | (pl.col("value") >= self.high)
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        said = pl.format(
+            f"value {{}} is between {self.low:g} and {self.high:g}", pl.col("value").round(3)
+        )
+        return said.fill_null("the verdict has no value")

@@ -1,0 +1,222 @@
+"""A pipeline of filters: every candidate in or out, with the first filter that refused it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from t2i_spatial.curation.filter import Filter, Measure, make_filter
+from t2i_spatial.curation.pixels import UNREADABLE, measure_images
+from t2i_spatial.errors import InputError
+from t2i_spatial.tables import KEY, SELECTION
+
+READABLE = "readable"
+"""Name under which an image that cannot be decoded is refused."""
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """How many candidates a filter left; `refused` is how many it took out."""
+
+    name: str
+    adjective: str
+    kept: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The result of a pipeline.
+
+    Attributes:
+        path: Parquet file in the SELECTION schema, one row per candidate in their order.
+        candidates: how many there were.
+        stages: one entry per filter, in order; `readable` appears where images were decoded.
+    """
+
+    path: Path
+    candidates: int
+    stages: tuple[StageCount, ...]
+
+    @property
+    def kept(self) -> int:
+        """How many rows stayed."""
+        return self.stages[-1].kept if self.stages else self.candidates
+
+    def counts(self) -> str:
+        """One line for a person.
+
+        >>> stages = (StageCount("correct", "correct", 131, 109),)
+        >>> Selection(Path("x"), 240, stages).counts()
+        '240 candidates → 131 correct'
+        """
+        steps = [
+            f"{s.kept:,} {s.adjective}"
+            for s in self.stages
+            if s.refused or s.name not in (READABLE, "scored")
+        ]
+        return " → ".join([f"{self.candidates:,} candidates", *steps])
+
+    def refusals(self) -> str:
+        """What each filter removed, one line each."""
+        lines = [f"  {s.name}: {s.refused:,} removed, {s.kept:,} left" for s in self.stages]
+        return "\n".join([f"  {self.candidates:,} candidates", *lines])
+
+    def frame(self) -> pl.DataFrame:
+        """The SELECTION table."""
+        return pl.read_parquet(self.path)
+
+
+def read_pipeline(path: str | Path) -> list[Filter]:
+    """Filters from a YAML file: a list of names and of mappings `{filter: name, ...}`.
+
+    Raises:
+        InputError: no such file, not YAML, not a list, or a wrong entry (says which).
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if isinstance(data, Mapping) and set(data) == {"filters"}:
+        data = data["filters"]
+    if not isinstance(data, list) or not data:
+        raise InputError(f"{path} must be a list of filters, got {type(data).__name__}")
+    filters = []
+    for number, definition in enumerate(data, 1):
+        try:
+            filters.append(make_filter(definition))
+        except InputError as error:
+            raise InputError(f"{path}, filter {number}: {error}") from None
+    return filters
+
+
+def select(
+    candidates: pl.LazyFrame,
+    filters: Iterable[Filter | str | Mapping[str, Any]],
+    output: str | Path,
+    *,
+    caption: pl.Expr | None = None,
+) -> Selection:
+    """Run the filters in order and write the SELECTION table to `output`, streaming.
+
+    Args:
+        candidates: columns as in `curation.candidates`, each key once. Filters use only those
+            columns that they name, so a table of one's own may have others, or fewer.
+        filters: objects, names or mappings, as for `make_filter`.
+        caption: caption of the rows that stay; the column `text` by default.
+
+    A filter that looks at one row at a time costs no memory; one that compares rows (best of,
+    balance, duplicates) holds its own columns of the survivors, and one that reads pixels opens
+    the images of the survivors only.
+
+    Raises:
+        InputError: a wrong filter, or a filter that needs a column the candidates do not have.
+    """
+    made = [make_filter(f) for f in filters]
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    frame = candidates.with_columns(
+        pl.lit(None, dtype=pl.String).alias("_filter"),
+        pl.lit(None, dtype=pl.String).alias("_reason"),
+        pl.lit(1.0).alias("_weight"),
+    )
+    stages: dict[str, str] = {}
+    measured: list[Measure] = []
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".curate-") as scratch:
+        try:
+            for number, rule in enumerate(made):
+                if any(m not in measured for m in rule.measures):
+                    wanted = [m for other in made[number:] for m in other.measures]
+                    new = list(dict.fromkeys(m for m in wanted if m not in measured))
+                    measured += new
+                    frame = _checkpoint(frame, Path(scratch) / f"{number}.parquet")
+                    frame = _measure(frame, new)
+                    stages[READABLE] = "readable"
+                extra = rule.prepare(frame.filter(pl.col("_filter").is_null()))
+                if extra is not None:
+                    frame = frame.join(extra, on=KEY, how="left", maintain_order="left")
+                name = _unique(rule.name, stages)
+                frame = _refuse(frame, name, rule.keep(), rule.reason())
+                if (factor := rule.weight()) is not None:
+                    frame = frame.with_columns((pl.col("_weight") * factor).alias("_weight"))
+                stages[name] = rule.adjective
+            counts = _write(frame, output, pl.col("text") if caption is None else caption)
+        except pl.exceptions.ColumnNotFoundError as error:
+            column = str(error).splitlines()[0]
+            raise InputError(
+                f"a filter needs a column that the candidates do not have: {column}"
+            ) from None
+    total = left = sum(counts.values())
+    done = []
+    for name, adjective in stages.items():
+        refused = counts.get(name, 0)
+        left -= refused
+        done.append(StageCount(name, adjective, left, refused))
+    return Selection(output, total, tuple(done))
+
+
+def _unique(name: str, taken: Mapping[str, str]) -> str:
+    """A second use of a filter is counted on its own: "score", "score 2"."""
+    number = 1
+    unique = name
+    while unique in taken:
+        number += 1
+        unique = f"{name} {number}"
+    return unique
+
+
+def _refuse(frame: pl.LazyFrame, name: str, keep: pl.Expr, reason: pl.Expr) -> pl.LazyFrame:
+    refused = pl.col("_filter").is_null() & ~keep.fill_null(False)
+    return frame.with_columns(
+        pl.when(refused).then(pl.lit(name)).otherwise("_filter").alias("_filter"),
+        pl.when(refused).then(reason).otherwise("_reason").alias("_reason"),
+    )
+
+
+def _measure(frame: pl.LazyFrame, measures: Sequence[Measure]) -> pl.LazyFrame:
+    survivors = frame.filter(pl.col("_filter").is_null())
+    rows = survivors.select(*KEY, "path").collect()
+    frame = frame.join(
+        measure_images(rows, measures).lazy(), on=KEY, how="left", maintain_order="left"
+    )
+    unreadable = pl.col(UNREADABLE)
+    return _refuse(frame, READABLE, unreadable.is_null(), unreadable)
+
+
+def _checkpoint(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    """What was computed so far, on disk, so that it is not computed again after a barrier."""
+    frame.sink_parquet(path)
+    return pl.scan_parquet(path)
+
+
+def _write(frame: pl.LazyFrame, output: Path, caption: pl.Expr) -> dict[str | None, int]:
+    kept = pl.col("_filter").is_null()
+    columns = {
+        "prompt_id": pl.col("prompt_id"),
+        "sample": pl.col("sample"),
+        "image": pl.col("image"),
+        "kept": kept,
+        "filter": pl.col("_filter"),
+        "reason": pl.col("_reason"),
+        "caption": pl.when(kept).then(caption),
+        "weight": pl.when(kept).then("_weight"),
+    }
+    temporary = output.with_name(f".{output.name}.tmp")
+    try:
+        frame.select(
+            columns[name].cast(dtype).alias(name) for name, dtype in SELECTION.items()
+        ).sink_parquet(temporary, compression="zstd")
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    found = pl.scan_parquet(output).group_by("filter").agg(pl.len())
+    return dict(found.collect(engine="streaming").iter_rows())
