@@ -15,6 +15,7 @@ from t2i_spatial.detectors.loading import check_device, resolve_devices
 from t2i_spatial.errors import InputError, ModelLoadError, require
 from t2i_spatial.generation.lora import attach_lora
 from t2i_spatial.generation.resolve import (
+    BUNDLED,
     LoraSource,
     ModelSource,
     load_error,
@@ -35,6 +36,16 @@ class Sampling:
     negative_prompt: str | None = None
     width: int | None = None
     height: int | None = None
+
+
+def default_sampling(model: str) -> Sampling:
+    """The settings the bundled model is shipped with; nothing for any other."""
+    if model != BUNDLED:
+        return Sampling()
+    from t2i_spatial import bundled
+
+    values = bundled.settings()["generator"]
+    return Sampling(**{name: values[name] for name in Sampling.__slots__ if name in values})
 
 
 class Generated(NamedTuple):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.resolve import LoraSource, quiet_libraries
+from t2i_spatial.generation.tenor import add_token_order
+
+FLAGS_FILE = "t2i_spatial_lora.json"
+"""Stands beside LoRA weights of ours and says how they must be used."""
 
 _ADAPTER = "lora"
 
@@ -43,3 +48,15 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
             "model family?"
         )
     pipe.set_adapters(_ADAPTER, adapter_weights=scale)
+    if _needs_tenor(lora):
+        add_token_order(getattr(pipe, "unet", None) or pipe.transformer)
+
+
+def _needs_tenor(lora: LoraSource) -> bool:
+    flags = lora.file.with_name(FLAGS_FILE)
+    if not flags.exists():
+        return False
+    try:
+        return bool(json.loads(flags.read_text("utf-8")).get("tenor", False))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelLoadError(f"{flags} cannot be read: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,13 @@ from t2i_spatial.detectors.autobatch import automatic_batch_size
 from t2i_spatial.detectors.loading import is_out_of_memory, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError, require
-from t2i_spatial.generation.generator import Generated, Generator, Sampling, load_from
+from t2i_spatial.generation.generator import (
+    Generated,
+    Generator,
+    Sampling,
+    default_sampling,
+    load_from,
+)
 from t2i_spatial.generation.png import is_whole, write_png
 from t2i_spatial.generation.resolve import (
     BUNDLED,
@@ -224,14 +231,9 @@ def _drop_derived(run: Run) -> None:
 
 
 def _sampling(settings: GenerateSettings) -> Sampling:
-    values = {name: getattr(settings, name) for name in Sampling.__slots__}
-    if settings.model == BUNDLED:
-        from t2i_spatial import bundled
-
-        for name, value in bundled.settings()["generator"].items():
-            if name in values and values[name] is None:
-                values[name] = value
-    return Sampling(**values)
+    values = dataclasses.asdict(default_sampling(settings.model))
+    asked = {name: getattr(settings, name) for name in values}
+    return Sampling(**values | {name: value for name, value in asked.items() if value is not None})
 
 
 def _load(
@@ -262,8 +264,6 @@ def _batch_size(
     if not generator.device.startswith("cuda"):
         pixels = (sampling.width or 1024) * (sampling.height or 1024)
         return max(1, min(_LARGEST_CPU_BATCH, _CPU_PIXELS // pixels))
-    import dataclasses
-
     brief = dataclasses.replace(sampling, steps=min(2, sampling.steps or 2))
 
     def work(count: int) -> None:

@@ -1,1 +1,13 @@
-"""Curated sets to LoRA weights, and the loop that proves the gain."""
+"""LoRA fine-tuning on a curated set of images."""
+
+from t2i_spatial.training.settings import FinetuneSettings
+
+__all__ = ["FinetuneSettings", "finetune"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "finetune":  # torch is loaded on use
+        from t2i_spatial.training.trainer import finetune
+
+        return finetune
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

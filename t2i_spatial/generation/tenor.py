@@ -1,0 +1,66 @@
+"""TENOR: the order of the caption's tokens, added where attention reads them as keys.
+
+CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 05ac94c, `TENOR/`. In UNets, keys of
+every cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by
+analogy SD3), queries and keys of the text stream of the double blocks are made from `text + P`.
+P is the sinusoidal encoding of the token index. It has no weights, but a model trained with it must
+be used with it, so the flag is stored beside LoRA weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+from t2i_spatial.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    import torch
+
+_READS_TEXT = re.compile(r"(attn2\.to_k|(^|\.)transformer_blocks\.\d+\.attn\.add_[qk]_proj)$")
+
+
+def token_order(length: int, width: int) -> torch.Tensor:
+    """The encoding P of shape (length, width): sine and cosine interleaved, base 10000.
+
+    >>> token_order(2, 2).tolist()
+    [[0.0, 1.0], [0.8414709568023682, 0.5403022766113281]]
+    """
+    import torch
+
+    even = width + width % 2
+    frequency = 1.0 / 10000 ** (torch.arange(0, even, 2).float() / even)
+    angle = torch.arange(length).float()[:, None] * frequency
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
+
+
+def add_token_order(denoiser: Any) -> list[Any]:
+    """Switch TENOR on; `remove()` on the returned handles switches it off.
+
+    Call it after LoRA layers were added: the LoRA must see the same keys as the layer it adapts.
+
+    Raises:
+        ModelLoadError: the denoiser has no attention of these kinds.
+    """
+    handles = [
+        module.register_forward_pre_hook(_with_order)
+        for name, module in denoiser.named_modules()
+        if _READS_TEXT.search(name)
+    ]
+    if not handles:
+        raise ModelLoadError(
+            f"TENOR needs text cross-attention or double blocks; {type(denoiser).__name__} has none"
+        )
+    return handles
+
+
+def _with_order(module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    text = arguments[0]
+    order = _cached(text.shape[-2], text.shape[-1], text.dtype, str(text.device))
+    return (text + order, *arguments[1:])
+
+
+@functools.lru_cache(maxsize=16)
+def _cached(length: int, width: int, dtype: Any, device: str) -> torch.Tensor:
+    return token_order(length, width).to(device=device, dtype=dtype)

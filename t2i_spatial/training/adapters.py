@@ -1,0 +1,140 @@
+"""LoRA layers on a pipeline: adding, starting from a file, and saving as diffusers loads them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from t2i_spatial.errors import InputError, ModelLoadError, require
+from t2i_spatial.generation.resolve import LORA_FILE, LoraSource, quiet_libraries
+from t2i_spatial.run import atomic_write
+from t2i_spatial.training.families import Family
+from t2i_spatial.training.settings import FinetuneSettings
+
+_TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+class Adapters:
+    """The trainable layers of a pipeline, in float32.
+
+    Attributes:
+        parts: adapted modules by the name diffusers gives them ("unet", "text_encoder").
+        parameters: trainable tensors by `<part>.<name>`, in a fixed order.
+    """
+
+    def __init__(self, family: Family, settings: FinetuneSettings) -> None:
+        peft = require("peft", "train")
+        self.scale = (settings.alpha or settings.rank) / settings.rank
+        self.parts: dict[str, nn.Module] = {family.part: family.denoiser}
+        if settings.text_encoder:
+            self.parts |= family.text_encoders()
+        for component in family.pipe.components.values():
+            if isinstance(component, nn.Module):
+                component.requires_grad_(False).eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            for part, module in self.parts.items():
+                config = peft.LoraConfig(
+                    r=settings.rank,
+                    lora_alpha=settings.alpha or settings.rank,
+                    init_lora_weights="gaussian",
+                    target_modules=list(settings.targets if part == family.part else _TEXT_TARGETS),
+                )
+                try:
+                    module.add_adapter(config)  # type: ignore[operator]
+                except ValueError as error:
+                    raise InputError(
+                        f"no layers named {', '.join(settings.targets)} in the {part}: "
+                        f"{str(error).splitlines()[0]}"
+                    ) from None
+        self.parameters: dict[str, nn.Parameter] = {}
+        for part, module in self.parts.items():
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
+                    self.parameters[f"{part}.{name}"] = parameter
+
+    def start_from(self, pipe: Any, lora: LoraSource) -> None:
+        """Take over the weights of a LoRA of the same shape.
+
+        Raises:
+            ModelLoadError: it was made for another architecture, rank or set of layers.
+        """
+        peft = require("peft", "train")
+        with quiet_libraries():
+            loaded = pipe.lora_state_dict(
+                str(lora.file.parent), weight_name=lora.file.name, local_files_only=True
+            )
+        weights: dict[str, Tensor] = loaded[0] if isinstance(loaded, tuple) else loaded
+        own = {
+            f"{part}.{name}": value
+            for part, module in self.parts.items()
+            for name, value in peft.get_peft_model_state_dict(module).items()
+        }
+        wrong = sorted(set(own) ^ set(weights)) or [
+            f"{name} {tuple(weights[name].shape)}, here {tuple(value.shape)}"
+            for name, value in own.items()
+            if weights[name].shape != value.shape
+        ]
+        if wrong:
+            raise ModelLoadError(
+                f"the LoRA {lora.name!r} cannot be continued: {len(wrong)} of its layers differ "
+                f"from those trained here, such as {wrong[0]} (another model, rank or targets?)"
+            )
+        for part, module in self.parts.items():
+            state = {
+                name.removeprefix(f"{part}."): value / self.scale if "lora_B" in name else value
+                for name, value in weights.items()
+                if name.startswith(f"{part}.")
+            }
+            peft.set_peft_model_state_dict(module, state)
+
+    def save(self, pipe: Any, folder: Path, values: Mapping[str, Tensor] | None = None) -> Path:
+        """Write `pytorch_lora_weights.safetensors` whole or not at all.
+
+        The scale alpha / rank is multiplied into the weights: every loader then agrees, also those
+        that do not read alpha from the file.
+
+        Args:
+            values: save these instead of the present values (the moving average).
+        """
+        peft = require("peft", "train")
+        with self.holding(values or {}):
+            layers = {
+                f"{part}_lora_layers": {
+                    name: (value * self.scale if "lora_B" in name else value).cpu().contiguous()
+                    for name, value in peft.get_peft_model_state_dict(module).items()
+                }
+                for part, module in self.parts.items()
+            }
+        with tempfile.TemporaryDirectory() as temporary:
+            type(pipe).save_lora_weights(temporary, **layers)
+            content = (Path(temporary) / LORA_FILE).read_bytes()
+        with atomic_write(folder / LORA_FILE) as file:
+            file.write(content)
+        return folder / LORA_FILE
+
+    def holding(self, values: Mapping[str, Tensor]) -> _Holding:
+        """A context in which the parameters have other values."""
+        return _Holding(self.parameters, values)
+
+
+class _Holding:
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]
+    ) -> None:
+        self.parameters, self.values = parameters, values
+
+    def __enter__(self) -> None:
+        self.kept = {name: self.parameters[name].data for name in self.values}
+        for name, value in self.values.items():
+            self.parameters[name].data = value
+
+    def __exit__(self, *exception: object) -> None:
+        for name, value in self.kept.items():
+            self.parameters[name].data = value

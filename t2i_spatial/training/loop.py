@@ -1,0 +1,253 @@
+"""The training loop. Step k draws its images, noise and times from (seed, k) and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.generation.generator import DTYPES, Generator, Sampling
+from t2i_spatial.generation.png import write_png
+from t2i_spatial.generation.resolve import ModelSource
+from t2i_spatial.generation.seeds import image_seed
+from t2i_spatial.progress import note, progress_bar
+from t2i_spatial.training.adapters import Adapters
+from t2i_spatial.training.cache import Captions
+from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
+from t2i_spatial.training.families import Family
+from t2i_spatial.training.objective import Diffusion, Flow
+from t2i_spatial.training.settings import FinetuneSettings
+
+_LOG_EVERY = 10
+
+
+@dataclasses.dataclass
+class Loop:
+    """Everything a training needs, loaded and on its device."""
+
+    source: ModelSource
+    family: Family
+    objective: Diffusion | Flow
+    adapters: Adapters
+    latents: Tensor
+    captions: Captions
+    weights: Tensor
+    settings: FinetuneSettings
+    precision: str
+    device: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        options = self.settings
+        self.parameters = self.adapters.parameters
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=options.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=options.weight_decay,
+        )
+        self.average = (
+            {name: value.detach().clone() for name, value in self.parameters.items()}
+            if options.ema
+            else {}
+        )
+        kind = self.device.split(":")[0]
+        self.autocast = torch.autocast(
+            kind,
+            dtype=getattr(torch, DTYPES[self.precision]),
+            enabled=self.precision != "fp32",
+        )
+        self.scaler = torch.amp.GradScaler(kind, enabled=self.precision == "fp16")
+        self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    # -- running --------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Train to the last step, from the newest checkpoint if there is one.
+
+        Raises:
+            T2ISpatialError: loss or gradient is not a number; the state before is kept.
+        """
+        options = self.settings
+        step = self._restore()
+        self._forget_log(step)
+        per_step = options.batch_size * options.accumulate
+        started, first = time.monotonic(), step
+        recent: list[float] = []
+        complete = True  # whether parameters and optimiser belong to the same step
+        loss = math.nan
+        with progress_bar(options.steps * per_step, "finetune", "img", step * per_step) as bar:
+            try:
+                while step < options.steps:
+                    loss = self._gradients(step)
+                    complete = False
+                    self._update(step)
+                    step += 1
+                    complete = True
+                    recent.append(loss)
+                    bar.set_postfix(loss=f"{sum(recent[-50:]) / len(recent[-50:]):.4f}")
+                    bar.update(per_step)
+                    if step % _LOG_EVERY == 0 or step == options.steps:
+                        rate = (step - first) * per_step / (time.monotonic() - started)
+                        self._log(step, recent[-_LOG_EVERY:], rate)
+                    if step % options.checkpoint_every == 0 or step == options.steps:
+                        self._checkpoint(step)
+                    if options.validate_every and step % options.validate_every == 0:
+                        self._validate(step)
+            except KeyboardInterrupt:
+                if complete and step > first:
+                    self._checkpoint(step)
+                raise
+        seconds = time.monotonic() - started
+        return {
+            "steps": step,
+            "loss": sum(recent[-50:]) / max(1, len(recent[-50:])) if recent else None,
+            "seconds": round(seconds, 2),
+            "images_per_second": round((step - first) * per_step / max(seconds, 1e-9), 2),
+        }
+
+    def save_weights(self) -> Path:
+        """Write the LoRA (its moving average, if one is kept)."""
+        return self.adapters.save(self.family.pipe, self.folder, self.average)
+
+    def _gradients(self, step: int) -> float:
+        """Accumulate the gradients of one step; returns the mean loss."""
+        options = self.settings
+        total = 0.0
+        for micro in range(options.accumulate):
+            position = step * options.accumulate + micro
+            generator = torch.Generator().manual_seed(image_seed(options.seed, "step", position))
+            chosen = torch.tensor(list(self._indices(position)))
+            numbers = self.captions.numbers[chosen].clone()
+            dropped = torch.rand(len(chosen), generator=generator) < options.caption_dropout
+            numbers[dropped] = 0
+            device = torch.device(self.device)
+            latents = self.latents[chosen].to(device)
+            weights = self.weights[chosen].to(device)
+            noised = self.objective(latents, generator)
+            with self.autocast:
+                text = self.captions.rows(self.family, numbers, device)
+                output = self.family.predict(self._cast(noised.latents), noised.time, text)
+            errors = (output.float() - noised.target.float()).square().mean(dim=(1, 2, 3))
+            loss = (errors * noised.factor * weights).mean() / options.accumulate
+            total += loss.item()
+            if not math.isfinite(total):
+                self._stop(step, "loss")
+            self.scaler.scale(loss).backward()
+        return total
+
+    def _update(self, step: int) -> None:
+        options = self.settings
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), options.max_grad_norm)
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            self._stop(step, "gradient")
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if options.ema:
+            weight = 1 - min(options.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for name, value in self.average.items():
+                    value.lerp_(self.parameters[name].detach(), weight)
+
+    def _stop(self, step: int, what: str) -> None:
+        kept = self._checkpoint(step) if step else None
+        raise T2ISpatialError(
+            f"the {what} of step {step + 1} is not a finite number; "
+            + (f"the state before it is kept in {kept}; " if kept else "nothing was learnt yet; ")
+            + "a lower --learning-rate, or another --precision, usually helps"
+        )
+
+    def _cast(self, latents: Tensor) -> Tensor:
+        """Latents in the format of the frozen weights, where those are not float32."""
+        return latents.to(next(self.family.denoiser.parameters()).dtype)
+
+    def _indices(self, position: int) -> Iterator[int]:
+        """Images of one batch: every epoch is a permutation that follows from the seed."""
+        count = len(self.latents)
+        start = position * self.settings.batch_size
+        for place in range(start, start + self.settings.batch_size):
+            epoch = place // count
+            if self._epoch[0] != epoch:
+                generator = torch.Generator().manual_seed(
+                    image_seed(self.settings.seed, "epoch", epoch)
+                )
+                self._epoch = (epoch, torch.randperm(count, generator=generator))
+            yield int(self._epoch[1][place % count])
+
+    def _learning_rate(self, step: int) -> float:
+        options = self.settings
+        rate = options.learning_rate * min(1.0, (step + 1) / max(1, options.warmup))
+        if options.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        return rate
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def _checkpoint(self, step: int) -> Path:
+        return save_checkpoint(
+            self.folder / "checkpoints",
+            step,
+            self.parameters,
+            self.optimizer,
+            self.average,
+            {"scaler": self.scaler.state_dict()},
+        )
+
+    def _restore(self) -> int:
+        path = last_checkpoint(self.folder / "checkpoints")
+        if path is None:
+            return 0
+        step, extra = load_checkpoint(path, self.parameters, self.optimizer, self.average)
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(extra["scaler"])
+        note(f"going on after step {step}")
+        return step
+
+    def _log(self, step: int, losses: list[float], rate: float) -> None:
+        record = {
+            "step": step,
+            "loss": sum(losses) / len(losses),
+            "learning_rate": self._learning_rate(step - 1),
+            "images_per_second": round(rate, 2),
+        }
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _forget_log(self, step: int) -> None:
+        """Drop log lines of steps that are going to be repeated."""
+        path = self.folder / "log.jsonl"
+        if path.exists():
+            lines = path.read_text("utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+    def _validate(self, step: int) -> None:
+        """Images of the validation prompts (the first captions, if none are given)."""
+        texts = list(self.settings.validation_prompts or self.captions.texts[1:5])
+        generator = Generator(self.family.pipe, self.source, self.device, self.precision)
+        self.family.pipe.set_progress_bar_config(disable=True)
+        seeds = [image_seed(self.settings.seed, "validation", k) for k in range(len(texts))]
+        with self.autocast, self.adapters.holding(self.average):
+            results = generator(texts, seeds, generator.resolved(self._sampling()))
+        for k, (text, result) in enumerate(zip(texts, results, strict=True)):
+            if result.image is not None:
+                path = self.folder / "validation" / f"step-{step:08d}" / f"{k}.png"
+                write_png(path, result.image, {"prompt": text, "seed": seeds[k], "step": step})
+
+    def _sampling(self) -> Sampling:
+        from t2i_spatial.generation.generator import default_sampling
+
+        size = self.latents.shape[-1] * self.family.pipe.vae_scale_factor
+        return dataclasses.replace(default_sampling(self.source.name), width=size, height=size)

@@ -1,0 +1,93 @@
+"""What the denoiser learns to predict: noise, v, or the flow from image to noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.training.families import Family
+from t2i_spatial.training.settings import FinetuneSettings
+
+
+class Noised(NamedTuple):
+    """A training batch: noisy latents, times in [0, 1000], target, loss factor per image."""
+
+    latents: Tensor
+    time: Tensor
+    target: Tensor
+    factor: Tensor
+
+
+class Diffusion:
+    """Epsilon- or v-prediction on the model's own noise schedule, times drawn uniformly."""
+
+    def __init__(self, scheduler: Any, min_snr: float | None) -> None:
+        from diffusers import DDPMScheduler
+
+        self.schedule = DDPMScheduler.from_config(scheduler.config)
+        self.kind = self.schedule.config.prediction_type
+        self.min_snr = min_snr
+
+    def __call__(self, latents: Tensor, generator: torch.Generator) -> Noised:
+        """Noise a batch. Random numbers are drawn on the CPU, the same on every device."""
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        count = self.schedule.config.num_train_timesteps
+        time = torch.randint(count, (len(latents),), generator=generator).to(latents.device)
+        noisy = self.schedule.add_noise(latents, noise, time)
+        if self.kind == "epsilon":
+            target = noise
+        else:
+            target = self.schedule.get_velocity(latents, noise, time)
+        return Noised(noisy, time, target, self._factor(time))
+
+    def _factor(self, time: Tensor) -> Tensor:
+        """Min-SNR weights (Hang et al. 2023, eq. 8 and its v-prediction form)."""
+        if self.min_snr is None:
+            return torch.ones(len(time), device=time.device)
+        kept = self.schedule.alphas_cumprod.to(time.device)[time]
+        snr = kept / (1 - kept)
+        clipped = snr.clamp(max=self.min_snr)
+        return clipped / snr if self.kind == "epsilon" else clipped / (snr + 1)
+
+
+class Flow:
+    """Flow matching: x = (1 - s) z + s noise, target noise - z, time 1000 s.
+
+    The noise level s is drawn logit-normally and then shifted as the model's scheduler shifts its
+    own steps (Esser et al. 2024, section 5.3.2), so training sees what sampling asks for.
+    """
+
+    def __init__(self, scheduler: Any, mean: float, std: float) -> None:
+        config = scheduler.config
+        self.shift = float(config.get("flow_shift") or config.get("shift") or 1.0)
+        self.mean, self.std = mean, std
+
+    def __call__(self, latents: Tensor, generator: torch.Generator) -> Noised:
+        """Noise a batch. Random numbers are drawn on the CPU, the same on every device."""
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        drawn = torch.randn(len(latents), generator=generator) * self.std + self.mean
+        level = torch.sigmoid(drawn).to(latents)
+        level = self.shift * level / (1 + (self.shift - 1) * level)
+        mixed = level[:, None, None, None]
+        noisy = (1 - mixed) * latents + mixed * noise
+        return Noised(noisy, level * 1000, noise - latents, torch.ones_like(level))
+
+
+def find_objective(family: Family, settings: FinetuneSettings) -> Diffusion | Flow:
+    """What the scheduler of a pipeline says its denoiser predicts.
+
+    Raises:
+        ModelLoadError: a prediction that is not supported, or min-SNR for a flow model.
+    """
+    scheduler = family.pipe.scheduler
+    kind = scheduler.config.get("prediction_type")
+    if kind == "flow_prediction" or type(scheduler).__name__.startswith("FlowMatch"):
+        if settings.min_snr is not None:
+            raise ModelLoadError("min-SNR weights are defined for noise and v-prediction only")
+        return Flow(scheduler, settings.noise_mean, settings.noise_std)
+    if kind not in ("epsilon", "v_prediction"):
+        raise ModelLoadError(f"models that predict {kind!r} cannot be fine-tuned")
+    return Diffusion(scheduler, settings.min_snr)

@@ -1,0 +1,66 @@
+"""What fine-tuning can be told."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+class FinetuneSettings(BaseModel):
+    """Settings of `finetune`. There is no flip and no random crop, on purpose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "bundled"
+    revision: str | None = None
+    variant: str | None = None
+    offline: bool = False
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    steps: int = Field(default=500, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = Field(default=20, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float | None = Field(default=None, gt=0)
+    targets: tuple[str, ...] = ATTENTION
+    text_encoder: bool = False
+    lora: str | None = None
+    tenor: bool = False
+
+    resolution: int | None = Field(default=None, ge=8)
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
+    truncate_captions: bool = False
+    min_snr: float | None = Field(default=None, gt=0)
+    noise_mean: float = 0.0
+    noise_std: float = Field(default=1.0, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    seed: int = Field(default=0, ge=0)
+
+    checkpoint_every: int = Field(default=100, ge=1)
+    validate_every: int = Field(default=0, ge=0)
+    validation_prompts: tuple[str, ...] = ()
+
+    def plan(self) -> dict[str, Any]:
+        """What determines the weights; the rest may change between interruption and resumption."""
+        return self.model_dump(
+            mode="json",
+            exclude={
+                "offline",
+                "device",
+                "checkpoint_every",
+                "validate_every",
+                "validation_prompts",
+            },
+        )

@@ -1,0 +1,193 @@
+"""LoRA fine-tuning: from an imagefolder to weights that plain diffusers loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2i_spatial.detectors.loading import check_device, resolve_devices
+from t2i_spatial.errors import InputError, PlanMismatchError
+from t2i_spatial.generation.generator import load_pipeline
+from t2i_spatial.generation.lora import FLAGS_FILE
+from t2i_spatial.generation.resolve import LORA_FILE, resolve_lora, resolve_model
+from t2i_spatial.generation.tenor import add_token_order
+from t2i_spatial.progress import note
+from t2i_spatial.provenance import environment
+from t2i_spatial.run import write_json
+from t2i_spatial.training.adapters import Adapters
+from t2i_spatial.training.cache import Captions, encode_images
+from t2i_spatial.training.data import data_hash, read_imagefolder
+from t2i_spatial.training.families import Family, find_family
+from t2i_spatial.training.loop import Loop
+from t2i_spatial.training.objective import find_objective
+from t2i_spatial.training.settings import FinetuneSettings
+
+FORMAT = 1
+
+
+def finetune(
+    data: str | Path,
+    output: str | Path,
+    settings: FinetuneSettings | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train a LoRA on an imagefolder; `output` receives `pytorch_lora_weights.safetensors`.
+
+    The weights are a function of the data, the model and `settings.plan()`: an interrupted training
+    that is resumed ends with the same ones (on the CPU, to the bit).
+
+    Args:
+        data: a folder with `train/metadata.jsonl` (`file_name`, `text`, optional `weight`).
+        output: a new or empty folder, or that of the training to resume.
+        resume: go on from the last checkpoint in `output`; without one, from the start.
+        overwrite: throw away what is in `output`.
+
+    Returns:
+        Steps, images, last loss and images per second, as stored in `t2i_spatial_lora.json`.
+
+    Raises:
+        InputError: empty or broken data, captions that are too long, or a used `output`.
+        ModelLoadError: a model or LoRA that cannot be loaded or fine-tuned.
+        PlanMismatchError: `resume` with other settings or data.
+        T2ISpatialError: the loss is not a number any more; the last good checkpoint is kept.
+    """
+    settings = settings or FinetuneSettings()
+    output = Path(output)
+    examples = read_imagefolder(data)
+    source = resolve_model(
+        settings.model,
+        revision=settings.revision,
+        variant=settings.variant,
+        offline=settings.offline,
+    )
+    lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
+    device = resolve_devices(settings.device)[0]
+    check_device(device)
+    precision = _precision(settings.precision, device)
+    plan = settings.plan() | {
+        "revision": source.revision,
+        "data": data_hash(examples),
+        "lora": None if lora is None else lora.digest,
+        "precision": precision,
+        "device": device.split(":")[0],
+    }
+    done = _claim(output, plan, resume, overwrite)
+    if done is not None:
+        note(f"{output}: trained already")
+        return done
+    record = {
+        "format": FORMAT,
+        "tenor": settings.tenor,
+        "model": source.name,
+        "plan": plan,
+        "environment": environment(),
+    }
+    # on a GPU frozen weights are kept in the number format of the computation
+    pipe = load_pipeline(source, settings.variant, "fp32" if device == "cpu" else precision)
+    family = find_family(pipe)
+    objective = find_objective(family, settings)
+    captions = Captions(examples)
+    captions.check_length(family, settings.truncate_captions)
+    pipe.to(device)
+    size = settings.resolution or _native_size(family)
+    latents = encode_images(family, examples, size)
+    if not settings.text_encoder:
+        captions.cache(family)
+    adapters = Adapters(family, settings)
+    if lora is not None:
+        adapters.start_from(pipe, lora)
+    if settings.tenor:
+        add_token_order(family.denoiser)
+    if settings.gradient_checkpointing:
+        family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+    if settings.compile:
+        family.denoiser.compile()
+    write_json(output / FLAGS_FILE, record)
+    loop = Loop(
+        source=source,
+        family=family,
+        objective=objective,
+        adapters=adapters,
+        latents=latents,
+        captions=captions,
+        weights=torch.tensor([example.weight for example in examples]),
+        settings=settings,
+        precision=precision,
+        device=device,
+        folder=output,
+    )
+    result = loop.run()
+    loop.save_weights()
+    result |= {"images": len(examples), "distinct_captions": len(captions.texts) - 1}
+    write_json(output / FLAGS_FILE, record | {"finished": result})
+    return result
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "fp32"
+
+
+def _native_size(family: Family) -> int:
+    """The side of the images the model was made for, in pixels."""
+    pipe = family.pipe
+    size = getattr(pipe, "default_sample_size", None)
+    if size is None:
+        size = family.denoiser.config.sample_size  # type: ignore[union-attr]
+    if not isinstance(size, int):
+        size = max(size)
+    return int(size * pipe.vae_scale_factor)
+
+
+def _claim(
+    output: Path, plan: dict[str, Any], resume: bool, overwrite: bool
+) -> dict[str, Any] | None:
+    """Make the output folder ours; returns the result if the same training is finished."""
+    if overwrite:
+        _clear(output)
+    flags = output / FLAGS_FILE
+    if not flags.exists():
+        if (output / LORA_FILE).exists():
+            raise InputError(f"{output} has LoRA weights of another origin; use --overwrite")
+        output.mkdir(parents=True, exist_ok=True)
+        return None
+    try:
+        known = json.loads(flags.read_text("utf-8"))
+        before = known["plan"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{flags} cannot be read: {error}") from None
+    plan = json.loads(json.dumps(plan))
+    differences = [
+        f"  {key}: {before.get(key)!r} there, {plan.get(key)!r} now"
+        for key in sorted({*before, *plan})
+        if before.get(key) != plan.get(key)
+    ]
+    if differences:
+        raise PlanMismatchError(
+            f"{output} holds another training:\n" + "\n".join(differences) + "\nuse another "
+            "--output, or --overwrite to train anew"
+        )
+    if "finished" in known and (output / LORA_FILE).exists():
+        return dict(known["finished"])
+    if not resume:
+        raise InputError(
+            f"{output} holds a training that was interrupted; --resume goes on, --overwrite starts "
+            "anew"
+        )
+    return None
+
+
+def _clear(output: Path) -> None:
+    for name in ("checkpoints", "validation"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in (FLAGS_FILE, LORA_FILE, "log.jsonl"):
+        (output / name).unlink(missing_ok=True)
