@@ -73,6 +73,10 @@ def _check_name(context: click.Context, parameter: click.Parameter, value: str) 
     metavar="KEY=VALUE",
     help="Setting that only this backend knows (repeatable).",
 )
+@click.option(
+    "--depth", help="Depth model for every box, e.g. depth-anything/Depth-Anything-V2-Small-hf."
+)
+@click.option("--color", help="Colour of every box: clip (as GenEval), clip:MODEL, or pixels.")
 @click.option("--overwrite", is_flag=True, help="Make this stage anew if it had other settings.")
 @click.option("--json", "as_json", is_flag=True, help="Counts as JSON on stdout.")
 def command(

@@ -14,7 +14,7 @@ from t2i_spatial.detectors.loading import (
     weights_hash,
 )
 from t2i_spatial.detectors.protocol import Detector, DetectorSpec
-from t2i_spatial.errors import ModelLoadError, nearest
+from t2i_spatial.errors import InputError, ModelLoadError, nearest
 from t2i_spatial.registry import Registry
 
 DETECTORS: Registry[type[Detector]] = Registry("detector", "t2i_spatial.detectors")
@@ -46,6 +46,10 @@ def resolve_detector(
         InputError: a setting out of range, or an option the backend does not know.
     """
     source, fixed_nms = spec, nms
+    if spec.startswith("precomputed:"):
+        raise InputError(
+            f"{spec!r} belongs to the images of a run; give it to `t2i-spatial detect RUN`"
+        )
     if spec == "bundled":
         from t2i_spatial import bundled
 

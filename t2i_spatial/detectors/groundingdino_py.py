@@ -138,7 +138,7 @@ def _build(config: Mapping[str, Any]) -> Any:
     """The package's model with random weights; BERT is made from its config, not downloaded."""
     transformers = require("transformers", "detect")
     models = require("groundingdino.models", "groundingdino")
-    module = require("groundingdino.models.GroundingDINO.groundingdino", "groundingdino")
+    module: Any = require("groundingdino.models.GroundingDINO.groundingdino", "groundingdino")
 
     def bert_from_config(name: str) -> Any:
         return transformers.BertModel(load_part(transformers.BertConfig, name, None))
@@ -163,7 +163,7 @@ def _text_tower(bert_model: Any) -> Any:
     """What the package's `BertModelWarper` did, without the methods transformers 5 dropped."""
     import torch
 
-    class TextTower(torch.nn.Module):
+    class TextTower(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.config = bert_model.config

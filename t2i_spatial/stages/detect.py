@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.detections import Detections
-from t2i_spatial.detectors import DetectorSpec, load_detector, resolve_detector
-from t2i_spatial.detectors.autobatch import automatic_batch_size
-from t2i_spatial.detectors.loading import is_out_of_memory, resolve_devices
+from t2i_spatial.detectors import DetectorSpec, resolve_detector
+from t2i_spatial.detectors.loading import resolve_devices, weights_hash
+from t2i_spatial.detectors.masks import MASKS
+from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run
-from t2i_spatial.stages.image_batches import (
-    ImageReader,
-    Item,
-    Loaded,
-    by_size,
-    items_of,
-    plan_shards,
-)
+from t2i_spatial.run import Run, write_table
+from t2i_spatial.stages.color import color_run, color_stage
+from t2i_spatial.stages.depth import depth_run, depth_stage
+from t2i_spatial.stages.detect_worker import DetectWorkers
+from t2i_spatial.stages.image_batches import items_of, plan_shards
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -39,7 +35,11 @@ from t2i_spatial.tables import (
 
 
 class DetectSettings(BaseModel):
-    """Settings of the detect stage, one to one the options of the command."""
+    """Settings of the detect stage, one to one the options of the command.
+
+    `depth` (a depth model) and `color` ("pixels" or "clip", see `stages.color`) add what those
+    stages know of every box, after the detector has been freed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,6 +56,8 @@ class DetectSettings(BaseModel):
     compile: bool = False
     batch_size: int | Literal["auto"] = "auto"
     options: dict[str, Any] = Field(default_factory=dict)
+    depth: str | None = None
+    color: str | None = None
 
     def resolve(self) -> DetectorSpec:
         """The detector these settings mean; reads `config.json` but no weights."""
@@ -93,10 +95,28 @@ def detect_run(
     settings = settings or DetectSettings()
     if settings.batch_size != "auto" and settings.batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {settings.batch_size}")
+    stage = stage_name(settings.name)
+    if settings.detector.startswith(PREFIX):
+        _take_stored(run, stage, settings, overwrite)
+    else:
+        _detect(run, stage, settings, overwrite)
+    for model, annotate in ((settings.depth, depth_run), (settings.color, color_run)):
+        if model:
+            annotate(
+                run,
+                model,
+                name=settings.name,
+                device=settings.device,
+                dtype=settings.dtype,
+                batch_size=settings.batch_size,
+                overwrite=overwrite,
+            )
+
+
+def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
     spec = settings.resolve()
     images = run.images()
     asked = _asked_names(run, settings.vocabulary)
-    stage = stage_name(settings.name)
     plan = {
         **spec.plan(),
         "vocabulary": list(settings.vocabulary),
@@ -109,25 +129,62 @@ def detect_run(
         "compile": spec.compile,
         **environment(),
     }
-    run.begin(stage, plan, record=record, overwrite=overwrite)
-    if run.is_finished(stage) and run.has(f"detections/{settings.name}.parquet"):
-        note(f"{stage}: already done")
+    if _begin(run, stage, settings.name, plan, record, overwrite):
         return
     items = items_of(run, images, lambda row: asked[row["prompt_id"]] or None)
-    run_batches(
-        run,
-        stage,
-        plan_shards(items),
-        DetectWorkers(spec, settings.batch_size),
-        devices=devices,
-    )
+    workers = DetectWorkers(spec, settings.batch_size)
+    run_batches(run, stage, plan_shards(items), workers, devices=devices)
     table = _join(images, run.read_shards(stage, DETECTIONS))
+    masks = run.read_shards(stage, MASKS)
+    _finish(run, stage, settings.name, table, masks.filter(pl.col("masks").is_not_null()))
+
+
+def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
+    path = Path(settings.detector.removeprefix(PREFIX)).expanduser()
+    images = run.images()
+    table = stored_detections(path, run.prompts(), images)
+    plan = {
+        "detector": settings.detector,
+        "weights": weights_hash(str(path)),
+        "threshold": settings.threshold,
+        "input": _fingerprint(images, {}),
+    }
+    if _begin(run, stage, settings.name, plan, environment(), overwrite):
+        return
+    if settings.threshold is not None:
+        above = pl.element().struct.field("score") > settings.threshold
+        table = table.with_columns(pl.col("detections").list.filter(above))
+    _finish(run, stage, settings.name, _join(images, table), pl.DataFrame(schema=MASKS))
+
+
+def _begin(
+    run: Run,
+    stage: str,
+    name: str,
+    plan: dict[str, Any],
+    record: dict[str, Any],
+    overwrite: bool,
+) -> bool:
+    """Start or resume the stage; whether it has already been done with this plan."""
+    run.begin(stage, plan, record=record, overwrite=overwrite)
+    if run.is_finished(stage) and run.has(f"detections/{name}.parquet"):
+        note(f"{stage}: already done")
+        return True
+    return False
+
+
+def _finish(run: Run, stage: str, name: str, table: pl.DataFrame, masks: pl.DataFrame) -> None:
     counts = dict(table["status"].value_counts().iter_rows())
     if counts.get(DETECTOR_FAILED) and not counts.get(SCORED):
         reason = table.filter(pl.col("status") == DETECTOR_FAILED)["reason"][0]
         run.discard(stage)
         raise T2ISpatialError(f"the detector failed on every image; first reason: {reason}")
-    run.write_detections(table, settings.name)
+    run.write_detections(table, name)
+    (run.path / "masks" / f"{name}.parquet").unlink(missing_ok=True)
+    if masks.height:
+        write_table(run.path / "masks" / f"{name}.parquet", masks)
+    for other in (depth_stage(name), color_stage(name)):
+        run.discard(other)
     boxes = int(table["detections"].list.len().sum() or 0)
     run.finish(stage, expected=len(table), boxes=boxes, statuses=counts)
 
@@ -177,144 +234,3 @@ def _join(images: pl.DataFrame, done: pl.DataFrame) -> pl.DataFrame:
         .alias("reason"),
         pl.col("detections_").alias("detections"),
     )
-
-
-@dataclass(frozen=True)
-class DetectWorkers:
-    """Makes the worker of one device; picklable."""
-
-    spec: DetectorSpec
-    batch_size: int | Literal["auto"]
-
-    def __call__(self, device: str) -> DetectWorker:
-        """Load the detector on `device`."""
-        return DetectWorker(self.spec, device, self.batch_size)
-
-
-class DetectWorker:
-    """One loaded detector: shard of items in, rows of the DETECTIONS table out.
-
-    While the device works on one batch the next is decoded and the last one is turned into rows.
-    """
-
-    def __init__(
-        self, spec: DetectorSpec, device: str, batch_size: int | Literal["auto"] = "auto"
-    ) -> None:
-        self.detector = load_detector(spec, device=device)
-        self.batch_size = batch_size
-        self.reader = ImageReader(self.detector.prepare)
-
-    def prefetch(self, batch: Sequence[Item]) -> None:
-        """Start reading the images of the shard that will follow."""
-        self.reader.prefetch(batch)
-
-    def __call__(self, batch: Sequence[Item]) -> pl.DataFrame:
-        """The rows of one shard; never raises for what is wrong with one image."""
-        rows = []
-        for entry, found in self._detect(self.reader.read(batch)):
-            rows.append(_row(entry, found))
-        return pl.DataFrame(rows, schema=DETECTIONS)
-
-    def _detect(self, stream: Iterator[Loaded]) -> Iterator[tuple[Loaded, Detections | None]]:
-        queued: tuple[list[Loaded], Any] | None = None
-        for group in self._groups(stream):
-            if group[0].status != SCORED:
-                yield from ((entry, None) for entry in group)
-                continue
-            raw = self._try_forward(group)
-            if queued is not None:
-                yield from self._collect(*queued)
-            queued = (group, raw)
-        if queued is not None:
-            yield from self._collect(*queued)
-
-    def _groups(self, stream: Iterator[Loaded]) -> Iterator[list[Loaded]]:
-        """Model batches as soon as they are full; images without a picture on their own."""
-        waiting: list[Loaded] = []
-        for entry in stream:
-            reason = self._refusal(entry)
-            if entry.status != SCORED or reason:
-                status = entry.status if entry.status != SCORED else DETECTOR_FAILED
-                yield [entry._replace(status=status, reason=entry.reason or reason)]
-                continue
-            waiting.append(entry)
-            most = self._most(entry)
-            if len(waiting) >= most:
-                yield from by_size(waiting, most)
-                waiting = []
-        if waiting:
-            yield from by_size(waiting, self._most(waiting[0]))
-
-    def _most(self, example: Loaded) -> int:
-        if self.batch_size == "auto":
-
-            def work(count: int) -> None:
-                self.detector.collect(self._forward([example] * count))
-
-            size = self._try(lambda: automatic_batch_size(self.detector.device, work))
-            self.batch_size = 1 if isinstance(size, _Failure) else size
-        return int(self.batch_size)
-
-    def _refusal(self, entry: Loaded) -> str | None:
-        for name in entry.item.asked:
-            if reason := self.detector.refuse(name):
-                return f"{_short(name)}: {reason}"
-        return None
-
-    def _forward(self, group: Sequence[Loaded]) -> Any:
-        return self.detector.forward(
-            [entry.prepared for entry in group],
-            [entry.size for entry in group],
-            [entry.item.asked for entry in group],
-        )
-
-    def _collect(self, group: list[Loaded], raw: Any) -> Iterable[tuple[Loaded, Detections | None]]:
-        found = raw if isinstance(raw, _Failure) else self._try(lambda: self.detector.collect(raw))
-        if not isinstance(found, _Failure):
-            return zip(group, found, strict=True)
-        if len(group) == 1:
-            return [(group[0]._replace(status=DETECTOR_FAILED, reason=found.reason), None)]
-        half = len(group) // 2
-        if found.out_of_memory:
-            self.batch_size = min(half, int(self.batch_size))
-            note(f"out of memory with {len(group)} images at a time; going on with {half}")
-        parts = [group[:half], group[half:]]
-        return [pair for p in parts for pair in self._collect(p, self._try_forward(p))]
-
-    def _try_forward(self, group: list[Loaded]) -> Any:
-        return self._try(lambda: self._forward(group))
-
-    def _try(self, work: Any) -> Any:
-        try:
-            return work()
-        except (RuntimeError, ValueError, MemoryError, T2ISpatialError) as error:
-            memory = is_out_of_memory(error)
-            if memory and self.detector.device.startswith("cuda"):
-                import torch
-
-                torch.cuda.empty_cache()
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            return _Failure(f"out of memory: {lines[0]}" if memory else lines[0], memory)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-    out_of_memory: bool
-
-
-def _row(entry: Loaded, found: Detections | None) -> dict[str, Any]:
-    return {
-        "prompt_id": entry.item.prompt_id,
-        "sample": entry.item.sample,
-        "image": entry.item.image,
-        "width": entry.size[0] or None,
-        "height": entry.size[1] or None,
-        "status": entry.status,
-        "reason": entry.reason,
-        "detections": None if found is None else found.to_records(),
-    }
-
-
-def _short(name: str) -> str:
-    return repr(name if len(name) <= 40 else f"{name[:37]}...")

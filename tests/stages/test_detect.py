@@ -16,7 +16,7 @@ from t2i_spatial.cli import main
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
-from t2i_spatial.stages import detect
+from t2i_spatial.stages import detect_worker
 from t2i_spatial.stages.detect import DetectSettings, detect_run
 from t2i_spatial.stages.import_images import import_images
 from tests.detectors import tiny
@@ -167,7 +167,7 @@ def test_finished_is_left_alone_and_another_plan_is_refused(
     detect_run(run, settings)
     before = run.detections()
     with monkeypatch.context() as patch:
-        patch.setattr(detect, "load_detector", lambda *_, **__: pytest.fail("model loaded"))
+        patch.setattr(detect_worker, "load_detector", lambda *_, **__: pytest.fail("model loaded"))
         detect_run(run, settings.model_copy(update={"batch_size": 2, "device": "cpu"}))
     assert run.detections().equals(before)
     with pytest.raises(PlanMismatchError, match=r"threshold: 0\.5 there, 0\.9 now"):
@@ -184,23 +184,23 @@ def test_an_interrupted_run_goes_on_to_the_same_table(
     run = make_run(tmp_path, images)
     settings = DetectSettings(detector=model, threshold=0.3)
     detect_run(run, settings.model_copy(update={"name": "whole"}))
-    call = detect.DetectWorker.__call__
+    call = detect_worker.DetectWorker.__call__
     calls: list[int] = []
 
-    def interrupted(self: detect.DetectWorker, batch: list[object]) -> pl.DataFrame:
+    def interrupted(self: detect_worker.DetectWorker, batch: list[object]) -> pl.DataFrame:
         calls.append(len(batch))
         if len(calls) == 3:
             raise KeyboardInterrupt
         return call(self, batch)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(detect.DetectWorker, "__call__", interrupted)
+        patch.setattr(detect_worker.DetectWorker, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             detect_run(run, settings)
     assert not run.has("detections/main.parquet")
     calls.clear()
     monkeypatch.setattr(
-        detect.DetectWorker, "__call__", lambda s, b: (calls.append(len(b)), call(s, b))[1]
+        detect_worker.DetectWorker, "__call__", lambda s, b: (calls.append(len(b)), call(s, b))[1]
     )
     detect_run(run, settings)
     assert calls == [2]
@@ -229,7 +229,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     import torch
 
     run = make_run(tmp_path, {f"p_{i}": picture(40, 30, i) for i in range(12)})
-    load = detect.load_detector
+    load = detect_worker.load_detector
     made: list[_Failing] = []
 
     def loading(*args: object, **kwargs: object) -> object:
@@ -239,7 +239,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
         made.append(_Failing(load(*args, **kwargs), fails))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr(detect, "load_detector", loading)
+    monkeypatch.setattr(detect_worker, "load_detector", loading)
     detect_run(run, DetectSettings(detector=model, batch_size=8))
     assert run.detections()["status"].to_list() == ["scored"] * 12
     assert made[0].sizes[0] == 8
@@ -253,7 +253,7 @@ def test_one_image_that_breaks_the_detector_does_not_take_the_others_along(
     images = {f"p_{i}": picture(40, 30, i) for i in range(5)}
     images["p_3"] = Image.new("RGB", (40, 30), (1, 2, 3))
     run = make_run(tmp_path, images)
-    load = detect.load_detector
+    load = detect_worker.load_detector
 
     def loading(*args: object, **kwargs: object) -> object:
         def fails(prepared: list[object]) -> Exception | None:
@@ -262,7 +262,7 @@ def test_one_image_that_breaks_the_detector_does_not_take_the_others_along(
 
         return _Failing(load(*args, **kwargs), fails)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(detect, "load_detector", loading)
+    monkeypatch.setattr(detect_worker, "load_detector", loading)
     detect_run(run, DetectSettings(detector=model, batch_size=4))
     table = run.detections()
     assert table["status"].to_list() == [
@@ -275,9 +275,9 @@ def test_a_detector_that_fails_on_everything_is_an_error(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, {"p_0": picture(40, 30)})
-    load = detect.load_detector
+    load = detect_worker.load_detector
     monkeypatch.setattr(
-        detect,
+        detect_worker,
         "load_detector",
         lambda *a, **k: _Failing(load(*a, **k), lambda _: RuntimeError("no kernel image")),
     )
