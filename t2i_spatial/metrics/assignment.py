@@ -21,6 +21,10 @@ from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 SCORE_WEIGHT = 2.0
 """Power of a box's score in the choice of boxes: "is it there" against "does it fit"."""
 
+DOUBT = 0.1
+"""Least probability of a relation in the choice of boxes: however badly a confident pair fits, a
+rival pair needs a third of its scores to be preferred. Any pair at all would accept too much."""
+
 CANDIDATES = 8
 """Boxes of one object that are considered, the most confident first (more if it asks for more)."""
 
@@ -138,7 +142,8 @@ def _search(
         total = sum(unary[k][p] for k, p in enumerate(picks))
         for relation, table in zip(scene.relations, tables, strict=True):
             if relation.subject != relation.object:
-                total += math.log(_pairwise(table, sets[relation.subject], sets[relation.object]))
+                fit = _pairwise(table, sets[relation.subject], sets[relation.object])
+                total += math.log(max(fit, DOUBT))
         for a, b in itertools.combinations(range(len(sets)), 2):
             total += math.log(_distinct(sets[a], sets[b], found))
         return total

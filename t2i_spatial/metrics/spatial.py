@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics.assignment import (
+    DOUBT,
     OPPOSITES,
     SAME_BOX,
     SAME_BOX_PROBABILITY,
@@ -329,7 +330,7 @@ def _best_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     shared = iou(a, b) > SAME_BOX
     same = (pairs["subject_place"] == pairs["object_place"]).to_numpy()
     weight = (pairs["subject_score"] * pairs["object_score"]).to_numpy() ** SCORE_WEIGHT
-    fit = weight * np.maximum(probability, 1e-9) * np.where(shared, SAME_BOX_PROBABILITY, 1.0)
+    fit = weight * np.maximum(probability, DOUBT) * np.where(shared, SAME_BOX_PROBABILITY, 1.0)
     return (
         pairs.with_columns(
             pl.Series("probability", probability),
