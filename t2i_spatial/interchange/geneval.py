@@ -135,7 +135,7 @@ def write_geneval(
                     boxes.append([*found["box"], found["score"]])
                     colors.setdefault(found["label"], []).append(found["color"])
             line = {
-                "filename": row["image"] or f"{number:05d}/samples/{row['sample']:04d}.png",
+                "filename": f"{number:05d}/samples/{row['sample']:04d}.png",
                 "tag": verdict["tag"],
                 "prompt": record["prompt"],
                 "correct": verdict["correct"],

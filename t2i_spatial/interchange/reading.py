@@ -13,7 +13,9 @@ from t2i_spatial.interchange.checks import check_detections
 from t2i_spatial.interchange.coco import from_coco, is_coco, is_coco_results
 from t2i_spatial.interchange.geneval import from_geneval, is_geneval
 from t2i_spatial.interchange.visor import from_visor, is_visor
-from t2i_spatial.tables import DETECTIONS
+from t2i_spatial.tables import DETECTIONS, SCORED
+
+_BOX_KEYS = {"label", "score", "box", "color", "depth"}
 
 
 def read_detections(
@@ -106,20 +108,44 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def own_lines(path: Path, records: list[dict[str, Any]]) -> pl.DataFrame:
-    """Records of our own format as a table (unchecked values, checked keys)."""
+    """Records of our own format as a table; see `check_detections` for the values."""
+    rows = []
     for number, record in enumerate(records, 1):
+        where = f"{path.name}, record {number}"
         unknown = set(record) - set(DETECTIONS)
         if unknown or not {"prompt_id", "sample"} <= set(record):
             raise InputError(
-                f"{path}, record {number}: expected the keys prompt_id, sample, detections and "
-                f"optionally image, width, height, status, reason; got {sorted(record)}"
+                f"{where}: expected the keys prompt_id, sample, detections and optionally image, "
+                f"width, height, status, reason; got {sorted(record)}"
             )
-        record["prompt_id"] = str(record["prompt_id"])
-        record.setdefault("status", "scored")
+        row = {"status": SCORED, **record, "prompt_id": str(record["prompt_id"])}
+        if record.get("detections") is not None:
+            row["detections"] = [_own_box(entry, where) for entry in record["detections"]]
+        rows.append(row)
     try:
-        return pl.DataFrame(records, schema=DETECTIONS)
+        return pl.DataFrame(rows, schema=DETECTIONS)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path.name}: {str(error).splitlines()[0]}") from None
+
+
+def _own_box(entry: dict[str, Any], where: str) -> dict[str, Any]:
+    """One detection with its numbers as floats: JSON writes 3.0 as 3."""
+    try:
+        unknown = set(entry) - _BOX_KEYS
+        if unknown:
+            raise InputError(f"{where}: unknown key {sorted(unknown)[0]!r} in a detection")
+        depth, score = entry.get("depth"), entry.get("score")
+        return {
+            "label": entry.get("label"),
+            "score": None if score is None else float(score),
+            "box": [float(v) for v in entry.get("box") or ()],
+            "color": entry.get("color"),
+            "depth": None if depth is None else float(depth),
+        }
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: a detection cannot be read ({entry!r})") from None
 
 
 def _parquet(path: Path) -> pl.DataFrame:
