@@ -199,3 +199,133 @@ def grounding_dino(
         tf.GroundingDinoImageProcessor(size={"shortest_edge": 128, "longest_edge": 256}), tokenizer
     ).save_pretrained(folder)
     return folder
+
+
+def mask2former(folder: Path, seed: int = 0) -> Path:
+    """A Mask2Former with five COCO classes."""
+    import transformers as tf
+
+    labels = dict(enumerate(["person", "cat", "dog", "mouse", "tv"]))
+    config = tf.Mask2FormerConfig(
+        backbone_config=tf.SwinConfig(
+            embed_dim=16,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 2, 2, 4],
+            window_size=4,
+            out_indices=[1, 2, 3, 4],
+        ),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=32,
+        num_queries=10,
+        id2label=labels,
+        label2id={label: index for index, label in labels.items()},
+    )
+    torch.manual_seed(seed)
+    tf.Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    tf.Mask2FormerImageProcessor(
+        size={"shortest_edge": 64, "longest_edge": 128}, ignore_index=255
+    ).save_pretrained(folder)
+    return folder
+
+
+def _strengthen(model: torch.nn.Module) -> None:
+    """Weights large enough that the output depends on the picture."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.25)
+
+
+def depth_anything(folder: Path, metric: bool = False, seed: int = 0) -> Path:
+    """A Depth Anything of some thousand random weights."""
+    import transformers as tf
+
+    config = tf.DepthAnythingConfig(
+        backbone_config=tf.Dinov2Config(
+            hidden_size=16,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            mlp_ratio=1,
+            image_size=28,
+            patch_size=14,
+            out_indices=[1, 2, 3, 4],
+            reshape_hidden_states=False,
+        ),
+        reassemble_hidden_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        depth_estimation_type="metric" if metric else "relative",
+        max_depth=20 if metric else 1,
+    )
+    torch.manual_seed(seed)
+    model = tf.DepthAnythingForDepthEstimation(config)
+    _strengthen(model)
+    with torch.no_grad():
+        model.head.conv3.bias.fill_(0.0 if metric else 2.0)
+    model.save_pretrained(folder)
+    tf.DPTImageProcessor(
+        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14
+    ).save_pretrained(folder)
+    return folder
+
+
+def dpt(folder: Path, seed: int = 0) -> Path:
+    """A DPT (the MiDaS kind) of some thousand random weights."""
+    import transformers as tf
+
+    config = tf.DPTConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        is_hybrid=False,
+        use_auxiliary_head=False,
+    )
+    torch.manual_seed(seed)
+    model = tf.DPTForDepthEstimation(config)
+    _strengthen(model)
+    with torch.no_grad():
+        model.head.head[4].bias.fill_(2.0)
+    model.save_pretrained(folder)
+    tf.DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def clip(folder: Path, seed: int = 0) -> str:
+    """An open_clip model as "local-dir:FOLDER"; its config says everything."""
+    import json
+
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8},
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**config)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
