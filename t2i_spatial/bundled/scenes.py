@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,7 @@ def sprite_file(noun: str) -> str:
     return noun.replace(" ", "_") + ".png"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sprite(noun: str) -> Image.Image:
     if noun not in NOUNS:
         raise ValueError(f"no sprite for {noun!r}; known nouns: {', '.join(NOUNS)}")
