@@ -99,7 +99,7 @@ class Reader:
         # the same once the subject is there: "... are a cup and a plate" adds further ones
         self.answered: tuple[list[RelationPhrase], list[int]] | None = None
         self.pending_frame: str | None = None
-        self.named: dict[str, int] = {}
+        self.named: dict[str, list[int]] = {}
         self.is_object = False
         self.conjunct = False
         self.between = False
@@ -243,19 +243,19 @@ class Reader:
 
     def _index(self, spec: ObjectSpec, definite: bool) -> int:
         """The place of an object: a new one, or the one that "the" speaks of."""
-        if definite and spec.name in self.named:
-            index = self.named[spec.name]
-            known = self.objects[index]
-            if (
-                index not in self.subjects
-                and (spec.color is None or spec.color == known.color)
-                and set(spec.attributes) <= set(known.attributes)
-            ):
-                return index
+        known = self.named.setdefault(spec.name, [])
+        if definite:
+            for index in reversed(known):
+                there = self.objects[index]
+                if (
+                    index not in self.subjects
+                    and (spec.color is None or spec.color == there.color)
+                    and set(spec.attributes) <= set(there.attributes)
+                ):
+                    return index
         self.objects.append(spec)
-        index = len(self.objects) - 1
-        self.named[spec.name] = index
-        return index
+        known.append(len(self.objects) - 1)
+        return known[-1]
 
     def _answer_fronted(self, index: int) -> None:
         """A noun phrase behind "next to a dog": its subject, or one more object of it."""
@@ -362,9 +362,9 @@ class Reader:
 
     def _frame(self, position: str, end: int) -> None:
         tokens = self.tokens
-        following = KINDS.get(tokens[end]) if end < len(tokens) else STOP
-        if following == COMMA and end + 1 < len(tokens):
-            following = KINDS.get(tokens[end + 1])
+        following = _kind(tokens, end)
+        if following == COMMA:
+            following = _kind(tokens, end + 1)
         leads = self.after in (-1, CONJUNCTION, COMMA) and (
             not self.group
             or self.after == -1
@@ -417,7 +417,11 @@ class Reader:
         tokens = self.tokens
         while end < len(tokens) and tokens[end] not in (",", "."):
             if tokens[end] in STYLE_WORDS:
-                return KINDS.get(tokens[at]) is None and match_relation(tokens, at) is None
+                return (
+                    KINDS.get(tokens[at]) is None
+                    and not tokens[at].isdecimal()
+                    and match_relation(tokens, at) is None
+                )
             end += 1
         return False
 
@@ -453,3 +457,9 @@ class Reader:
             self.unparsed.extend(phrase.text for phrase in self.fronted[0])
         if self.pending_frame:
             self.unparsed.append(self.pending_frame)
+
+
+def _kind(tokens: list[str], at: int) -> int | None:
+    if at >= len(tokens):
+        return STOP
+    return NUMBER if tokens[at].isdecimal() else KINDS.get(tokens[at])

@@ -207,7 +207,7 @@ STYLE_WORDS = word_set(
     "detailed 4k 8k hd uhd hdr photorealistic hyperrealistic realistic realism style styled "
     "lighting resolution artstation quality render rendered cinematic masterpiece photography "
     "bokeh studio sharp focus depth dof trending octane unreal engine illustration concept art "
-    "artwork anime digital high-resolution ultra-realistic minimalist background lens mm 35mm 50mm "
+    "artwork anime digital high-resolution ultra-realistic minimalist lens mm 35mm 50mm "
     "dslr award-winning aesthetic hyper-realistic high-quality"
 )
 

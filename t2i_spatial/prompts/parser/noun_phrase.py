@@ -37,8 +37,9 @@ _MASS = word_set(
 )
 _PLURALIA = word_set(
     "scissors skis jeans pants trousers shorts leggings tights sunglasses eyeglasses goggles "
-    "binoculars headphones earphones tongs pliers pajamas pyjamas clothes glasses"
+    "binoculars headphones earphones tongs pliers pajamas pyjamas clothes"
 )
+_MAYBE_ADJECTIVES = COLOR_NOUNS | MATERIAL_NOUNS
 _COLOR_SUFFIXES = ("-colored", "-coloured", "-toned")
 _ADJECTIVE_SUFFIXES = ("ous", "ful", "less", "ish", "ive", "able", "ible", "-shaped", "-sized")
 
@@ -92,7 +93,6 @@ def noun_phrase(tokens: tuple[str, ...]) -> NounPhrase:
         words, count, of_rest = _partitive(words, count)
         if not words:
             return NounPhrase(None, of_rest, determined, definite)
-    many = count != 1
     skip = 0
     color = None
     attributes: list[str] = []
@@ -116,25 +116,18 @@ def noun_phrase(tokens: tuple[str, ...]) -> NounPhrase:
     if len(noun) == 1 and _is_no_noun(noun[0]):
         return NounPhrase(None, words + of_rest, determined, definite)
     last = noun[-1]
+    eyewear = last == "glasses" and len(noun) == 1 and not determined
     if article in SINGULAR_DETERMINERS or (count == 1 and article == "number"):
-        many = False
-    elif is_plural(last) and last not in _PLURALIA:
+        pass
+    elif last in _PLURALIA or eyewear:
+        if count == 1 and article != "number":
+            count = None
+    elif is_plural(last):
         noun[-1] = singular(last)
         if count == 1 and last not in INVARIANT:
             count = None
-    elif last in _PLURALIA:
-        if isinstance(count, int) and count > 1 and last == "glasses":
-            noun[-1] = "glass"
-        elif count == 1 and article != "number":
-            count = None
-    elif (
-        many
-        and count != 0
-        and article == "number"
-        and " " not in last
-        and (found := rare_singular(last))
-    ):
-        noun[-1] = found
+    elif count not in (0, 1) and article == "number" and " " not in last:
+        noun[-1] = rare_singular(last) or last
     elif not determined and last in _MASS:
         count = None
     name = " ".join(noun)
@@ -247,7 +240,10 @@ def _noun_end(words: tuple[str, ...], count: int | None, article: str) -> int:
     noun_seen = False
     for index, word in enumerate(words):
         if index and noun_seen:
-            if _known_compound(words[max(0, index - 1) : index + 1]):
+            if _known_compound(words[index - 1 : index + 1]):
+                continue
+            if index < total - 1 and (words[index - 1] in _MAYBE_ADJECTIVES):
+                # "an orange striped cat": so far only words that may be adjectives
                 continue
             if word in FINITE_VERBS or word in POSTURES:
                 if word not in BASE_VERBS or is_plural(words[index - 1]):
@@ -264,7 +260,7 @@ def _noun_end(words: tuple[str, ...], count: int | None, article: str) -> int:
                 word, words[index - 1], index == total - 1
             ):
                 return index
-        if not is_modifier(word) or (word in MATERIAL_NOUNS or word in COLOR_NOUNS):
+        if not is_modifier(word) or word in _MAYBE_ADJECTIVES:
             noun_seen = True
     end = total
     while (

@@ -1,0 +1,86 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.prompts import describe, parse_prompt, phrasings
+from t2i_spatial.prompts.phrasing import TEMPLATES
+from t2i_spatial.prompts.sr2d import COCO_NAMES
+from t2i_spatial.relation_algebra import canonical_key
+from t2i_spatial.scene import COLORS, RELATIONS, ObjectSpec, RelationSpec, SceneSpec
+
+NOUNS = (*COCO_NAMES, "leaf", "child", "shoe", "glass", "palm tree", "coffee mug", "tablecloth")
+PLACES = ("left", "right", "top", "bottom", "center", "top left", "bottom right", "background")
+
+objects = st.builds(
+    ObjectSpec,
+    name=st.sampled_from(NOUNS),
+    count=st.sampled_from([1, 1, 1, 2, 5, 12, 21, None]),
+    color=st.sampled_from([None, None, *COLORS]),
+    attributes=st.sampled_from([(), (), ("small",), ("big", "wooden"), ("striped",)]),
+    frame_position=st.sampled_from([None] * 6 + list(PLACES)),
+)
+
+
+@st.composite
+def scenes(draw):
+    things = tuple(draw(st.lists(objects, min_size=1, max_size=4)))
+    pairs = [(a, b) for a in range(len(things)) for b in range(a)]
+    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=3)) if pairs else []
+    relations = []
+    for pair in chosen:
+        subject, target = draw(st.permutations(pair))
+        relations.append(RelationSpec(subject, draw(st.sampled_from(RELATIONS)), target))
+    return SceneSpec(things, tuple(relations))
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes())
+def test_what_is_said_is_read_as_the_same_scene(scene):
+    for template, text in phrasings(scene).items():
+        read = parse_prompt(text)
+        assert [u for u in read.unparsed if not u.startswith("contradiction")] == [], text
+        assert canonical_key(read) == canonical_key(scene), (template, text)
+
+
+def test_every_template_is_used():
+    pair = SceneSpec((ObjectSpec("cat"), ObjectSpec("dog", 2)), (RelationSpec(0, "left of", 1),))
+    assert phrasings(pair) == {
+        "plain": "a cat to the left of two dogs",
+        "photo": "a photo of a cat to the left of two dogs",
+        "there is": "there is a cat to the left of two dogs",
+        "predicative": "a cat is to the left of two dogs",
+        "fronted": "to the left of two dogs is a cat",
+        "inverse": "two dogs to the right of a cat",
+        "sentences": "A cat is to the left of two dogs.",
+    }
+    three = SceneSpec(
+        (*pair.objects, ObjectSpec("tree")), (*pair.relations, RelationSpec(1, "near", 2))
+    )
+    assert phrasings(three) == {
+        "sentences": "A cat is to the left of two dogs. The dogs are near a tree.",
+        "inverse": "Two dogs are to the right of a cat. A tree is near the dogs.",
+        "reordered": "Two dogs are near a tree. A cat is to the left of the dogs.",
+    }
+    assert {*phrasings(pair), *phrasings(three)} == set(TEMPLATES)
+
+
+def test_a_scene_that_no_sentence_can_tell_apart():
+    cats = SceneSpec(
+        (ObjectSpec("cat"), ObjectSpec("cat", attributes=("big",)), ObjectSpec("dog")),
+        (RelationSpec(0, "left of", 2), RelationSpec(1, "above", 2)),
+    )
+    assert phrasings(cats) == {}
+    with pytest.raises(InputError, match="no template can say this scene"):
+        describe(cats)
+    assert phrasings(SceneSpec()) == {}
+
+
+def test_describe_takes_a_template_or_the_first():
+    scene = parse_prompt("a cat on a mat")
+    assert describe(scene) == "a cat on a mat"
+    assert describe(scene, "photo") == "a photo of a cat on a mat"
+    with pytest.raises(InputError, match="'inverse' cannot say this scene"):
+        describe(scene, "inverse")
+    with pytest.raises(InputError, match="did you mean 'photo'"):
+        describe(scene, "phot")
