@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+SOURCE = click.Path(exists=True, path_type=Path)
 
 
 @click.command("compare")
-@click.argument("a", type=FOLDER)
-@click.argument("b", type=FOLDER)
+@click.argument("a", type=SOURCE)
+@click.argument("b", type=SOURCE)
 @click.option(
     "--protocol",
     "-p",
@@ -40,6 +40,14 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="With --decide, differences up to this fraction count as similar.",
 )
 @click.option(
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --decide, make what is needed here: A and B are then config files, whose images are "
+    "made and detected only until the better one is known, or runs whose images are detected so.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
@@ -59,6 +67,8 @@ def command(
     allow_missing: bool,
     decide: bool,
     margin: float,
+    output: Path | None,
+    overwrite: bool,
     seed: int,
     resamples: int,
     as_json: bool,
@@ -70,6 +80,13 @@ def command(
     prompts are resampled and permuted whole. Runs with other prompts, detectors, thresholds or
     protocol settings are listed but not compared, and end the command with exit code 1.
     """
+    if output is not None:
+        if not decide:
+            raise click.UsageError("--output needs --decide")
+        _decide(a, b, protocols, output, margin, seed, overwrite, as_json)
+        return
+    if not (a.is_dir() and b.is_dir()):
+        raise click.UsageError("config files need --decide and --output")
     from t2i_spatial.stages.compare import compare_runs
     from t2i_spatial.stages.compare_text import format_comparison
 
@@ -89,3 +106,25 @@ def command(
     comparison.require_comparable()
     if not allow_missing:
         comparison.require_complete()
+
+
+def _decide(
+    a: Path,
+    b: Path,
+    protocols: tuple[str, ...],
+    output: Path,
+    margin: float,
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from t2i_spatial.stages.score import make_protocols
+    from t2i_spatial.stages.until import decide_between
+
+    if len(protocols) > 1:
+        raise click.UsageError("--output decides by one --protocol")
+    protocol = make_protocols(protocols or ("visor",))[0]
+    stopped = decide_between(a, b, protocol, output, margin=margin, seed=seed, overwrite=overwrite)
+    click.echo(json.dumps(stopped.to_json(), indent=2) if as_json else str(stopped))
+    click.echo(f"runs: {output / 'a'} and {output / 'b'}", err=True)
+    stopped.require_complete()

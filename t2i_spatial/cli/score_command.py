@@ -59,13 +59,26 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     is_flag=True,
     help="Leave images without a score out, as the peers do, instead of counting them as failures.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of bootstrap and random order."
+)
 @click.option(
     "--resamples", type=click.IntRange(min=100), default=2000, help="Bootstrap resamples."
 )
 @click.option("--detector", default="bundled", help="Detector, with --images.")
 @click.option("--threshold", type=float, help="Of the detector, with --images.  [default: its own]")
 @click.option("--device", default="auto", help="Device of the detector, with --images.")
+@click.option(
+    "--precision",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    help="Judge prompts in random order, and stop when --number of the first --protocol is known "
+    "to ± this fraction (0.02 is two points). Images are then only detected as far as needed.",
+)
+@click.option(
+    "--number",
+    metavar="NAME",
+    help="With --precision, the number to measure.  [default: the protocol's main one]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
@@ -84,6 +97,8 @@ def command(
     detector: str,
     threshold: float | None,
     device: str,
+    precision: float | None,
+    number: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -97,12 +112,38 @@ def command(
 
     if sum(source is not None for source in (run, images, detections)) != 1:
         raise click.UsageError("give one of RUN, --images or --detections")
-    if run is not None and (prompts is not None or output is not None):
+    if run is not None and (prompts is not None or (output is not None and precision is None)):
         raise click.UsageError("RUN has its own prompts and output")
+    if number is not None and precision is None:
+        raise click.UsageError("--number needs --precision")
     if detections is not None and prompts is None:
         raise click.UsageError("--detections needs --prompts")
     if images is not None and output is None:
         raise click.UsageError("--images needs --output")
+    if precision is not None:
+        from t2i_spatial.stages.detect import DetectSettings
+        from t2i_spatial.stages.until import score_until
+
+        stopped = score_until(
+            make_protocols(protocols, settings)[0],
+            precision,
+            run=run,
+            images=images,
+            detections=detections,
+            coco_images=coco_images,
+            prompts=prompts,
+            detect=DetectSettings(detector=detector, threshold=threshold, device=device),
+            output=output,
+            number=number,
+            samples=samples,
+            allow_missing=allow_missing,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        click.echo(json.dumps(stopped.to_json(), indent=2) if as_json else str(stopped))
+        if not allow_missing:
+            stopped.require_complete()
+        return
     scores = score_source(
         make_protocols(protocols, settings),
         run=run,
