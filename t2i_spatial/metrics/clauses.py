@@ -216,7 +216,7 @@ def judge_clauses(
         .join(number, on=["row", "label"], how="left")
         .with_columns(pl.col("found").fill_null(0))
     )
-    return Judged(images, clauses, excluded, boxes)
+    return Judged(images.drop("detections"), clauses, excluded, boxes)
 
 
 def _counts(clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:

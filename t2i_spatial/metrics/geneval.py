@@ -27,7 +27,7 @@ from t2i_spatial.metrics.statistics import (
     mean_of_ratios_interval,
     ratio_interval,
 )
-from t2i_spatial.metrics.tabular import components, verdict_table
+from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
@@ -105,10 +105,8 @@ class GenEval(ClauseProtocol):
             .filter(pl.col("found") >= pl.col("count"))
             .alias("surplus"),
         )
-        images = (
-            judged.images.join(per_image, on="row", how="left", maintain_order="left")
-            .join(per_excluded, on="row", how="left", maintain_order="left")
-            .join(clause_evidence(judged), on="row", how="left", maintain_order="left")
+        images = judged.images.join(per_image, on="row", how="left", maintain_order="left").join(
+            per_excluded, on="row", how="left", maintain_order="left"
         )
         correct = pl.col("matched") & (pl.col("exclusions").fill_null(1.0) == 1.0)
         wrong = pl.concat_list(
@@ -124,8 +122,8 @@ class GenEval(ClauseProtocol):
             correct=correct,
             margin=pl.min_horizontal("clause_margin", "excluded_margin"),
             reason=pl.when(correct).then(pl.col("fact").list.join("; ")).otherwise(wrong),
-            evidence=pl.col("evidence").fill_null([]),
-            components=components(self.parts, [pl.col(name) for name in self.parts]),
+            evidence=clause_evidence(judged),
+            components={name: pl.col(name) for name in self.parts},
         )
 
     def summarize(
@@ -264,19 +262,13 @@ def _all_where(expr: pl.Expr, asked: pl.Expr) -> pl.Expr:
 def clause_evidence(judged: Judged) -> pl.DataFrame:
     """The boxes that decided: of every clause the most confident ones, as many as it asks for."""
     wanted = judged.clauses.unique(["row", "clause"]).select("row", "clause", "label", "count")
-    return (
+    chosen = (
         wanted.join(judged.boxes, on=["row", "label"])
         .filter(pl.col("rank") < pl.col("count"))
         .sort("row", "clause", "rank")
-        .select(
-            "row",
-            pl.struct(
-                pl.format("clause {}", "clause").alias("role"),
-                "label",
-                "score",
-                pl.concat_list("x1", "y1", "x2", "y2").alias("box"),
-            ).alias("evidence"),
-        )
-        .group_by("row", maintain_order=True)
-        .agg("evidence")
+    )
+    return evidence_lists(
+        chosen.select(
+            "row", pl.format("clause {}", "clause").alias("role"), "label", "score"
+        ).with_columns(box_column(chosen))
     )

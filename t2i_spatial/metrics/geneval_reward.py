@@ -28,7 +28,7 @@ from t2i_spatial.metrics.protocol import (
 )
 from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, ratio_interval
-from t2i_spatial.metrics.tabular import components, verdict_table
+from t2i_spatial.metrics.tabular import verdict_table
 
 
 @dataclass(kw_only=True)
@@ -65,10 +65,8 @@ class _Reward(ClauseProtocol):
         excluded = judged.excluded.group_by("row").agg(
             (pl.col("found") < pl.col("count")).all().alias("none_excluded")
         )
-        images = (
-            judged.images.join(per_image, on="row", how="left", maintain_order="left")
-            .join(excluded, on="row", how="left", maintain_order="left")
-            .join(clause_evidence(judged), on="row", how="left", maintain_order="left")
+        images = judged.images.join(per_image, on="row", how="left", maintain_order="left").join(
+            excluded, on="row", how="left", maintain_order="left"
         )
         strict_right = pl.col("strict")
         nonstrict = pl.col("nonstrict") & pl.col("none_excluded").fill_null(True)
@@ -85,8 +83,8 @@ class _Reward(ClauseProtocol):
             reason=pl.when(strict_right)
             .then(pl.col("fact").list.join("; "))
             .otherwise(pl.col("problem").list.join("; ")),
-            evidence=pl.col("evidence").fill_null([]),
-            components=components(self.parts, [strict_right, nonstrict, soft]),
+            evidence=clause_evidence(judged),
+            components=dict(zip(self.parts, (strict_right, nonstrict, soft), strict=True)),
         )
 
     def summarize(

@@ -37,10 +37,9 @@ from t2i_spatial.metrics.protocol import (
 )
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.statistics import ratio_intervals
-from t2i_spatial.metrics.tabular import components, flat_boxes, join_prompts, verdict_table
+from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
 from t2i_spatial.tables import EVIDENCE, SCORED
 
-CORNERS = ("x1", "y1", "x2", "y2")
 DIRECTIONS = ("left of", "right of", "above", "below")
 _CHAIN = re.compile(
     r"<\|obj_start\|>\s*(.+?)\s*<\|obj_end\|>\s*<\|box_start\|>\s*"
@@ -147,8 +146,8 @@ class Layout(Protocol):
             correct=pl.col("lowest") >= self.iou_threshold,
             margin=pl.col("lowest") - self.iou_threshold,
             reason=pl.col("said"),
-            evidence=pl.col("evidence"),
-            components=components(self.parts, [pl.col(name) for name in self.parts]),
+            evidence=judged.select("row", "evidence"),
+            components={name: pl.col(name) for name in self.parts},
         )
 
     def _judge(self, plan: Plan, found: pl.DataFrame, width: int, height: int) -> dict[str, Any]:

@@ -31,11 +31,17 @@ from t2i_spatial.metrics.protocol import (
 from t2i_spatial.metrics.relations import Pairs, find_rule
 from t2i_spatial.metrics.spatial_rules import UNSURE
 from t2i_spatial.metrics.statistics import ratio_intervals
-from t2i_spatial.metrics.tabular import flat_boxes, join_prompts
+from t2i_spatial.metrics.tabular import (
+    CORNERS,
+    box_column,
+    component_column,
+    evidence_lists,
+    flat_boxes,
+    join_prompts,
+)
 from t2i_spatial.tables import EVIDENCE, NOT_APPLICABLE, PROMPTS, SCORED, VERDICTS, table_to_prompts
 
 KINDS = ("objects", "relations", "counts", "colors", "frame")
-CORNERS = ("x1", "y1", "x2", "y2")
 
 
 @PROTOCOLS.register("spatial")
@@ -74,7 +80,9 @@ class Spatial(Protocol):
         simple = _is_pair_scene(usable)
         fast = _judge_pairs(usable.filter(simple), boxes)
         slow = _judge_scenes(usable.filter(~simple), boxes)
-        return self._table(images.drop("objects", "relations"), pl.concat([fast, slow]))
+        return self._table(
+            images.drop("objects", "relations", "detections"), pl.concat([fast, slow])
+        )
 
     def _table(self, images: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
         images = images.join(judged, on="row", how="left", maintain_order="left")
@@ -102,13 +110,11 @@ class Spatial(Protocol):
             .then(pl.coalesce("reason", "status"))
             .otherwise(pl.lit("no object could be read from the prompt")),
             "evidence": pl.col("evidence"),
-            "components": pl.when(scored).then(
-                pl.concat_list(
-                    pl.struct(pl.lit(kind).alias("name"), pl.col(kind).alias("value"))
-                    for kind in self.parts
-                )
-            ),
+            "components": pl.when(scored).then("components"),
         }
+        images = images.with_columns(
+            component_column(images, {kind: pl.col(kind) for kind in self.parts})
+        )
         return images.select(e.cast(VERDICTS[name]).alias(name) for name, e in select.items())
 
     def summarize(
@@ -365,26 +371,7 @@ def _pair_verdicts(found: pl.DataFrame) -> pl.DataFrame:
         .then((2 + probability) / 3)
         .otherwise(present / 2)
     )
-    evidence = []
-    for role in ("subject", "object"):
-        chosen = [
-            pl.when(both).then(f"{role}_{c}").otherwise(f"alone_{role}_{c}")
-            for c in ("score", *CORNERS)
-        ]
-        evidence.append(
-            pl.when(has[role]).then(
-                pl.struct(
-                    pl.format("object {}", f"{role}_index").alias("role"),
-                    pl.col(role).alias("label"),
-                    chosen[0].alias("score"),
-                    pl.concat_list(chosen[1:]).alias("box"),
-                )
-            )
-        )
     swapped = pl.col("subject_index") > pl.col("object_index")
-    in_order = (
-        pl.when(swapped).then(pl.concat_list(evidence[::-1])).otherwise(pl.concat_list(evidence))
-    )
     first_missing = (
         pl.when(~has["subject"] & (has["object"] | ~swapped)).then("subject").otherwise("object")
     )
@@ -405,9 +392,33 @@ def _pair_verdicts(found: pl.DataFrame) -> pl.DataFrame:
         )
         .otherwise(_relation_said())
         .alias("said"),
-        in_order.list.drop_nulls().alias("evidence"),
+    ).join(_pair_evidence(found), on="row", how="left", maintain_order="left")
+    return judged.with_columns(pl.col("evidence").fill_null([])).select(
+        pl.col(name).cast(dtype) for name, dtype in JUDGED.items()
     )
-    return judged.select(pl.col(name).cast(dtype) for name, dtype in JUDGED.items())
+
+
+def _pair_evidence(found: pl.DataFrame) -> pl.DataFrame:
+    """The chosen pair, or the best box of the one object that is there, in the scene's order."""
+    both = pl.col("probability").is_not_null()
+    wanted = ("score", *CORNERS)
+    items = []
+    for role in ("subject", "object"):
+        chosen = found.select(
+            "row",
+            pl.col(f"{role}_index").alias("index"),
+            pl.col(role).alias("label"),
+            *[
+                pl.when(both).then(f"{role}_{c}").otherwise(f"alone_{role}_{c}").alias(c)
+                for c in wanted
+            ],
+        ).filter(pl.col("score").is_not_null())
+        items.append(
+            chosen.select(
+                "row", "index", pl.format("object {}", "index").alias("role"), "label", "score"
+            ).with_columns(box_column(chosen))
+        )
+    return evidence_lists(pl.concat(items).sort("index", maintain_order=True))
 
 
 def _relation_said() -> pl.Expr:

@@ -25,8 +25,8 @@ from t2i_spatial.metrics.protocol import (
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
 from t2i_spatial.metrics.statistics import ratio_intervals
 from t2i_spatial.metrics.tabular import (
+    CORNERS,
     asked_pairs,
-    components,
     evidence,
     flat_boxes,
     join_prompts,
@@ -47,7 +47,6 @@ PHRASES = (
 """Searched in the prompt in this order; the first that occurs is the relation."""
 
 PEOPLE = ("girl", "boy", "man", "woman")
-CORNERS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(kw_only=True)
@@ -119,10 +118,12 @@ class PairScore(Protocol):
             correct=correct,
             margin=raw - 0.5,
             reason=reason,
-            evidence=evidence({"subject": "subject_label", "object": "object_label"}),
-            components=components(
-                self.parts, [place, pl.col("subject_score"), pl.col("object_score")]
-            ),
+            evidence=evidence(images, {"subject": "subject_label", "object": "object_label"}),
+            components={
+                "position": place,
+                "subject_score": pl.col("subject_score"),
+                "object_score": pl.col("object_score"),
+            },
         )
 
     def summarize(
@@ -167,7 +168,11 @@ def positions(protocol: str, images: pl.DataFrame, depth: bool = False) -> Float
     """Position score of the chosen boxes of every image, NaN where one is missing."""
     result = np.full(len(images), np.nan)
     corners = [f"{role}_{c}" for role in ("subject", "object") for c in CORNERS]
-    complete = images.with_row_index("at").drop_nulls([*corners, "phrase", "width", "height"])
+    complete = (
+        images.drop("detections")
+        .with_row_index("at")
+        .drop_nulls([*corners, "phrase", "width", "height"])
+    )
     for (phrase,), group in complete.group_by("phrase"):
         boxes = group.select(corners).to_numpy()
         result[group["at"].to_numpy()] = relation_scores(

@@ -23,7 +23,14 @@ from t2i_spatial.metrics.protocol import (
     part,
 )
 from t2i_spatial.metrics.statistics import ratio_intervals
-from t2i_spatial.metrics.tabular import components, flat_boxes, join_prompts, verdict_table
+from t2i_spatial.metrics.tabular import (
+    CORNERS,
+    box_column,
+    evidence_lists,
+    flat_boxes,
+    join_prompts,
+    verdict_table,
+)
 
 SYNONYMS = {
     "boy": "person",
@@ -36,7 +43,6 @@ SYNONYMS = {
     "goldfish": "fish",
     "painting": "picture",
 }
-CORNERS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(kw_only=True)
@@ -107,8 +113,8 @@ class _Numeracy(Protocol):
             correct=pl.col("exact"),
             margin=pl.when(pl.col("exact")).then(1.0).otherwise(-pl.col("off")),
             reason=pl.col("said").list.join("; ") + pl.lit(" found"),
-            evidence=pl.lit([]),
-            components=components(self.parts, [pl.col(name) for name in self.parts]),
+            evidence=_counted_boxes(boxes),
+            components={name: pl.col(name) for name in self.parts},
         )
 
     def _found(self, asked: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
@@ -212,6 +218,12 @@ class T2ICompBenchNumeracyFixed(_Numeracy):
 
     def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
         return (1 - (count - found).abs() / count).clip(0, 1)
+
+
+def _counted_boxes(boxes: pl.DataFrame) -> pl.DataFrame:
+    """Every box that was counted, or would have been had it been asked for."""
+    items = boxes.select("row", pl.lit("counted").alias("role"), "label", "score")
+    return evidence_lists(items.with_columns(box_column(boxes)))
 
 
 def _asked(prompts: pl.DataFrame) -> pl.DataFrame:

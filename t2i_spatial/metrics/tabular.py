@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.tables import DETECTOR_FAILED, NOT_APPLICABLE, SCORED, VERDICTS
+from t2i_spatial.tables import (
+    COMPONENT,
+    DETECTOR_FAILED,
+    EVIDENCE,
+    NOT_APPLICABLE,
+    SCORED,
+    VERDICTS,
+)
 
 Expr = pl.Expr
+CORNERS = ("x1", "y1", "x2", "y2")
 
 
 def asked_pairs(prompts: pl.DataFrame) -> pl.DataFrame:
@@ -80,36 +89,56 @@ def flat_boxes(images: pl.DataFrame, *keep: str) -> pl.DataFrame:
     )
 
 
-def evidence(roles: Mapping[str, str]) -> Expr:
-    """EVIDENCE list from columns `<prefix>_score, _x1 … _y2`; absent boxes are left out.
+def box_column(table: pl.DataFrame, columns: Sequence[str] = CORNERS) -> pl.Series:
+    """Boxes as lists from four columns without nulls (100 times faster than `concat_list`)."""
+    return pl.Series(
+        "box", table.select(columns).to_numpy(), dtype=pl.Array(pl.Float64, 4)
+    ).arr.to_list()
+
+
+def evidence(images: pl.DataFrame, roles: Mapping[str, str]) -> pl.DataFrame:
+    """`row, evidence` from the columns `<prefix>_score, _x1 … _y2`; absent boxes are left out.
 
     Args:
         roles: column prefix (also the role) -> column that holds the label.
     """
-    items = []
+    parts = []
     for prefix, label in roles.items():
-        corners = [pl.col(f"{prefix}_{n}") for n in ("x1", "y1", "x2", "y2")]
-        items.append(
-            pl.when(corners[0].is_not_null()).then(
-                pl.struct(
-                    pl.lit(prefix).alias("role"),
-                    pl.col(label).alias("label"),
-                    pl.col(f"{prefix}_score").alias("score"),
-                    pl.concat_list(corners).alias("box"),
-                )
-            )
+        found = images.filter(pl.col(f"{prefix}_x1").is_not_null())
+        parts.append(
+            found.select(
+                "row",
+                pl.lit(prefix).alias("role"),
+                pl.col(label).alias("label"),
+                pl.col(f"{prefix}_score").alias("score"),
+            ).with_columns(box_column(found, [f"{prefix}_{c}" for c in CORNERS]))
         )
-    return pl.concat_list(items).list.drop_nulls()
+    return evidence_lists(pl.concat(parts))
 
 
-def components(names: Sequence[str], values: Sequence[Expr]) -> Expr:
-    """COMPONENT list of named numbers."""
-    return pl.concat_list(
-        [
-            pl.struct(pl.lit(name).alias("name"), value.cast(pl.Float64).alias("value"))
-            for name, value in zip(names, values, strict=True)
-        ]
+def evidence_lists(items: pl.DataFrame) -> pl.DataFrame:
+    """`row, evidence` from `row, role, label, score, box`, in the given order within a row."""
+    return (
+        items.sort("row", maintain_order=True)
+        .select("row", pl.struct("role", "label", "score", "box").alias("evidence"))
+        .group_by("row", maintain_order=True)
+        .agg("evidence")
+        .cast({"evidence": pl.List(EVIDENCE)})
     )
+
+
+def component_column(images: pl.DataFrame, values: Mapping[str, Expr]) -> pl.Series:
+    """COMPONENT lists of named numbers, one list per row (`concat_list` is 100 times slower)."""
+    n, k = len(images), len(values)
+    if n == 0:
+        return pl.Series("components", [], dtype=pl.List(COMPONENT))
+    flat = pl.concat(
+        images.select(pl.lit(name).alias("name"), value.cast(pl.Float64).alias("value"))
+        for name, value in values.items()
+    )
+    interleaved = flat[np.arange(k * n).reshape(k, n).T.ravel()]
+    column = interleaved.to_struct("components").reshape((n, k)).arr.to_list()
+    return column.cast(pl.List(COMPONENT))
 
 
 def verdict_table(
@@ -122,14 +151,23 @@ def verdict_table(
     correct: Expr,
     margin: Expr,
     reason: Expr,
-    evidence: Expr,
-    components: Expr,
+    evidence: pl.DataFrame,
+    components: Mapping[str, Expr],
     failed: Expr | None = None,
 ) -> pl.DataFrame:
     """VERDICTS from judged columns; values of rows that were not scored become null.
 
-    `failed` is the reason why the detections of a scored image do not suffice, or null.
+    Args:
+        images: from `join_prompts`, with whatever the expressions refer to.
+        evidence: `row, evidence`; rows without one have an empty list.
+        failed: the reason why the detections of a scored image do not suffice, or null.
     """
+    images = images.drop("detections", "evidence", strict=False).join(
+        evidence, on="row", how="left", maintain_order="left"
+    )
+    images = images.with_columns(
+        component_column(images, components), pl.col("evidence").fill_null([])
+    )
     given = pl.col("status")
     # an image that nobody could be asked about stays so, for the reason that the detector gave
     applicable = applicable | (given == NOT_APPLICABLE)
@@ -157,7 +195,7 @@ def verdict_table(
         .when(scored)
         .then(reason)
         .otherwise(pl.coalesce(lacking, "reason", "status")),
-        "evidence": only_scored(evidence),
-        "components": only_scored(components),
+        "evidence": only_scored(pl.col("evidence")),
+        "components": only_scored(pl.col("components")),
     }
     return images.select(expr.cast(VERDICTS[name]).alias(name) for name, expr in columns.items())

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics.protocol import (
@@ -25,7 +26,6 @@ from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, cluster_share_interval, ratio_intervals
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
-    components,
     evidence,
     flat_boxes,
     join_prompts,
@@ -82,6 +82,7 @@ class VISOR(Protocol):
             .filter(pl.col("score") > self.threshold)
             .with_columns((sign * centre).alias("t"))
         )
+        images = images.drop("detections")
         for role, descending in (("subject", False), ("object", True)):
             extreme = (
                 boxes.filter(pl.col("label") == pl.col(role))
@@ -132,8 +133,8 @@ class VISOR(Protocol):
             correct=holds,
             margin=pl.when(both).then(distance / side).otherwise(-1.0),
             reason=reason,
-            evidence=evidence({"subject": "subject", "object": "object"}),
-            components=components(self.parts, [both, found[0], found[1]]),
+            evidence=evidence(images, {"subject": "subject", "object": "object"}),
+            components=dict(zip(self.parts, (both, found[0], found[1]), strict=True)),
         )
 
     def summarize(
@@ -151,67 +152,73 @@ class VISOR(Protocol):
         `by_object`. VISOR_n is `None` when no prompt was expected to have n images; the peer
         prints 0 then, as does `allow_missing`.
         """
+        scored = (pl.col("status") == SCORED).cast(pl.Int64)
         rows = (
             counted(verdicts, allow_missing=False)
-            .select(
-                "prompt_id",
-                "status",
-                pl.col("value").fill_null(0.0).alias("right"),
-                *[part(self.parts, name).fill_null(0.0).alias(name) for name in self.parts],
+            .group_by("prompt_id", maintain_order=True)
+            .agg(
+                pl.col("value").fill_null(0.0).sum().alias("right"),
+                *[part(self.parts, name).fill_null(0.0).sum().alias(name) for name in self.parts],
+                scored.sum().alias(SCORED),
+                pl.len().cast(pl.Int64).alias("expected"),
             )
-            .join(asked_pairs(prompts).drop("tag"), on="prompt_id", how="left")
+            .with_columns(pl.col(SCORED if allow_missing else "expected").alias("images"))
+            .join(asked_pairs(prompts).drop("tag"), on="prompt_id", maintain_order="left")
         )
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        summary = _numbers(rows, allow_missing, options, range(1, 5))
+        full: dict[str, Any] = {
+            "names": tuple(RATIOS),
+            "at_least": range(1, 5),
+            "zero": allow_missing,
+        }
+        summary = _numbers(rows, options, **full)
         summary["by_relation"] = {
-            relation: _numbers(group, allow_missing, options, range(1, 5))
+            relation: _numbers(group, options, **full)
             for relation in RELATIONS
             if len(group := rows.filter(pl.col("relation") == relation))
         }
-        names = sorted({*rows["subject"].unique(), *rows["object"].unique()})
+        second = rows.filter(pl.col("subject") != pl.col("object"))
         by_name = pl.concat(
-            [
-                rows.with_columns(pl.col("subject").alias("name")),
-                rows.filter(pl.col("subject") != pl.col("object")).with_columns(
-                    pl.col("object").alias("name")
-                ),
-            ]
+            [rows.with_columns(name="subject"), second.with_columns(name="object")]
         ).partition_by("name", as_dict=True)
         summary["by_object"] = {
-            name: _numbers(by_name[(name,)], allow_missing, options, ()) for name in names
+            name: _numbers(by_name[(name,)], options, tuple(RATIOS)[:3])
+            for (name,) in sorted(by_name)
         }
-        summary["images"] = image_counts(verdicts)
-        return summary
+        return summary | {"images": image_counts(verdicts)}
+
+
+RATIOS = {
+    "OA": ("objects_found", "images"),
+    "VISOR_cond": ("right", "objects_found"),
+    "VISOR_uncond": ("right", "images"),
+    "OA_A": ("subject_found", "images"),
+    "OA_B": ("object_found", "images"),
+}
+"""Published name -> sums over images whose ratio it is."""
 
 
 def _numbers(
-    rows: pl.DataFrame, allow_missing: bool, options: dict[str, Any], at_least: Sequence[int]
+    rows: pl.DataFrame,
+    options: dict[str, Any],
+    names: Sequence[str],
+    at_least: Sequence[int] = (),
+    zero: bool = False,
 ) -> dict[str, Any]:
-    counts = image_counts(rows)
-    used = rows.filter(pl.col("status") == SCORED) if allow_missing else rows
-    ones = pl.lit(1.0)
-    ratios = {
-        "OA": ("objects_found", ones),
-        "VISOR_cond": ("right", pl.col("objects_found")),
-        "VISOR_uncond": ("right", ones),
-        "OA_A": ("subject_found", ones),
-        "OA_B": ("object_found", ones),
-    }
-    clusters = used["prompt_id"]
-    above = used.select(pl.col(n).alias(key) for key, (n, _) in ratios.items()).to_numpy()
-    below = used.select(
-        (d * pl.col("right").is_not_null()).alias(key) for key, (_, d) in ratios.items()
-    ).to_numpy()
-    n_prompts = clusters.n_unique()
-    intervals = dict(zip(ratios, ratio_intervals(above, below, clusters, **options), strict=True))
-    numbers = {key: entry(intervals[key], n_prompts, counts) for key in list(ratios)[:3]}
-    largest = max(rows.group_by("prompt_id").len()["len"], default=0)
+    """Numbers of prompts that are summed over their images; `zero`: VISOR_n beyond n images."""
+    counts = {key: int(rows[key].sum()) for key in (SCORED, "expected")}
+    most = max(rows["expected"], default=0)
+    rows = rows.filter(pl.col("images") > 0)
+    clusters = np.arange(len(rows))
+    above, below = (
+        rows.select(pl.col(RATIOS[n][k]).alias(n) for n in names).to_numpy() for k in (0, 1)
+    )
+    intervals = ratio_intervals(above, below, clusters, **options)
+    found = {n: entry(i, len(rows), counts) for n, i in zip(names, intervals, strict=True)}
+    numbers = {n: found.pop(n) for n in names[:3]}
     for n in at_least:
-        if n > largest and not allow_missing:
-            share = Interval(None, None, None, 0, 0)
-        else:
-            share = cluster_share_interval(used["right"].to_numpy(), n, clusters, **options)
-        numbers[f"VISOR_{n}"] = entry(share, n_prompts, counts)
-    for key in ("OA_A", "OA_B"):
-        numbers[key] = entry(intervals[key], n_prompts, counts)
-    return numbers
+        share = Interval(None, None, None, 0, 0)
+        if n <= most or zero:
+            share = cluster_share_interval(rows["right"].to_numpy(), n, clusters, **options)
+        numbers[f"VISOR_{n}"] = entry(share, len(rows), counts)
+    return numbers | found
