@@ -51,7 +51,8 @@ def run_batches(
     with progress_bar(total, stage, unit, done) as bar:
         if len(devices) == 1:
             worker = make_worker(devices[0])
-            for number, batch in pending:
+            for position, (number, batch) in enumerate(pending):
+                _prefetch(worker, pending[position : position + 2])
                 run.write_shard(stage, number, worker(batch))
                 bar.update(len(batch))
         else:
@@ -108,11 +109,22 @@ def _serve(make_worker: Callable[[str], Worker], device: str, tasks: Any, result
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
         worker = make_worker(device)
-        while (item := tasks.get()) is not None:
+        item = tasks.get()
+        while item is not None:
+            following = tasks.get()
+            _prefetch(worker, [item] if following is None else [item, following])
             number, batch = item
             results.put((number, len(batch), worker(batch), None))
+            item = following
     except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
         results.put((0, 0, None, _portable(error)))
+
+
+def _prefetch(worker: Worker, items: Sequence[tuple[int, Sequence[Any]]]) -> None:
+    """Let a worker that can (`prefetch(batch)`) read what comes next while it works."""
+    if hasattr(worker, "prefetch"):
+        for _, batch in items:
+            worker.prefetch(batch)
 
 
 def _portable(error: Exception) -> Exception:

@@ -11,12 +11,13 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.detectors import DetectorSpec, resolve_detector
+from t2i_spatial.detectors import DetectorSpec, load_detector, resolve_detector
+from t2i_spatial.detectors.canary import run_canary
 from t2i_spatial.detectors.loading import resolve_devices, weights_hash
 from t2i_spatial.detectors.masks import MASKS
 from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.engines import run_batches
-from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import Run, write_table
@@ -131,6 +132,14 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
     }
     if _begin(run, stage, settings.name, plan, record, overwrite):
         return
+    if settings.detector == "bundled":
+        canary = run_canary(load_detector(spec, device=devices[0]))
+        run.begin(stage, plan, record={**record, "canary": canary.to_dict()})
+        if not canary.passed:
+            raise ModelLoadError(
+                "the bundled detector does not find known drawings on this machine; "
+                "`t2i-spatial doctor` shows which"
+            )
     items = items_of(run, images, lambda row: asked[row["prompt_id"]] or None)
     workers = DetectWorkers(spec, settings.batch_size)
     run_batches(run, stage, plan_shards(items), workers, devices=devices)
