@@ -38,7 +38,6 @@ def parse_prompt(text: str) -> SceneSpec:
         raise InputError("an empty prompt")
     reader = Reader(tokens)
     reader.read(skip_prefix(tokens))
-    reader.finish()
     relations = tuple(reader.relations)
     unparsed = reader.unparsed
     if len(relations) > 1:

@@ -8,13 +8,16 @@ Attachment rules, where English is ambiguous:
 - coordinated subjects share what follows ("a cat and a dog on a bench": both are on it);
 - a noun phrase that "and" adds behind a relation's object starts anew: it takes no part in the
   relation ("a cat on a mat and a dog");
-- "the cat" behind an earlier "cat" is that cat, "it" is the topic of the sentence.
+- "the cat" behind an earlier "cat" is that cat; "it" is what something was last related to, or
+  else the topic of the sentence.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
+from t2i_spatial.prompts.parser.draft import Draft
 from t2i_spatial.prompts.parser.kinds import (
     COMMA,
     CONJUNCTION,
@@ -51,11 +54,13 @@ from t2i_spatial.prompts.parser.phrases import (
     match_frame,
     match_relation,
 )
-from t2i_spatial.prompts.parser.runs import content_run
-from t2i_spatial.scene import ObjectSpec, RelationSpec
+from t2i_spatial.prompts.parser.runs import content_run, fronts
+
+_CLOSING = frozenset([CONJUNCTION, COMMA, STOP, COPULA, WITH, WITHOUT, RELATIVE])
+_EMPTY = frozenset(["both", "all", "together"])
 
 
-class Reader:
+class Reader(Draft):
     """Reads one prompt; `objects`, `relations` and `unparsed` are the result."""
 
     __slots__ = (
@@ -66,43 +71,34 @@ class Reader:
         "conjunct",
         "fronted",
         "group",
+        "in_with",
         "is_object",
-        "loose",
-        "named",
         "negated",
-        "objects",
         "pending",
         "pending_frame",
-        "relations",
         "relative",
-        "subjects",
         "tokens",
         "topic",
-        "unparsed",
     )
 
     def __init__(self, tokens: list[str]) -> None:
+        super().__init__()
         self.tokens = tokens
-        self.objects: list[ObjectSpec] = []
-        self.relations: list[RelationSpec] = []
-        self.unparsed: list[str] = []
-        self.loose: list[str] = []
         # objects of the last (coordinated) noun phrase, the subject of the clause, its first topic
         self.group: list[int] = []
         self.clause_subject: list[int] = []
         self.topic: list[int] = []
-        # a relation phrase that waits for its object, and those it belongs to
+        # relation phrases that wait for their object
         self.pending: list[RelationPhrase] = []
-        self.subjects: list[int] = []
         # "next to a dog ...": relations and objects that wait for their subject
         self.fronted: tuple[list[RelationPhrase], list[int]] | None = None
         # the same once the subject is there: "... are a cup and a plate" adds further ones
         self.answered: tuple[list[RelationPhrase], list[int]] | None = None
         self.pending_frame: str | None = None
-        self.named: dict[str, list[int]] = {}
         self.is_object = False
         self.conjunct = False
         self.between = False
+        self.in_with = False
         self.negated = False
         self.relative = False
         # kind of the token before, -1 at the start, DETERMINER behind a noun phrase
@@ -123,7 +119,12 @@ class Reader:
                 at = self._relation_or_preposition(at, kind)
                 continue
             at += 1
+            if self.after == STARTER and kind in _CLOSING and _kind(tokens, at) != STARTER:
+                self._drop_pending()
             if kind == CONJUNCTION:
+                if self.after == COMMA and self.in_with:
+                    # "a man with a dog, and a cat": the cat is not with him
+                    self.is_object = True
                 self.conjunct = True
                 self.after = CONJUNCTION
             elif kind == COMMA:
@@ -133,7 +134,7 @@ class Reader:
                 self.conjunct = True
                 self.after = COMMA
             elif kind == STOP:
-                self._end_of_sentence()
+                self.finish()
             elif kind == COPULA:
                 if not self.relative and self.fronted is None and self.clause_subject:
                     self.group = self.clause_subject
@@ -159,7 +160,7 @@ class Reader:
                 self.after = -1 if self.fronted is None else COPULA
             elif kind == INTENSIFIER and at < count and kinds.get(tokens[at]) != STARTER:
                 at = self._run(at - 1)
-        self._flush()
+        self.finish()
 
     # noun phrases
 
@@ -205,13 +206,13 @@ class Reader:
         if self.negated and self.after == WITHOUT:
             spec = replace(spec, count=0)
             self.negated = False
-        index = self._index(spec, phrase.definite)
+        index = self.index(spec, phrase.definite)
         if self.pending:
             if self.subjects:
                 self._relate(index)
             elif self.fronted is None:
                 self.fronted = (self.pending, [index])
-            if not (self.between and not self.is_object):
+            if not self.between or self.is_object or spec.count != 1:
                 self.pending = []
                 self.between = False
             self.group = [index]
@@ -228,34 +229,19 @@ class Reader:
             self.group = [index]
             if self.after in (-1, CONJUNCTION, COMMA) or not self.clause_subject:
                 self.clause_subject = self.group
+                self.in_with = False
             self.is_object = False
         if not self.topic:
             self.topic = self.group
         if self.pending_frame:
-            self._place(self.pending_frame, [index])
+            self.place(self.pending_frame, [index])
             self.pending_frame = None
         self.conjunct = False
         self.after = DETERMINER
         if phrase.rest:
             self._verb(phrase.rest)
         elif self.loose:
-            self._flush()
-
-    def _index(self, spec: ObjectSpec, definite: bool) -> int:
-        """The place of an object: a new one, or the one that "the" speaks of."""
-        known = self.named.setdefault(spec.name, [])
-        if definite:
-            for index in reversed(known):
-                there = self.objects[index]
-                if (
-                    index not in self.subjects
-                    and (spec.color is None or spec.color == there.color)
-                    and set(spec.attributes) <= set(there.attributes)
-                ):
-                    return index
-        self.objects.append(spec)
-        known.append(len(self.objects) - 1)
-        return known[-1]
+            self.flush()
 
     def _answer_fronted(self, index: int) -> None:
         """A noun phrase behind "next to a dog": its subject, or one more object of it."""
@@ -275,12 +261,15 @@ class Reader:
         phrases, targets = self.answered
         for target in targets:
             for phrase in phrases:
-                self._add(subject, phrase, target)
+                self.add(subject, phrase, target)
 
     def _pronoun(self, token: str) -> None:
-        known = [i for i in self.topic if i not in self.subjects] if self.pending else self.topic
-        if not known and self.pending:
-            known = [i for i in range(len(self.objects)) if i not in self.subjects][-1:]
+        known = self.topic
+        if self.pending:
+            others = [i for i in range(len(self.objects)) if i not in self.subjects]
+            grounds = [r.object for r in self.relations if r.object in others]
+            topics = [i for i in known if i in others]
+            known = grounds[-1:] or topics or others[-1:]
         if not known:
             self.loose.append(token)
             self.pending = []
@@ -297,10 +286,11 @@ class Reader:
 
     def _start_group(self, after: int) -> None:
         """What follows "with" begins a phrase of its own; the subject of the clause stays."""
-        self._flush()
+        self.flush()
         self.group = []
         self.is_object = False
         self.conjunct = False
+        self.in_with = True
         self.after = after
 
     # relations
@@ -321,6 +311,9 @@ class Reader:
             return at + 1
         phrase, end = found
         self.answered = None
+        if not phrase.takes_object:
+            self._alone(phrase)
+            return end
         passive = phrase.text == "by" and self.loose and self.after == PREPOSITION
         if not phrase.relations or self.negated or passive:
             self.loose.extend(phrase.text.split())
@@ -333,6 +326,9 @@ class Reader:
             self.pending.append(phrase)
         else:
             leads = self.after in (CONJUNCTION, COMMA) and self.clause_subject
+            if leads and fronts(tokens, end):
+                self.group = []
+                leads = self.clause_subject = []
             self.subjects = list(self.clause_subject if leads else self.group)
             if self.fronted is not None and self.subjects == self.fronted[1]:
                 self.loose.extend(phrase.text.split())
@@ -341,22 +337,27 @@ class Reader:
             self.between = phrase.text.endswith("between")
             self.is_object = False
         self.conjunct = False
-        self._flush()
+        self.flush()
         if phrase.pronoun:
             self._pronoun("it")
         else:
             self.after = STARTER
         return end
 
+    def _alone(self, phrase: RelationPhrase) -> None:
+        """ "Next to each other": between neighbours of a coordinated group, where there is one."""
+        if phrase.relations and len(self.group) > 1 and not self.negated:
+            for subject, target in itertools.pairwise(self.group):
+                self.add(subject, phrase, target)
+        else:
+            self.loose.extend(phrase.text.split())
+            self.flush()
+        self.after = DETERMINER
+
     def _relate(self, target: int) -> None:
         for phrase in self.pending:
             for subject in self.subjects:
-                self._add(subject, phrase, target)
-
-    def _add(self, subject: int, phrase: RelationPhrase, target: int) -> None:
-        for relation in phrase.relations:
-            words = None if phrase.text == relation else phrase.text
-            self.relations.append(RelationSpec(subject, relation, target, words))
+                self.add(subject, phrase, target)
 
     # places in the picture
 
@@ -378,15 +379,11 @@ class Reader:
             self.conjunct = False
             self.after = -1
         elif self.group:
-            self._place(position, self.group)
+            self.place(position, self.group)
             self.is_object = True
         else:
             self.pending_frame = position
-        self._flush()
-
-    def _place(self, position: str, indices: list[int]) -> None:
-        for index in indices:
-            self.objects[index] = replace(self.objects[index], frame_position=position)
+        self.flush()
 
     # what is not read
 
@@ -397,7 +394,7 @@ class Reader:
         self._loose_words(words)
 
     def _loose_words(self, words: tuple[str, ...]) -> None:
-        kept = [word for word in words if word not in POSTURES]
+        kept = [word for word in words if word not in POSTURES and word not in _EMPTY]
         if self.pending and kept:
             self.loose[:0] = [word for phrase in self.pending for word in phrase.text.split()]
             self.pending = []
@@ -426,37 +423,36 @@ class Reader:
         return False
 
     def _style(self, at: int) -> int:
-        self._flush()
+        self.flush()
         end = at
         while end < len(self.tokens) and self.tokens[end] not in (",", "."):
             end += 1
         self.unparsed.append(" ".join(self.tokens[at:end]))
         return end
 
-    def _end_of_sentence(self) -> None:
-        self._flush()
+    def _drop_pending(self) -> None:
+        """A relation phrase without its object, as in "a cat underneath", was not read."""
+        for phrase in self.pending:
+            self.loose.extend(phrase.text.split())
+        self.pending = []
+        self.flush()
+
+    def finish(self) -> None:
+        """End a sentence: what still waits for its other part was not read."""
+        self._drop_pending()
+        if self.fronted is not None:
+            self.unparsed.extend(phrase.text for phrase in self.fronted[0])
+            self.fronted = None
+        if self.pending_frame:
+            self.unparsed.append(self.pending_frame)
+            self.pending_frame = None
         self.answered = None
         self.group = []
         self.clause_subject = []
-        if self.objects:
-            self.topic = self.topic or [len(self.objects) - 1]
+        self.topic = self.topic or [len(self.objects) - 1] if self.objects else []
         self.subjects = []
-        self.is_object = self.conjunct = self.negated = self.relative = False
+        self.is_object = self.conjunct = self.negated = self.relative = self.in_with = False
         self.after = -1
-
-    def _flush(self) -> None:
-        if self.loose:
-            self.unparsed.append(" ".join(self.loose))
-            self.loose = []
-
-    def finish(self) -> None:
-        """List what is still waiting at the end of the text."""
-        for phrase in self.pending:
-            self.unparsed.append(phrase.text)
-        if self.fronted is not None:
-            self.unparsed.extend(phrase.text for phrase in self.fronted[0])
-        if self.pending_frame:
-            self.unparsed.append(self.pending_frame)
 
 
 def _kind(tokens: list[str], at: int) -> int | None:

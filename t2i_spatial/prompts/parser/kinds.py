@@ -33,6 +33,15 @@ KINDS: dict[str, int] = (
     | dict.fromkeys(word_set("it them they he she itself himself herself"), PRONOUN)
     | {
         "with": WITH,
+        "has": WITH,
+        "have": WITH,
+        "had": WITH,
+        "having": WITH,
+        "there's": THERE,
+        "there’s": THERE,
+        "containing": WITH,
+        "contains": WITH,
+        "featuring": WITH,
         "without": WITHOUT,
         "not": NOT,
         "there": THERE,

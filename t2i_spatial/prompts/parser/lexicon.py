@@ -8,14 +8,24 @@ _ONE_TO_TWENTY = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty"
 )
-NUMBERS: dict[str, int] = {word: value for value, word in enumerate(_ONE_TO_TWENTY.split(), 1)} | {
-    "single": 1,
-    "no": 0,
-    "zero": 0,
-    "dozen": 12,
-    "both": 2,
-    "lone": 1,
+_TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = {
+    ten if one == 0 else f"{ten}-{unit}": tens * 10 + one
+    for tens, ten in enumerate(_TENS_WORDS.split(), 2)
+    for one, unit in enumerate(["", *_ONE_TO_TWENTY.split()[:9]])
 }
+NUMBERS: dict[str, int] = (
+    {word: value for value, word in enumerate(_ONE_TO_TWENTY.split(), 1)}
+    | _TENS
+    | {
+        "single": 1,
+        "no": 0,
+        "zero": 0,
+        "dozen": 12,
+        "both": 2,
+        "lone": 1,
+    }
+)
 
 OPEN_NUMBERS = word_set("several many multiple some numerous various few these those")
 """More than one, nobody says how many."""
@@ -83,6 +93,16 @@ _OTHER_ADJECTIVES = (
     "same other lonely delicious tasty sweet sour spicy real realistic tropical electric "
     "electronic digital analog antique classical traditional minimalist standard "
     "upright tidy messy "
+    "low high dull vivid sturdy delicate intricate crisp crispy crunchy "
+    "lush rugged dense sheer stiff "
+    "firm flexible bold serene tranquil tangy tart savory bitter salty "
+    "steep dim distant faint loud "
+    "quick slow fast strong weak hazy misty murky icy frosty thorny "
+    "velvety leathery rubbery glassy "
+    "wrinkly creamy greasy oily chewy flaky foamy frothy luxurious lavish grand stunning gorgeous "
+    "peaceful stormy windy warm-toned brilliant radiant pristine sparse "
+    "damp moist solid hollow loose "
+    "tight deep shallow blurry "
     "unusual typical giant-sized hardback leafless "
 )
 ADJECTIVES = frozenset(_OTHER_ADJECTIVES.split()) | MATERIALS | SHADES | frozenset(["hardcover"])
@@ -183,7 +203,7 @@ OTHER_PREPOSITIONS = word_set(
     "amid among amongst outside opposite throughout than like of to via per despite about onto "
     "into after before until since"
 )
-TAKES_NO_OBJECT = word_set("for during like as than since until despite about")
+TAKES_NO_OBJECT = word_set("for during like as since until despite about")
 """After these a noun phrase is no thing that must be seen."""
 
 NOT_THINGS = word_set(

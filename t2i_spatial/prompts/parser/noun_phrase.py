@@ -39,6 +39,7 @@ _PLURALIA = word_set(
     "scissors skis jeans pants trousers shorts leggings tights sunglasses eyeglasses goggles "
     "binoculars headphones earphones tongs pliers pajamas pyjamas clothes"
 )
+_ONE = SINGULAR_DETERMINERS | {"number"}
 _MAYBE_ADJECTIVES = COLOR_NOUNS | MATERIAL_NOUNS
 _COLOR_SUFFIXES = ("-colored", "-coloured", "-toned")
 _ADJECTIVE_SUFFIXES = ("ous", "ful", "less", "ish", "ive", "able", "ible", "-shaped", "-sized")
@@ -107,6 +108,12 @@ def noun_phrase(tokens: tuple[str, ...]) -> NounPhrase:
         elif word.endswith(_COLOR_SUFFIXES) and word.rpartition("-")[0] in COLORS:
             color = word.rpartition("-")[0]
         elif is_modifier(word) or word in SHADES or _is_participle(word):
+            attributes.append(word)
+        elif any(w in ADJECTIVES or w in COLORS for w in words[skip + 1 : end - 1]) and (
+            word not in _MAYBE_ADJECTIVES
+            and not any(w in _MAYBE_ADJECTIVES for w in words[skip + 1 : end - 1])
+        ):
+            # an unknown word before a known adjective is one too
             attributes.append(word)
         else:
             break
@@ -248,7 +255,7 @@ def _noun_end(words: tuple[str, ...], count: int | None, article: str) -> int:
             if word in FINITE_VERBS or word in POSTURES:
                 if word not in BASE_VERBS or is_plural(words[index - 1]):
                     return index
-            elif word in BASE_VERBS and is_plural(words[index - 1]) and count != 1:
+            elif word in BASE_VERBS and is_plural(words[index - 1]) and article not in _ONE:
                 return index
             if word.endswith("ing") and word not in ING_NOUNS and len(word) > 4:
                 return index

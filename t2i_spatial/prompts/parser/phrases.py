@@ -19,11 +19,13 @@ class RelationPhrase(NamedTuple):
             is understood but not in the vocabulary ("in the middle of").
         text: the words.
         pronoun: the phrase brings its object as a pronoun ("to its left").
+        takes_object: a noun phrase must follow; not so for "next to each other".
     """
 
     relations: tuple[str, ...]
     text: str
     pronoun: bool = False
+    takes_object: bool = True
 
 
 BETWEEN = "between"
@@ -58,6 +60,8 @@ _MORE: dict[str, str] = {
     "blocked by": "behind",
     "concealed by": "behind",
 }
+_ALONE = ("in a row", "in a line", "in a circle", "by itself")
+"""Phrases that take no object."""
 _NOT_IN_VOCABULARY = (
     "in the middle of",
     "in the center of",
@@ -74,10 +78,7 @@ _NOT_IN_VOCABULARY = (
     "far away from",
     "away from",
     "across from",
-    "in a row",
-    "in a line",
-    "in a circle",
-    "by itself",
+    *_ALONE,
 )
 
 
@@ -104,6 +105,12 @@ def _phrases() -> dict[str, RelationPhrase]:
             for gap in (" ", "-"):
                 meanings[f"to the {height}{gap}{side} of"] = pair
     phrases = {phrase: RelationPhrase(found, phrase) for phrase, found in meanings.items()}
+    phrases |= {phrase: RelationPhrase((), phrase, takes_object=False) for phrase in _ALONE}
+    for relation in ("next to", "near", "beside", "close to", "on top of", "in front of"):
+        for reciprocal in ("each other", "one another"):
+            text = f"{relation} {reciprocal}"
+            phrases[text] = RelationPhrase(meanings[relation], text, takes_object=False)
+    phrases["side by side"] = RelationPhrase(("next to",), "side by side", takes_object=False)
     for side, pronoun, start in itertools.product(
         ("left", "right"), ("its", "their", "his", "her"), ("to", "on", "at")
     ):
@@ -113,46 +120,26 @@ def _phrases() -> dict[str, RelationPhrase]:
     return phrases
 
 
-def _by_first_word() -> dict[str, list[tuple[tuple[str, ...], RelationPhrase]]]:
-    table: dict[str, list[tuple[tuple[str, ...], RelationPhrase]]] = {}
-    for phrase, meaning in _phrases().items():
-        words = tuple(phrase.split())
-        table.setdefault(words[0], []).append((words, meaning))
-    for options in table.values():
-        options.sort(key=lambda option: -len(option[0]))
-    return table
-
-
-STARTERS = _by_first_word()
-"""First word -> the phrases that begin with it, longest first."""
-
-_SINGLE_WORD = {
-    word: next((meaning for words, meaning in options if len(words) == 1), None)
-    for word, options in STARTERS.items()
+_MEANINGS = {tuple(phrase.split()): meaning for phrase, meaning in _phrases().items()}
+_LENGTHS: dict[str, tuple[int, ...]] = {
+    first: tuple(sorted({len(words) for words in _MEANINGS if words[0] == first}, reverse=True))
+    for first in {words[0] for words in _MEANINGS}
 }
-_SECOND_WORDS = {
-    word: frozenset(words[1] for words, _ in options if len(words) > 1)
-    for word, options in STARTERS.items()
-}
+STARTERS = frozenset(_LENGTHS)
+"""Words that a relation phrase may begin with."""
 
 
 def match_relation(tokens: Sequence[str], start: int) -> tuple[RelationPhrase, int] | None:
     """The longest relation phrase at `start`, and the index behind it; `None` when there is none.
 
     >>> match_relation("on top of the mat".split(), 0)
-    (RelationPhrase(relations=('on',), text='on top of', pronoun=False), 3)
+    (RelationPhrase(relations=('on',), text='on top of', pronoun=False, takes_object=True), 3)
     """
-    first = tokens[start]
-    options = STARTERS.get(first)
-    if options is None:
-        return None
-    if start + 1 < len(tokens) and tokens[start + 1] in _SECOND_WORDS[first]:
-        for words, meaning in options:
-            end = start + len(words)
-            if tuple(tokens[start:end]) == words:
-                return meaning, end
-    single = _SINGLE_WORD[first]
-    return None if single is None else (single, start + 1)
+    for length in _LENGTHS.get(tokens[start], ()):
+        meaning = _MEANINGS.get(tuple(tokens[start : start + length]))
+        if meaning is not None:
+            return meaning, start + length
+    return None
 
 
 _FRAME_STARTS = frozenset(["in", "on", "at", "near", "to", "towards", "toward", "along"])
@@ -185,7 +172,7 @@ def match_frame(tokens: Sequence[str], start: int) -> tuple[str, int] | None:
         elif token not in FRAME_PARTS or not words:
             break
         end += 1
-    if not words:
+    if not words or (words == ["top"] and end == start + 2):
         return None
     in_picture = False
     if end < count and tokens[end] in ("of", "in"):
