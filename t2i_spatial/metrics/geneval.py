@@ -15,25 +15,22 @@ import polars as pl
 from t2i_spatial.metrics.clauses import Judged, judge_clauses
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
+    TallyProtocol,
+    counted_prompts,
     entry,
-    image_counts,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import (
-    cluster_share_interval,
-    mean_of_ratios_interval,
-    ratio_interval,
-)
+from t2i_spatial.metrics.statistics import cluster_share_interval, mean_of_ratios_interval
 from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 @dataclass(kw_only=True)
-class ClauseProtocol(Protocol):
+class ClauseProtocol(TallyProtocol):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
 
     threshold: float = 0.3
@@ -126,9 +123,13 @@ class GenEval(ClauseProtocol):
             components={name: pl.col(name) for name in self.parts},
         )
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """Correct images."""
+        return {"right": pl.col("correct")}
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -139,7 +140,8 @@ class GenEval(ClauseProtocol):
         `prompts_correct` (at least one right image) and `images_correct`.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        return tag_summary(verdicts, allow_missing, options) | {"images": image_counts(verdicts)}
+        summary = tag_summary(counted_prompts(tally, allow_missing), options)
+        return summary | {"images": tally_counts(tally)}
 
 
 def with_matches(clauses: pl.DataFrame) -> pl.DataFrame:
@@ -220,37 +222,29 @@ def colors_missing() -> pl.Expr:
     )
 
 
-def tag_summary(
-    verdicts: pl.DataFrame, allow_missing: bool, options: dict[str, Any]
-) -> dict[str, Any]:
-    """`overall`, every tag, `prompts_correct` and `images_correct` of `correct` verdicts."""
-    rows = counted(verdicts, allow_missing).select(
-        "prompt_id",
-        pl.col("tag").fill_null("other"),
-        pl.col("correct").fill_null(False).cast(pl.Float64),
-        pl.lit(1.0).alias("one"),
-    )
-    every = counted(verdicts, False).with_columns(pl.col("tag").fill_null("other"))
-    found = set(rows["tag"].unique())
+def tag_summary(rows: pl.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
+    """`overall`, every tag, `prompts_correct` and `images_correct` from counted prompts."""
+    rows = rows.with_columns(pl.col("tag").fill_null("other"))
+    counts = tally_counts(rows)
+    used = rows.filter(pl.col("images") > 0)
+    found = set(used["tag"].unique())
     tags = [t for t in TAGS if t in found] + sorted(found - set(TAGS))
-    groups = {t: rows.filter(pl.col("tag") == t) for t in tags}
-    counts = image_counts(every)
-    arrays = {
-        t: (g["correct"].to_numpy(), g["one"].to_numpy(), g["prompt_id"]) for t, g in groups.items()
-    }
-    n_prompts = rows["prompt_id"].n_unique()
-    overall = mean_of_ratios_interval(arrays, **options)
-    summary = {"overall": entry(overall, n_prompts, counts)}
+    groups = {t: used.filter(pl.col("tag") == t) for t in tags}
+    overall = mean_of_ratios_interval(
+        {
+            t: (g["right"].to_numpy(), g["images"].cast(pl.Float64).to_numpy(), g["prompt_id"])
+            for t, g in groups.items()
+        },
+        **options,
+    )
+    summary = {"overall": entry(overall, len(used), counts)}
+    ratio = {"right": ("right", "images")}
     for tag in tags:
-        above, below, clusters = arrays[tag]
-        interval = ratio_interval(above, below, clusters, **options)
-        tag_counts = image_counts(every.filter(pl.col("tag") == tag))
-        summary[tag] = entry(interval, clusters.n_unique(), tag_counts)
-    right = rows["correct"].to_numpy()
-    prompts = cluster_share_interval(right, 1, rows["prompt_id"], **options)
-    images = ratio_interval(right, rows["one"].to_numpy(), rows["prompt_id"], **options)
-    summary["prompts_correct"] = entry(prompts, n_prompts, counts)
-    summary["images_correct"] = entry(images, n_prompts, counts)
+        all_of_tag = rows.filter(pl.col("tag") == tag)
+        summary[tag] = ratio_entries(all_of_tag, ratio, **options)["right"]
+    prompts = cluster_share_interval(used["right"].to_numpy(), 1, used["prompt_id"], **options)
+    summary["prompts_correct"] = entry(prompts, len(used), counts)
+    summary["images_correct"] = ratio_entries(rows, ratio, **options)["right"]
     return summary
 
 

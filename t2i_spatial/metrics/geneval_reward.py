@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics.geneval import (
@@ -21,10 +22,11 @@ from t2i_spatial.metrics.geneval import (
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
     Summary,
-    counted,
+    counted_prompts,
     entry,
-    image_counts,
     part,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, ratio_interval
@@ -87,9 +89,17 @@ class _Reward(ClauseProtocol):
             components=dict(zip(self.parts, (strict_right, nonstrict, soft), strict=True)),
         )
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """The three rewards; `right` is the strict one."""
+        return {
+            "soft": pl.col("value"),
+            "right": pl.col("correct"),
+            "nonstrict": part(self.parts, "nonstrict"),
+        }
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -100,21 +110,14 @@ class _Reward(ClauseProtocol):
         strict accuracies as for `geneval`, and `nonstrict`, the share GenEval accepts.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        counts = image_counts(verdicts)
-        rows = counted(verdicts, allow_missing).select(
-            "prompt_id",
-            pl.col("value").fill_null(0.0),
-            part(self.parts, "nonstrict").fill_null(0.0).alias("nonstrict"),
-        )
-        n_prompts = rows["prompt_id"].n_unique()
-        mean = _mean_interval(rows["value"], rows["prompt_id"], options)
-        ones = pl.Series([1.0] * len(rows), dtype=pl.Float64)
-        loose = ratio_interval(rows["nonstrict"], ones, rows["prompt_id"], **options)
-        summary = {"soft": entry(mean, n_prompts, counts)}
-        strict = tag_summary(verdicts, allow_missing, options)
+        rows = counted_prompts(tally, allow_missing)
+        used = rows.filter(pl.col("images") > 0)
+        mean = _mean_interval(used["soft"], used["images"], used["prompt_id"], options)
+        summary = {"soft": entry(mean, len(used), tally_counts(rows))}
+        strict = tag_summary(rows, options)
         summary["strict"] = strict.pop("images_correct")
-        summary["nonstrict"] = entry(loose, n_prompts, counts)
-        return summary | strict | {"images": counts}
+        summary |= ratio_entries(rows, {"nonstrict": ("nonstrict", "images")}, **options)
+        return summary | strict | {"images": tally_counts(tally)}
 
 
 @PROTOCOLS.register("geneval_reward")
@@ -208,15 +211,20 @@ def _first_of_clause(clauses: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _mean_interval(values: pl.Series, clusters: pl.Series, options: dict[str, Any]) -> Interval:
+def _mean_interval(
+    sums: pl.Series, images: pl.Series, clusters: pl.Series, options: dict[str, Any]
+) -> Interval:
     """Mean of numbers of any range: moved into [0, 1], where the ratio bootstrap works."""
-    if len(values) == 0:
+    if len(sums) == 0:
         return Interval(None, None, None, 0, 0)
-    low = min(0.0, float(values.min()))  # type: ignore[arg-type]
-    span = max(1.0, float(values.max())) - low  # type: ignore[arg-type]
-    ones = pl.Series([1.0] * len(values), dtype=pl.Float64)
-    scaled = ratio_interval(((values - low) / span).clip(0, 1), ones, clusters, **options)
+    means = (sums / images).to_numpy()
+    low = min(0.0, float(means.min()))
+    span = max(1.0, float(means.max())) - low
+    number = images.to_numpy().astype(np.float64)
+    scaled = ratio_interval(
+        number * np.clip((means - low) / span, 0, 1), number, clusters, **options
+    )
     if scaled.value is None or scaled.low is None or scaled.high is None:
         return scaled
-    back = [low + span * number for number in (scaled.value, scaled.low, scaled.high)]
+    back = [low + span * value for value in (scaled.value, scaled.low, scaled.high)]
     return Interval(back[0], back[1], back[2], scaled.n_clusters, scaled.n)

@@ -28,15 +28,14 @@ from t2i_spatial.metrics.assignment import matches
 from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
-    entry,
-    image_counts,
+    TallyProtocol,
+    counted_prompts,
     part,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.relations import relation_scores
-from t2i_spatial.metrics.statistics import ratio_intervals
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
 from t2i_spatial.tables import EVIDENCE, SCORED
 
@@ -91,7 +90,7 @@ def parse_chain(text: str) -> dict[str, Any]:
 
 @PROTOCOLS.register("layout")
 @dataclass(kw_only=True)
-class Layout(Protocol):
+class Layout(TallyProtocol):
     """Mean IoU of planned and detected boxes, matched one to one within their names.
 
     `value` is the mean IoU over the planned boxes (0 for one without a partner), `correct` says
@@ -190,9 +189,15 @@ class Layout(Protocol):
             ],
         }
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """The components, in how many images there was one, and correct images."""
+        values = {name: part(self.parts, name) for name in self.parts}
+        known = {f"{name}_known": v.is_not_null() for name, v in values.items()}
+        return {**values, **known, "right": pl.col("correct")}
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -202,23 +207,13 @@ class Layout(Protocol):
         """See `Protocol.summarize`: the means of `iou`, `centres`, `relations` (over the images
         that have one) and `found`, and `correct`. A missing image counts 0 unless `allow_missing`.
         """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted(verdicts, allow_missing)
-        scored = pl.col("status") == SCORED
-        values = {name: part(self.parts, name) for name in self.parts}
-        values["correct"] = pl.col("correct").cast(pl.Float64)
-        above = rows.select(v.fill_null(0.0).alias(n) for n, v in values.items()).to_numpy()
-        below = rows.select(
-            (v.is_not_null() | ~scored).cast(pl.Float64).alias(n) for n, v in values.items()
-        ).to_numpy()
-        clusters = rows["prompt_id"]
-        intervals = ratio_intervals(above, below, clusters, **options)
-        counts = image_counts(verdicts)
-        summary: Summary = {
-            name: entry(interval, clusters.n_unique(), counts)
-            for name, interval in zip(values, intervals, strict=True)
-        }
-        return summary | {"images": counts}
+        rows = counted_prompts(tally, allow_missing)
+        lost = pl.col("images") - pl.col(SCORED)
+        rows = rows.with_columns(pl.col(f"{n}_known") + lost for n in self.parts)
+        ratios = {name: (name, f"{name}_known") for name in self.parts}
+        ratios["correct"] = ("right", "images")
+        summary: Summary = ratio_entries(rows, ratios, seed=seed, resamples=resamples)
+        return summary | {"images": tally_counts(tally)}
 
 
 def match_plan(plan: Plan, labels: Sequence[str], boxes: Floats) -> list[int | None]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import Interval
+from t2i_spatial.metrics.statistics import Interval, ratio_intervals
 from t2i_spatial.registry import Registry
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import (
@@ -175,6 +176,114 @@ class Protocol(abc.ABC):
 
 PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "t2i_spatial.metrics")
 """All protocols by name: `PROTOCOLS["visor"]()` makes one with its published settings."""
+
+
+@dataclass(kw_only=True)
+class TallyProtocol(Protocol):
+    """A protocol whose numbers are ratios of sums over the images of prompts.
+
+    Verdicts are reduced to one row of sums per prompt first. Tallies of parts of a run add up, so
+    a run of any size needs the memory of its prompts only.
+    """
+
+    @abc.abstractmethod
+    def sums(self) -> dict[str, pl.Expr]:
+        """Name -> expression over VERDICTS whose sum over images is kept; null counts as 0."""
+
+    @abc.abstractmethod
+    def summarize_tally(
+        self,
+        tally: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """`summarize` for verdicts that have been tallied."""
+
+    def tally(self, verdicts: pl.DataFrame) -> pl.DataFrame:
+        """One row per prompt: `prompt_id, tag`, the number of images of every status, the sums."""
+        counts = [(pl.col("status") == s).sum().cast(pl.Int64).alias(s) for s in STATUSES]
+        sums = [
+            value.cast(pl.Float64).fill_null(0.0).sum().alias(name)
+            for name, value in self.sums().items()
+        ]
+        return verdicts.group_by("prompt_id", maintain_order=True).agg(
+            pl.col("tag").first(), *counts, *sums
+        )
+
+    def summarize(
+        self,
+        verdicts: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        allow_missing: bool = False,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> Summary:
+        """See `Protocol.summarize`."""
+        return self.summarize_tally(
+            self.tally(verdicts),
+            prompts,
+            allow_missing=allow_missing,
+            seed=seed,
+            resamples=resamples,
+        )
+
+
+def add_tallies(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The tally of several parts of a run together."""
+    together = pl.concat(tallies)
+    sums = [name for name in together.columns if name not in ("prompt_id", "tag")]
+    return together.group_by("prompt_id", maintain_order=True).agg(
+        pl.col("tag").first(), pl.col(sums).sum()
+    )
+
+
+def counted_prompts(tally: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:
+    """The prompts of a tally that the protocol applies to, with `expected` and `images`.
+
+    `images` is what goes into denominators: the scored images with `allow_missing` (as the peers
+    count), otherwise all expected ones, those without a score being failures.
+    """
+    expected = pl.sum_horizontal(s for s in STATUSES if s != NOT_APPLICABLE)
+    return (
+        tally.with_columns(expected.alias("expected"))
+        .filter(pl.col("expected") > 0)
+        .with_columns(pl.col(SCORED if allow_missing else "expected").alias("images"))
+    )
+
+
+def tally_counts(tally: pl.DataFrame) -> dict[str, int]:
+    """`expected` (all that the protocol applies to) and the number of images of every status."""
+    by_status = {s: int(tally[s].sum()) for s in STATUSES}
+    expected = sum(n for s, n in by_status.items() if s != NOT_APPLICABLE)
+    return {"expected": expected} | {s: n for s, n in by_status.items() if n}
+
+
+def ratio_entries(
+    rows: pl.DataFrame,
+    ratios: Mapping[str, tuple[str, str]],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> dict[str, dict[str, Any]]:
+    """Entries of a summary from prompts (see `counted_prompts`): name -> (above, below) columns."""
+    counts = tally_counts(rows)
+    rows = rows.filter(pl.col("images") > 0)
+    above, below = (
+        rows.select(pl.col(pair[k]).cast(pl.Float64).alias(name) for name, pair in ratios.items())
+        for k in (0, 1)
+    )
+    intervals = ratio_intervals(
+        above.to_numpy(),
+        below.to_numpy(),
+        np.arange(len(rows)),
+        seed=seed,
+        resamples=resamples,
+    )
+    return {n: entry(i, len(rows), counts) for n, i in zip(ratios, intervals, strict=True)}
 
 
 def counted(verdicts: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:

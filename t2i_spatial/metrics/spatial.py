@@ -22,15 +22,14 @@ from t2i_spatial.metrics.assignment import (
 from t2i_spatial.metrics.geometry import Boxes, Floats, columns, iou
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
-    entry,
-    image_counts,
+    TallyProtocol,
+    counted_prompts,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.relations import Pairs, find_rule
 from t2i_spatial.metrics.spatial_rules import UNSURE
-from t2i_spatial.metrics.statistics import ratio_intervals
 from t2i_spatial.metrics.tabular import (
     CORNERS,
     box_column,
@@ -46,7 +45,7 @@ KINDS = ("objects", "relations", "counts", "colors", "frame")
 
 @PROTOCOLS.register("spatial")
 @dataclass(kw_only=True)
-class Spatial(Protocol):
+class Spatial(TallyProtocol):
     """The scene of a prompt, judged part by part on the best joint assignment of boxes.
 
     Parts: every object is there; counts of two and more, or a "one" in words, are exact (further
@@ -117,9 +116,18 @@ class Spatial(Protocol):
         )
         return images.select(e.cast(VERDICTS[name]).alias(name) for name, e in select.items())
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """Correct images, probabilities, and unsure images."""
+        value = pl.col("value")
+        return {
+            "right": pl.col("correct"),
+            "probability": value,
+            "unsure": value.is_between(*UNSURE),
+        }
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -130,8 +138,8 @@ class Spatial(Protocol):
         `unsure` (images in the band), also `by_relation` (prompts that ask for it).
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted(verdicts, allow_missing=False)
-        summary: Summary = _numbers(rows, allow_missing, options)
+        rows = counted_prompts(tally, allow_missing)
+        summary: Summary = ratio_entries(rows, RATIOS, **options)
         relations = (
             prompts.select("prompt_id", "relations")
             .explode("relations")
@@ -139,28 +147,19 @@ class Spatial(Protocol):
             .drop_nulls()
             .unique()
         )
-        asked = rows.join(relations, on="prompt_id")
+        asked = rows.join(relations, on="prompt_id", maintain_order="left")
         summary["by_relation"] = {
-            relation: _numbers(asked.filter(pl.col("relation") == relation), allow_missing, options)
+            relation: ratio_entries(asked.filter(pl.col("relation") == relation), RATIOS, **options)
             for relation in sorted(asked["relation"].unique())
         }
-        return summary | {"images": image_counts(verdicts)}
+        return summary | {"images": tally_counts(tally)}
 
 
-def _numbers(rows: pl.DataFrame, allow_missing: bool, options: dict[str, Any]) -> dict[str, Any]:
-    used = rows.filter(pl.col("status") == SCORED) if allow_missing else rows
-    clusters = used["prompt_id"]
-    above = used.select(
-        pl.col("correct").fill_null(False).cast(pl.Float64),
-        pl.col("value").fill_null(0.0),
-        pl.col("value").is_between(*UNSURE).fill_null(False).cast(pl.Float64).alias("unsure"),
-    ).to_numpy()
-    counts = image_counts(rows)
-    intervals = ratio_intervals(above, np.ones_like(above), clusters, **options)
-    names = ("accuracy", "probability", "unsure")
-    n_prompts = clusters.n_unique()
-    return {n: entry(i, n_prompts, counts) for n, i in zip(names, intervals, strict=True)}
-
+RATIOS = {
+    "accuracy": ("right", "images"),
+    "probability": ("probability", "images"),
+    "unsure": ("unsure", "images"),
+}
 
 # -- scenes of any shape, one image at a time ---------------------------------------------------
 

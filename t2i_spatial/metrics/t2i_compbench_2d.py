@@ -16,14 +16,13 @@ from t2i_spatial.metrics.geometry import Floats
 from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
-    entry,
-    image_counts,
+    TallyProtocol,
+    counted_prompts,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
-from t2i_spatial.metrics.statistics import ratio_intervals
 from t2i_spatial.metrics.tabular import (
     CORNERS,
     asked_pairs,
@@ -32,7 +31,6 @@ from t2i_spatial.metrics.tabular import (
     join_prompts,
     verdict_table,
 )
-from t2i_spatial.tables import SCORED
 
 PHRASES = (
     "on side of",
@@ -50,7 +48,7 @@ PEOPLE = ("girl", "boy", "man", "woman")
 
 
 @dataclass(kw_only=True)
-class PairScore(Protocol):
+class PairScore(TallyProtocol):
     """Shared by the 2D and 3D scores: 1/4 of each confidence and 1/2 of the position."""
 
     parts: ClassVar[tuple[str, ...]] = ("position", "subject_score", "object_score")
@@ -126,9 +124,13 @@ class PairScore(Protocol):
             },
         )
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """Scores, and scores of at least 0.5."""
+        return {"score": pl.col("value"), "right": pl.col("correct")}
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -139,29 +141,16 @@ class PairScore(Protocol):
         of at least 0.5; both `by_relation` too. A missing image scores 0 unless `allow_missing`.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted(verdicts, allow_missing=False).join(
+        rows = counted_prompts(tally, allow_missing).join(
             self._asked(prompts).select("prompt_id", "phrase"), on="prompt_id", how="left"
         )
-        summary: Summary = _means(rows, allow_missing, options)
+        ratios = {"score": ("score", "images"), "correct": ("right", "images")}
+        summary: Summary = ratio_entries(rows, ratios, **options)
         summary["by_relation"] = {
-            phrase: _means(rows.filter(pl.col("phrase") == phrase), allow_missing, options)
+            phrase: ratio_entries(rows.filter(pl.col("phrase") == phrase), ratios, **options)
             for phrase in sorted(rows["phrase"].drop_nulls().unique())
         }
-        return summary | {"images": image_counts(verdicts)}
-
-
-def _means(rows: pl.DataFrame, allow_missing: bool, options: dict[str, Any]) -> dict[str, Any]:
-    used = rows.filter(pl.col("status") == SCORED) if allow_missing else rows
-    clusters = used["prompt_id"]
-    above = used.select(
-        pl.col("value").fill_null(0.0), pl.col("correct").fill_null(False).cast(pl.Float64)
-    ).to_numpy()
-    counts = image_counts(rows)
-    intervals = ratio_intervals(above, np.ones_like(above), clusters, **options)
-    return {
-        name: entry(interval, clusters.n_unique(), counts)
-        for name, interval in zip(("score", "correct"), intervals, strict=True)
-    }
+        return summary | {"images": tally_counts(tally)}
 
 
 def positions(protocol: str, images: pl.DataFrame, depth: bool = False) -> Floats:

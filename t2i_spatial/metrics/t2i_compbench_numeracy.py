@@ -6,23 +6,21 @@ Re-implemented from the formulas of Karine-Huang/T2I-CompBench @ 1b70949 (`UniDe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics.geometry import Floats
 from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
-    entry,
-    image_counts,
+    TallyProtocol,
+    counted_prompts,
     part,
+    ratio_entries,
+    tally_counts,
 )
-from t2i_spatial.metrics.statistics import ratio_intervals
 from t2i_spatial.metrics.tabular import (
     CORNERS,
     box_column,
@@ -46,7 +44,7 @@ SYNONYMS = {
 
 
 @dataclass(kw_only=True)
-class _Numeracy(Protocol):
+class _Numeracy(TallyProtocol):
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
 
     duplicate_overlap: float = 0.9
@@ -132,9 +130,17 @@ class _Numeracy(Protocol):
             .agg(pl.len().cast(pl.Int32).alias("found"))
         )
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """Scores, their halves, and exact images."""
+        return {
+            "score": pl.col("value"),
+            "right": pl.col("correct"),
+            **{name: part(self.parts, name) for name in self.parts},
+        }
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -144,23 +150,11 @@ class _Numeracy(Protocol):
         """See `Protocol.summarize`: `score`, the published mean; `present` and `counted`, its two
         halves; `correct`, every number exact. A missing image scores 0 unless `allow_missing`.
         """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted(verdicts, allow_missing)
-        above = rows.select(
-            pl.col("value").fill_null(0.0),
-            part(self.parts, "present").fill_null(0.0).alias("present"),
-            part(self.parts, "counted").fill_null(0.0).alias("counted"),
-            pl.col("correct").fill_null(False).cast(pl.Float64),
-        ).to_numpy()
-        clusters = rows["prompt_id"]
-        intervals = ratio_intervals(above, np.ones_like(above), clusters, **options)
-        counts = image_counts(verdicts)
-        names = ("score", "present", "counted", "correct")
-        summary: Summary = {
-            name: entry(interval, clusters.n_unique(), counts)
-            for name, interval in zip(names, intervals, strict=True)
-        }
-        return summary | {"images": counts}
+        ratios = {name: (name, "images") for name in ("score", *self.parts)}
+        ratios["correct"] = ("right", "images")
+        rows = counted_prompts(tally, allow_missing)
+        summary: Summary = ratio_entries(rows, ratios, seed=seed, resamples=resamples)
+        return summary | {"images": tally_counts(tally)}
 
 
 @PROTOCOLS.register("t2i_compbench_numeracy")
@@ -264,6 +258,7 @@ def _distinct(boxes: pl.DataFrame, limit: float, pixel: float) -> list[bool]:
 def is_duplicate(a: Floats, b: Floats, limit: float = 0.9, pixel: float = 1.0) -> bool:
     """Whether two boxes (4,) overlap, or one lies inside the other, by more than `limit`.
 
+    >>> import numpy as np
     >>> is_duplicate(np.array([0.0, 0, 100, 100]), np.array([10.0, 10, 20, 20]))
     True
     """

@@ -18,6 +18,7 @@ from t2i_spatial.tables import (
 )
 
 Expr = pl.Expr
+EVIDENCES = pl.List(EVIDENCE)
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
@@ -123,7 +124,7 @@ def evidence_lists(items: pl.DataFrame) -> pl.DataFrame:
         .select("row", pl.struct("role", "label", "score", "box").alias("evidence"))
         .group_by("row", maintain_order=True)
         .agg("evidence")
-        .cast({"evidence": pl.List(EVIDENCE)})
+        .cast({"evidence": EVIDENCES})
     )
 
 
@@ -151,20 +152,23 @@ def verdict_table(
     correct: Expr,
     margin: Expr,
     reason: Expr,
-    evidence: pl.DataFrame,
     components: Mapping[str, Expr],
+    evidence: pl.DataFrame | None = None,
     failed: Expr | None = None,
 ) -> pl.DataFrame:
     """VERDICTS from judged columns; values of rows that were not scored become null.
 
     Args:
         images: from `join_prompts`, with whatever the expressions refer to.
-        evidence: `row, evidence`; rows without one have an empty list.
+        components: name -> number, in order.
+        evidence: `row, evidence` (see `evidence`, `evidence_lists`); rows without one, or all
+            when there is none, have an empty list.
         failed: the reason why the detections of a scored image do not suffice, or null.
     """
-    images = images.drop("detections", "evidence", strict=False).join(
-        evidence, on="row", how="left", maintain_order="left"
-    )
+    images = images.drop("evidence", strict=False)
+    if evidence is None:
+        evidence = pl.DataFrame(schema={"row": images.schema["row"], "evidence": EVIDENCES})
+    images = images.join(evidence, on="row", how="left", maintain_order="left")
     images = images.with_columns(
         component_column(images, components), pl.col("evidence").fill_null([])
     )

@@ -6,7 +6,7 @@ Source: microsoft/VISOR @ b9e368b (`visor.py` and the detection notebook); Gokha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,15 +15,16 @@ import polars as pl
 
 from t2i_spatial.metrics.protocol import (
     PROTOCOLS,
-    Protocol,
     Summary,
-    counted,
+    TallyProtocol,
+    counted_prompts,
     entry,
-    image_counts,
     part,
+    ratio_entries,
+    tally_counts,
 )
 from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import Interval, cluster_share_interval, ratio_intervals
+from t2i_spatial.metrics.statistics import Interval, cluster_share_interval
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
     evidence,
@@ -31,14 +32,13 @@ from t2i_spatial.metrics.tabular import (
     join_prompts,
     verdict_table,
 )
-from t2i_spatial.tables import SCORED
 
 RELATIONS = ("left of", "right of", "above", "below")
 
 
 @PROTOCOLS.register("visor")
 @dataclass(kw_only=True)
-class VISOR(Protocol):
+class VISOR(TallyProtocol):
     """OA, VISOR_cond, VISOR_uncond and VISOR_1 … VISOR_4 over prompts of two objects.
 
     An image is right when some box of the subject and some box of the object, all with a score
@@ -137,9 +137,13 @@ class VISOR(Protocol):
             components=dict(zip(self.parts, (both, found[0], found[1]), strict=True)),
         )
 
-    def summarize(
+    def sums(self) -> dict[str, pl.Expr]:
+        """Right images, and the components."""
+        return {"right": pl.col("value"), **{n: part(self.parts, n) for n in self.parts}}
+
+    def summarize_tally(
         self,
-        verdicts: pl.DataFrame,
+        tally: pl.DataFrame,
         prompts: pl.DataFrame,
         *,
         allow_missing: bool = False,
@@ -152,28 +156,13 @@ class VISOR(Protocol):
         `by_object`. VISOR_n is `None` when no prompt was expected to have n images; the peer
         prints 0 then, as does `allow_missing`.
         """
-        scored = (pl.col("status") == SCORED).cast(pl.Int64)
-        rows = (
-            counted(verdicts, allow_missing=False)
-            .group_by("prompt_id", maintain_order=True)
-            .agg(
-                pl.col("value").fill_null(0.0).sum().alias("right"),
-                *[part(self.parts, name).fill_null(0.0).sum().alias(name) for name in self.parts],
-                scored.sum().alias(SCORED),
-                pl.len().cast(pl.Int64).alias("expected"),
-            )
-            .with_columns(pl.col(SCORED if allow_missing else "expected").alias("images"))
-            .join(asked_pairs(prompts).drop("tag"), on="prompt_id", maintain_order="left")
+        rows = counted_prompts(tally, allow_missing).join(
+            asked_pairs(prompts).drop("tag"), on="prompt_id", maintain_order="left"
         )
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        full: dict[str, Any] = {
-            "names": tuple(RATIOS),
-            "at_least": range(1, 5),
-            "zero": allow_missing,
-        }
-        summary = _numbers(rows, options, **full)
+        summary = _numbers(rows, options, allow_missing)
         summary["by_relation"] = {
-            relation: _numbers(group, options, **full)
+            relation: _numbers(group, options, allow_missing)
             for relation in RELATIONS
             if len(group := rows.filter(pl.col("relation") == relation))
         }
@@ -182,43 +171,29 @@ class VISOR(Protocol):
             [rows.with_columns(name="subject"), second.with_columns(name="object")]
         ).partition_by("name", as_dict=True)
         summary["by_object"] = {
-            name: _numbers(by_name[(name,)], options, tuple(RATIOS)[:3])
-            for (name,) in sorted(by_name)
+            name: ratio_entries(by_name[(name,)], RATIOS, **options) for (name,) in sorted(by_name)
         }
-        return summary | {"images": image_counts(verdicts)}
+        return summary | {"images": tally_counts(tally)}
 
 
 RATIOS = {
     "OA": ("objects_found", "images"),
     "VISOR_cond": ("right", "objects_found"),
     "VISOR_uncond": ("right", "images"),
-    "OA_A": ("subject_found", "images"),
-    "OA_B": ("object_found", "images"),
 }
-"""Published name -> sums over images whose ratio it is."""
+SINGLE_RATIOS = {"OA_A": ("subject_found", "images"), "OA_B": ("object_found", "images")}
 
 
-def _numbers(
-    rows: pl.DataFrame,
-    options: dict[str, Any],
-    names: Sequence[str],
-    at_least: Sequence[int] = (),
-    zero: bool = False,
-) -> dict[str, Any]:
-    """Numbers of prompts that are summed over their images; `zero`: VISOR_n beyond n images."""
-    counts = {key: int(rows[key].sum()) for key in (SCORED, "expected")}
+def _numbers(rows: pl.DataFrame, options: dict[str, Any], allow_missing: bool) -> dict[str, Any]:
+    ratios = ratio_entries(rows, RATIOS | SINGLE_RATIOS, **options)
+    numbers = {name: ratios[name] for name in RATIOS}
+    counts = tally_counts(rows)
     most = max(rows["expected"], default=0)
     rows = rows.filter(pl.col("images") > 0)
-    clusters = np.arange(len(rows))
-    above, below = (
-        rows.select(pl.col(RATIOS[n][k]).alias(n) for n in names).to_numpy() for k in (0, 1)
-    )
-    intervals = ratio_intervals(above, below, clusters, **options)
-    found = {n: entry(i, len(rows), counts) for n, i in zip(names, intervals, strict=True)}
-    numbers = {n: found.pop(n) for n in names[:3]}
-    for n in at_least:
+    for n in range(1, 5):
         share = Interval(None, None, None, 0, 0)
-        if n <= most or zero:
-            share = cluster_share_interval(rows["right"].to_numpy(), n, clusters, **options)
+        if n <= most or allow_missing:
+            prompts = np.arange(len(rows))
+            share = cluster_share_interval(rows["right"].to_numpy(), n, prompts, **options)
         numbers[f"VISOR_{n}"] = entry(share, len(rows), counts)
-    return numbers | found
+    return numbers | {name: ratios[name] for name in SINGLE_RATIOS}

@@ -10,7 +10,7 @@ import polars as pl
 
 from t2i_spatial.metrics.protocol import Protocol, Summary, counted, entry, image_counts
 from t2i_spatial.metrics.statistics import ratio_interval
-from t2i_spatial.metrics.tabular import components, join_prompts, verdict_table
+from t2i_spatial.metrics.tabular import join_prompts, verdict_table
 
 
 @dataclass(kw_only=True)
@@ -40,8 +40,7 @@ class Presence(Protocol):
             correct=share == 1,
             margin=share - 1,
             reason=pl.format("{} of the asked objects found", share),
-            evidence=pl.lit([]),
-            components=components(self.parts, [share]),
+            components={"found": share},
         )
 
     def summarize(
