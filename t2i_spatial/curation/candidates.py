@@ -3,8 +3,9 @@
 Columns: `prompt_id`, `sample`, `image`, `path`, `width`, `height`, `text`, `tag`; `subject`,
 `relation`, `object` (of the prompt's first relation); `status` and `status_reason` (of the image,
 or of its verdict when the image is fine); `value`, `correct`, `margin`, `verdict` (its reason);
-`score` (the lowest detector score among the boxes the verdict used); `detections`; and of the
-first two boxes of the verdict `a_label`, `a_x`, `a_y`, `a_w`, `a_h`, `b_label`, ... in pixels.
+`score` (the lowest detector score among the boxes the verdict used); `detections` and their number,
+`n_objects`; and of the first two boxes of the verdict, in pixels, `a_label`, `a_x`, `a_y`, `a_w`,
+`a_h`, `b_label` and so on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ COLUMNS: tuple[str, ...] = (
     "margin",
     "verdict",
     "score",
+    "n_objects",
     "detections",
     *(f"{role}_{part}" for role in "ab" for part in ("label", "x", "y", "w", "h")),
 )
@@ -53,20 +55,6 @@ def join_candidates(
         detections: DETECTIONS; without them the column `detections` is null.
         folder: what a relative `image` is relative to; gives `path`.
     """
-    relation = pl.col("relations").list.get(0, null_on_oob=True)
-
-    def name(role: str) -> pl.Expr:
-        index = relation.struct.field(role)
-        return pl.col("objects").list.get(index, null_on_oob=True).struct.field("name")
-
-    asked = prompts.select(
-        "prompt_id",
-        "text",
-        "tag",
-        name("subject").alias("subject"),
-        relation.struct.field("relation").alias("relation"),
-        name("object").alias("object"),
-    )
     judged = verdicts.select(
         *KEY,
         "value",
@@ -82,7 +70,7 @@ def join_candidates(
     absolute = image.str.contains(r"^(/|[A-Za-z]:[\\/])")
     joined = (
         images.select(*KEY, "image", "width", "height", "status", "reason")
-        .join(asked, on="prompt_id", how="left", maintain_order="left")
+        .join(asked(prompts), on="prompt_id", how="left", maintain_order="left")
         .join(judged, on=KEY, how="left", maintain_order="left")
     )
     if detections is None:
@@ -95,6 +83,7 @@ def join_candidates(
         .then(image)
         .otherwise(pl.lit(f"{folder}/") + image)
         .alias("path"),
+        pl.col("detections").list.len().alias("n_objects"),
         pl.when(bad_image)
         .then("status")
         .otherwise(pl.col("verdict_status").fill_null("not_judged"))
@@ -104,6 +93,27 @@ def join_candidates(
         .otherwise(pl.col("verdict").fill_null("there is no verdict on this image"))
         .alias("status_reason"),
     ).select(COLUMNS)
+
+
+def asked(prompts: pl.LazyFrame) -> pl.LazyFrame:
+    """Of a PROMPTS table: `prompt_id`, `text`, `tag`, and what the first relation asks.
+
+    `subject`, `relation` and `object` are null for a prompt without a relation.
+    """
+    relation = pl.col("relations").list.get(0, null_on_oob=True)
+
+    def name(role: str) -> pl.Expr:
+        index = relation.struct.field(role)
+        return pl.col("objects").list.get(index, null_on_oob=True).struct.field("name")
+
+    return prompts.select(
+        "prompt_id",
+        "text",
+        "tag",
+        name("subject").alias("subject"),
+        relation.struct.field("relation").alias("relation"),
+        name("object").alias("object"),
+    )
 
 
 def _pair() -> list[pl.Expr]:

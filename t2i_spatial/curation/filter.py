@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,20 +65,47 @@ class Filter(BaseModel, ABC):
         return None
 
 
-FILTERS: Registry[type[Filter]] = Registry("filter", "t2i_spatial.curation.filters")
+class FilterGroup(BaseModel, ABC):
+    """Several filters under one name; its fields are their common parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def filters(self) -> list[Filter]:
+        """The filters it stands for, in order."""
+
+
+Definition = Filter | FilterGroup | str | Mapping[str, Any]
+"""A filter as data: a name, or a mapping `{"filter": name, parameter: value, ...}`."""
+
+FILTERS: Registry[type[Filter] | type[FilterGroup]] = Registry(
+    "filter", "t2i_spatial.curation.filters"
+)
 """All filters by name: `FILTERS["correct"]()` makes one with its default parameters."""
 
 
-def make_filter(definition: Filter | str | Mapping[str, Any]) -> Filter:
-    """A filter from data: a name, or a mapping `{"filter": name, parameter: value, ...}`.
+def make_filters(definitions: Iterable[Definition]) -> list[Filter]:
+    """Filters from data, in order; groups are replaced by what they stand for.
 
-    >>> make_filter({"filter": "margin", "minimum": 0.1}).minimum
-    0.1
+    >>> [made.minimum for made in make_filters([{"filter": "margin", "minimum": 0.1}, "score"])]
+    [0.1, 0.3]
+    >>> [made.name for made in make_filters(["scop"])][:2]
+    ['visual_significance', 'semantic_distinction']
 
     Raises:
         InputError: an unknown filter or parameter, or a value of the wrong kind.
     """
-    if isinstance(definition, Filter):
+    filters: list[Filter] = []
+    for definition in definitions:
+        made = _make(definition)
+        filters += made.filters() if isinstance(made, FilterGroup) else [made]
+    return filters
+
+
+def _make(definition: Definition) -> Filter | FilterGroup:
+    if isinstance(definition, Filter | FilterGroup):
         return definition
     if isinstance(definition, str):
         definition = {"filter": definition}

@@ -6,12 +6,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import yaml
 
-from t2i_spatial.curation.filter import Filter, Measure, make_filter
+from t2i_spatial.curation.filter import Definition, Measure, make_filters
 from t2i_spatial.curation.pixels import UNREADABLE, measure_images
 from t2i_spatial.errors import InputError
 from t2i_spatial.tables import KEY, SELECTION
@@ -73,35 +71,9 @@ class Selection:
         return pl.read_parquet(self.path)
 
 
-def read_pipeline(path: str | Path) -> list[Filter]:
-    """Filters from a YAML file: a list of names and of mappings `{filter: name, ...}`.
-
-    Raises:
-        InputError: no such file, not YAML, not a list, or a wrong entry (says which).
-    """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if isinstance(data, Mapping) and set(data) == {"filters"}:
-        data = data["filters"]
-    if not isinstance(data, list) or not data:
-        raise InputError(f"{path} must be a list of filters, got {type(data).__name__}")
-    filters = []
-    for number, definition in enumerate(data, 1):
-        try:
-            filters.append(make_filter(definition))
-        except InputError as error:
-            raise InputError(f"{path}, filter {number}: {error}") from None
-    return filters
-
-
 def select(
     candidates: pl.LazyFrame,
-    filters: Iterable[Filter | str | Mapping[str, Any]],
+    filters: Iterable[Definition],
     output: str | Path,
     *,
     caption: pl.Expr | None = None,
@@ -111,8 +83,8 @@ def select(
     Args:
         candidates: columns as in `curation.candidates`, each key once. Filters use only those
             columns that they name, so a table of one's own may have others, or fewer.
-        filters: objects, names or mappings, as for `make_filter`.
-        caption: caption of the rows that stay; the column `text` by default.
+        filters: objects, names or mappings, as for `make_filters`.
+        caption: caption of the rows that stay; the column `text` by default, if there is one.
 
     A filter that looks at one row at a time costs no memory; one that compares rows (best of,
     balance, duplicates) holds its own columns of the survivors, and one that reads pixels opens
@@ -121,7 +93,7 @@ def select(
     Raises:
         InputError: a wrong filter, or a filter that needs a column the candidates do not have.
     """
-    made = [make_filter(f) for f in filters]
+    made = make_filters(filters)
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     frame = candidates.with_columns(
@@ -149,7 +121,10 @@ def select(
                 if (factor := rule.weight()) is not None:
                     frame = frame.with_columns((pl.col("_weight") * factor).alias("_weight"))
                 stages[name] = rule.adjective
-            counts = _write(frame, output, pl.col("text") if caption is None else caption)
+            if caption is None:
+                has_text = "text" in frame.collect_schema().names()
+                caption = pl.col("text") if has_text else pl.lit(None, dtype=pl.String)
+            counts = _write(frame, output, caption)
         except pl.exceptions.ColumnNotFoundError as error:
             column = str(error).splitlines()[0]
             raise InputError(

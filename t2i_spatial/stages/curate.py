@@ -1,7 +1,8 @@
-"""The curate stage: verdicts of a run in, `selection.parquet` and a training set out."""
+"""The curate stage: verdicts or boxes in, `selection.parquet` and a training set out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,22 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.curation.candidates import join_candidates
-from t2i_spatial.curation.captions import CLIP_TOKENS, count_tokens
-from t2i_spatial.curation.exporter import EXPORT, EXPORTERS, export
-from t2i_spatial.curation.filter import Filter, make_filter
+from t2i_spatial.curation.captions import load_tokenizer
+from t2i_spatial.curation.exporter import EXPORTERS, export
+from t2i_spatial.curation.filter import Filter, make_filters
 from t2i_spatial.curation.pipeline import Selection, select
-from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.curation.recaption import recaption
+from t2i_spatial.curation.rows import export_rows, warn_long
+from t2i_spatial.curation.scop import MIN_AREA
+from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
-from t2i_spatial.tables import KEY
+from t2i_spatial.stages.candidates import (
+    coco_candidates,
+    file_candidates,
+    run_candidates,
+    run_pairs,
+)
 
 STAGE = "curate"
 FEW = 20
@@ -30,33 +38,44 @@ class CurateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     protocol: str = "visor"
-    detections: str = "main"
-    min_score: float = Field(
-        default=0.3, ge=0, le=1, description="of the detector, for every box used"
-    )
+    name: str = Field(default="main", description="which detections of the run")
+    second: str | None = Field(default=None, description="detections of a second detector")
+    columns: Path | None = Field(default=None, description="a table with columns of one's own")
+    pairs: bool = Field(default=False, description="candidates are pairs of boxes, not verdicts")
+    min_score: float = Field(default=0.3, ge=0, le=1, description="for every box that is used")
     min_margin: float = Field(default=0.05, description="distance from the other answer")
-    duplicate_distance: int = Field(
-        default=4, ge=-1, le=12, description="bits of pHash; -1 keeps all"
-    )
+    min_area: float = Field(default=MIN_AREA, ge=0, description="of the boxes of pairs, px²")
+    duplicate_distance: int = Field(default=4, ge=-1, le=12, description="pHash; -1 keeps all")
     filters: tuple[str | dict[str, Any], ...] = Field(
-        default=(), description="further filters, in order"
+        default=(), description="further filters; of pairs all of them, by default SCOP"
     )
     pipeline: tuple[str | dict[str, Any], ...] | None = Field(
-        default=None,
-        description="all filters, instead of correctness, score, margin and duplicates",
+        default=None, description="all filters, instead of the usual ones"
     )
+    caption: str | None = Field(default=None, description="prompt, short, scop or long")
+    caption_percent: float = Field(default=100, ge=0, le=100, description="the rest: the prompt")
+    tokenizer: str | None = None
+    drop_long: bool = False
+    mirror: bool = Field(default=False, description="mirrored copies with swapped words")
+    crop: bool | None = Field(default=None, description="square around the pair; None: for pairs")
+    seed: int = Field(default=0, ge=0)
     export: str | None = "imagefolder"
     resolution: int | None = Field(default=None, ge=8)
     min_images: int = Field(default=1, ge=1)
 
-    def make_filters(self) -> list[Filter]:
+    def make_filters(self, *, pairs: bool) -> list[Filter]:
         """The pipeline these settings mean.
+
+        Args:
+            pairs: whether the candidates are pairs of boxes.
 
         Raises:
             InputError: an unknown filter or parameter.
         """
         if self.pipeline is not None:
-            return [make_filter(f) for f in (*self.pipeline, *self.filters)]
+            return make_filters([*self.pipeline, *self.filters])
+        if pairs:
+            return make_filters([*(self.filters or ("scop",)), "present"])
         names: list[Any] = [
             "scored",
             "correct",
@@ -66,7 +85,7 @@ class CurateSettings(BaseModel):
         ]
         if self.duplicate_distance >= 0:
             names.append({"filter": "near_duplicates", "distance": self.duplicate_distance})
-        return [make_filter(f) for f in names]
+        return make_filters(names)
 
 
 class TooFewImagesError(T2ISpatialError):
@@ -75,11 +94,38 @@ class TooFewImagesError(T2ISpatialError):
 
 @dataclass(frozen=True)
 class Curated:
-    """What the stage made: the selection, and the folder of the training set (if exported)."""
+    """What the stage made.
+
+    Attributes:
+        selection: every candidate in or out, and the counts per filter.
+        folder: the training set, `None` when none was asked for.
+        images: how many images it holds, mirrored copies included.
+        long_captions: how many of them have a caption that a CLIP text encoder cuts.
+    """
 
     selection: Selection
     folder: Path | None
     images: int
+    long_captions: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts for a machine."""
+        stages = self.selection.stages
+        return {
+            "candidates": self.selection.candidates,
+            "kept": self.selection.kept,
+            "stages": [{"filter": s.name, "removed": s.refused, "left": s.kept} for s in stages],
+            "exported": self.images,
+            "long_captions": self.long_captions,
+            "folder": None if self.folder is None else str(self.folder),
+        }
+
+    def as_text(self) -> str:
+        """The counts for a person."""
+        lines = [self.selection.counts()]
+        if self.folder is not None:
+            lines.append(f"{self.images:,} images in {self.folder}")
+        return "\n".join(lines)
 
 
 def curate_run(
@@ -97,13 +143,95 @@ def curate_run(
             nothing is exported.
     """
     settings = settings or CurateSettings()
-    filters = settings.make_filters()
+    if settings.pairs:
+        candidates = run_pairs(run, settings.name, settings.min_score, settings.min_area)
+    else:
+        candidates = run_candidates(
+            run, settings.protocol, settings.name, settings.second, settings.columns
+        )
+
+    def begin() -> None:
+        run.discard(STAGE)
+        run.begin(STAGE, settings.model_dump(mode="json"))
+
+    curated = _curate(candidates, run.path, settings, pairs=settings.pairs, begin=begin)
+    counts = curated.as_dict()
+    del counts["folder"]
+    run.finish(STAGE, **counts)
+    return curated
+
+
+def curate_coco(
+    annotations: Path, images: Path, output: Path, settings: CurateSettings | None = None
+) -> Curated:
+    """Curate the pairs of boxes of a COCO annotation file into the folder `output`.
+
+    Writes `selection.parquet` (one row per pair: `prompt_id` is the image id, `sample` numbers
+    its pairs) and the training set as `curate_run` does. By default the filter is SCOP.
+
+    Raises:
+        InputError: the annotation file is broken (says where), or a filter is wrong.
+        TooFewImagesError: as for `curate_run`.
+    """
+    settings = settings or CurateSettings()
+    candidates = coco_candidates(annotations, images, settings.min_area)
+    return _curate(candidates, output, settings, pairs=True)
+
+
+def curate_detections(
+    detections: Path,
+    output: Path,
+    settings: CurateSettings | None = None,
+    *,
+    images: Path | None = None,
+    prompts: str | None = None,
+) -> Curated:
+    """Curate the pairs of boxes of a detections file, as `curate_coco` does.
+
+    Args:
+        images: folder that image paths of the file are relative to (its own folder by default).
+        prompts: prompt set that names the images of VISOR's, GenEval's and COCO's files; our own
+            format needs none.
+
+    Raises:
+        InputError: the file is broken (says where), or a filter is wrong.
+        TooFewImagesError: as for `curate_run`.
+    """
+    settings = settings or CurateSettings()
+    candidates = file_candidates(detections, images, prompts, settings.min_score, settings.min_area)
+    return _curate(candidates, output, settings, pairs=True)
+
+
+def export_folder(exporter: str) -> str:
+    """Name of the folder of a format within a run; formats never share one."""
+    return "curated" if exporter == "imagefolder" else f"curated-{exporter}"
+
+
+def _curate(
+    candidates: pl.LazyFrame,
+    root: Path,
+    settings: CurateSettings,
+    *,
+    pairs: bool,
+    begin: Callable[[], None] = lambda: None,
+) -> Curated:
+    filters = settings.make_filters(pairs=pairs)
     if settings.export is not None:
         EXPORTERS[settings.export]
-    candidates = run_candidates(run, settings.protocol, settings.detections)
-    run.discard(STAGE)
-    run.begin(STAGE, settings.model_dump(mode="json"))
-    selection = select(candidates, filters, run.path / "selection.parquet")
+    tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
+    begin()
+    selection = select(candidates, filters, root / "selection.parquet")
+    kind = settings.caption or ("scop" if pairs else "prompt")
+    if kind != "prompt" or settings.drop_long:
+        selection = recaption(
+            selection,
+            candidates,
+            kind,
+            percent=settings.caption_percent,
+            seed=settings.seed,
+            tokenizer=tokenizer,
+            drop_long=settings.drop_long,
+        )
     note(selection.counts())
     if selection.kept < settings.min_images:
         raise TooFewImagesError(
@@ -112,75 +240,15 @@ def curate_run(
         )
     if selection.kept < FEW:
         note(f"only {selection.kept} images were kept: few for fine-tuning")
-    folder = None
-    rows = export_rows(candidates, selection)
-    if settings.export is not None:
-        warn_long(rows)
-        folder = export(
-            rows,
-            run.path / export_folder(settings.export),
-            settings.export,
-            resolution=settings.resolution,
-        )
-    run.finish(
-        STAGE,
-        candidates=selection.candidates,
-        kept=selection.kept,
-        exported=len(rows) if folder else 0,
-        stages=[{"filter": s.name, "removed": s.refused, "left": s.kept} for s in selection.stages],
+    crop = pairs if settings.crop is None else settings.crop
+    rows = export_rows(candidates, selection, crop=crop, mirror=settings.mirror)
+    long = warn_long(rows, tokenizer)
+    if settings.export is None:
+        return Curated(selection, None, 0, long)
+    folder = export(
+        rows,
+        root / export_folder(settings.export),
+        settings.export,
+        resolution=settings.resolution,
     )
-    return Curated(selection, folder, len(rows) if folder else 0)
-
-
-def export_folder(exporter: str) -> str:
-    """Name of the folder of a format within a run; formats never share one."""
-    return "curated" if exporter == "imagefolder" else f"curated-{exporter}"
-
-
-def run_candidates(run: Run, protocol: str, detections: str = "main") -> pl.LazyFrame:
-    """The candidates of a run (see `curation.candidates`), read when they are needed.
-
-    Raises:
-        InputError: a table is missing.
-    """
-    for name, stage in (
-        ("prompts.parquet", "generate"),
-        ("images.parquet", "generate"),
-        (f"verdicts/{protocol}.parquet", f"score --protocol {protocol}"),
-    ):
-        if not run.has(name):
-            raise InputError(f"{run.path} has no {name} yet; run `t2i-spatial {stage}` first")
-    boxes = f"detections/{detections}.parquet"
-    if detections != "main" and not run.has(boxes):
-        raise InputError(f"{run.path} has no {boxes}; run `t2i-spatial detect --name` first")
-    return join_candidates(
-        pl.scan_parquet(run.path / "images.parquet"),
-        pl.scan_parquet(run.path / "prompts.parquet"),
-        pl.scan_parquet(run.path / "verdicts" / f"{protocol}.parquet"),
-        pl.scan_parquet(run.path / boxes) if run.has(boxes) else None,
-        folder=str(run.path),
-    )
-
-
-def export_rows(candidates: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
-    """EXPORT rows of what was kept, in the order of the candidates."""
-    kept = (
-        pl.scan_parquet(selection.path)
-        .filter("kept")
-        .select(*KEY, pl.col("caption").alias("text"), "weight")
-    )
-    more = candidates.select(*KEY, "path", "score", "margin")
-    table = kept.join(more, on=KEY, how="left", maintain_order="left").with_columns(
-        mirrored=pl.lit(False), crop=pl.lit(None)
-    )
-    return table.select(pl.col(name).cast(dtype) for name, dtype in EXPORT.items()).collect()
-
-
-def warn_long(rows: pl.DataFrame) -> None:
-    """One note when captions are longer than a CLIP text encoder reads."""
-    long = [text for text in rows["text"].unique() if count_tokens(text) > CLIP_TOKENS]
-    if long:
-        note(
-            f"{len(long):,} captions are longer than {CLIP_TOKENS} CLIP tokens and will be cut "
-            f"by the text encoder, for example {long[0][:60]!r}..."
-        )
+    return Curated(selection, folder, len(rows), long)

@@ -5,8 +5,8 @@ from typing import ClassVar
 import polars as pl
 import pytest
 
-from t2i_spatial.curation.filter import FILTERS, Filter, make_filter
-from t2i_spatial.curation.pipeline import read_pipeline, select
+from t2i_spatial.curation.filter import FILTERS, Filter
+from t2i_spatial.curation.pipeline import select
 from t2i_spatial.errors import InputError
 from t2i_spatial.tables import SELECTION
 
@@ -87,38 +87,7 @@ def test_no_filter_keeps_all_and_no_candidate_gives_an_empty_table(tmp_path):
     assert (empty.candidates, empty.kept, len(empty.frame())) == (0, 0, 0)
 
 
-def test_a_pipeline_is_data(tmp_path):
-    path = tmp_path / "pipeline.yaml"
-    path.write_text("filters:\n  - correct\n  - filter: score\n    minimum: 0.5\n")
-    rules = read_pipeline(path)
-    assert [rule.name for rule in rules] == ["correct", "score"]
-    assert rules[1].minimum == 0.5
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- corect\n", "filter 1: unknown filter 'corect'; did you mean 'correct'"),
-        ("- correct\n- {filter: score, minimun: 0.5}\n", "no parameter 'minimun'; did you mean"),
-        ("- {filter: score, minimum: much}\n", "filter 1: filter 'score', minimum"),
-        ("- {filter: score, minimum: 1.5}\n", "less than or equal to 1"),
-        ("- {minimum: 0.5}\n", "with the key 'filter'"),
-        ("- {filter: correct, limit: 3}\n", "no parameter 'limit'; it has none"),
-        ("filter: correct\n", "must be a list of filters"),
-        ("[]\n", "must be a list of filters"),
-        ("- [broken\n", "cannot be read"),
-    ],
-)
-def test_a_wrong_pipeline_says_where(tmp_path, text, message):
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message.replace("(", r"\(")):
-        read_pipeline(path)
-
-
-def test_a_missing_file_and_a_missing_column_are_named(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        read_pipeline(tmp_path / "none.yaml")
+def test_a_missing_column_is_named(tmp_path):
     with pytest.raises(InputError, match="margin"):
         select(candidates(2).drop("margin"), ["margin"], tmp_path / "s.parquet")
     assert not (tmp_path / "s.parquet").exists()
@@ -148,5 +117,5 @@ def test_a_filter_of_ones_own_is_one_class(tmp_path):
 def test_all_registered_filters_carry_their_name():
     for name in FILTERS:
         assert FILTERS[name].name == name
-        assert FILTERS[name].adjective
-        assert isinstance(make_filter(name), Filter)
+        if issubclass(FILTERS[name], Filter):
+            assert FILTERS[name].adjective

@@ -188,7 +188,7 @@ def test_the_command_prints_counts(run):
     result = invoke(run.path, "--min-margin", "0", "--resolution", "48")
     assert result.exit_code == 0, result.output
     assert "23 correct" in result.stdout
-    assert f"as imagefolder in {run.path / 'curated'}" in result.stdout
+    assert f"images in {run.path / 'curated'}" in result.stdout
 
 
 def test_the_command_prints_json_for_machines(run):

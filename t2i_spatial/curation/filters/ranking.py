@@ -1,0 +1,39 @@
+"""Filters that compare the images of one prompt."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from t2i_spatial.curation.filter import FILTERS, Filter
+from t2i_spatial.tables import KEY
+
+
+@FILTERS.register("best_of")
+class BestOf(Filter):
+    """The best `n` of the remaining images of every prompt; of equals, the lower sample number."""
+
+    name: ClassVar[str] = "best_of"
+    adjective: ClassVar[str] = "best"
+
+    n: int = Field(default=1, ge=1)
+    by: Literal["value", "margin", "score"] | str = "margin"
+
+    def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
+        """`best_of_rank`: place among the images of the prompt, from 1."""
+        rank = (
+            pl.struct(-pl.col(self.by).cast(pl.Float64).fill_null(float("-inf")), "sample")
+            .rank("ordinal")
+            .over("prompt_id")
+        )
+        return survivors.select(*KEY, rank.alias("best_of_rank"))
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("best_of_rank") <= self.n
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.format(f"number {{}} of its prompt by {self.by}", "best_of_rank")

@@ -1,0 +1,149 @@
+"""The five criteria of SCOP, each a filter, and all of them as one (`curation.scop`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from t2i_spatial.curation.filter import FILTERS, Filter, FilterGroup
+from t2i_spatial.curation.scop import (
+    THRESHOLDS,
+    area,
+    centre_distance,
+    intersection,
+    shorter_diagonal,
+)
+
+PUBLISHED = THRESHOLDS["published"]
+NO_PAIR = "the verdict used fewer than two boxes"
+
+
+@FILTERS.register("visual_significance")
+class VisualSignificance(Filter):
+    """Both boxes together cover at least this share of the image (an overlap counts twice)."""
+
+    name: ClassVar[str] = "visual_significance"
+    adjective: ClassVar[str] = "significant"
+
+    minimum: float = Field(default=PUBLISHED.visual, ge=0)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        # in this order: width * height * threshold rounds differently
+        image = pl.col("width").cast(pl.Float64) * pl.col("height").cast(pl.Float64)
+        return area("a") + area("b") >= self.minimum * image
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        image = pl.col("width").cast(pl.Float64) * pl.col("height").cast(pl.Float64)
+        share = ((area("a") + area("b")) / image).round(3)
+        return pl.format(f"boxes cover {{}} of the image < {self.minimum:g}", share).fill_null(
+            NO_PAIR
+        )
+
+
+@FILTERS.register("semantic_distinction")
+class SemanticDistinction(Filter):
+    """The two objects are of different kinds."""
+
+    name: ClassVar[str] = "semantic_distinction"
+    adjective: ClassVar[str] = "of two kinds"
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("a_label") != pl.col("b_label")
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.format("both are {}", "a_label").fill_null(NO_PAIR)
+
+
+@FILTERS.register("spatial_clarity")
+class SpatialClarity(Filter):
+    """The centres are at most this many (shorter) diagonals apart."""
+
+    name: ClassVar[str] = "spatial_clarity"
+    adjective: ClassVar[str] = "close"
+
+    maximum: float = Field(default=PUBLISHED.clarity, ge=0)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return centre_distance() <= self.maximum * shorter_diagonal()
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        apart = (centre_distance() / shorter_diagonal()).round(3)
+        return pl.format(f"centres are {{}} diagonals apart > {self.maximum:g}", apart).fill_null(
+            NO_PAIR
+        )
+
+
+@FILTERS.register("minimal_overlap")
+class MinimalOverlap(Filter):
+    """The boxes share less than this part of the smaller one (strictly)."""
+
+    name: ClassVar[str] = "minimal_overlap"
+    adjective: ClassVar[str] = "apart"
+
+    maximum: float = Field(default=PUBLISHED.overlap, ge=0)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        common = intersection()
+        return (common == 0) | (common < self.maximum * pl.min_horizontal(area("a"), area("b")))
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        share = (intersection() / pl.min_horizontal(area("a"), area("b"))).round(3)
+        return pl.format(
+            f"{{}} of the smaller box is covered >= {self.maximum:g}", share
+        ).fill_null(NO_PAIR)
+
+
+@FILTERS.register("size_balance")
+class SizeBalance(Filter):
+    """The smaller box has at least this share of the area of the larger one."""
+
+    name: ClassVar[str] = "size_balance"
+    adjective: ClassVar[str] = "balanced"
+
+    minimum: float = Field(default=PUBLISHED.size, ge=0, le=1)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        small, large = _sizes()
+        return small >= self.minimum * large
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        small, large = _sizes()
+        return pl.format(f"area ratio {{}} < {self.minimum:g}", (small / large).round(3)).fill_null(
+            NO_PAIR
+        )
+
+
+def _sizes() -> tuple[pl.Expr, pl.Expr]:
+    return pl.min_horizontal(area("a"), area("b")), pl.max_horizontal(area("a"), area("b"))
+
+
+@FILTERS.register("scop")
+class Scop(FilterGroup):
+    """All five criteria in the order of the paper, with one set of thresholds."""
+
+    name: ClassVar[str] = "scop"
+
+    thresholds: Literal["published", "best_geneval"] = "published"
+
+    def filters(self) -> list[Filter]:
+        """See `FilterGroup.filters`."""
+        chosen = THRESHOLDS[self.thresholds]
+        return [
+            VisualSignificance(minimum=chosen.visual),
+            SemanticDistinction(),
+            SpatialClarity(maximum=chosen.clarity),
+            MinimalOverlap(maximum=chosen.overlap),
+            SizeBalance(minimum=chosen.size),
+        ]

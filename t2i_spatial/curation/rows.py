@@ -1,0 +1,68 @@
+"""From the selection to the rows of a training set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from t2i_spatial.curation.captions import CLIP_TOKENS, count_tokens, mirror_caption
+from t2i_spatial.curation.crops import square_around_pair
+from t2i_spatial.curation.exporter import EXPORT
+from t2i_spatial.curation.pipeline import Selection
+from t2i_spatial.progress import note
+from t2i_spatial.tables import KEY
+
+
+def export_rows(
+    candidates: pl.LazyFrame, selection: Selection, *, crop: bool = False, mirror: bool = False
+) -> pl.DataFrame:
+    """EXPORT rows of what was kept, in the order of the candidates.
+
+    Args:
+        crop: take the square around the two boxes (`crops.square_around_pair`).
+        mirror: after each image its mirrored copy with left and right swapped in the caption,
+            where that is safe (`captions.mirror_caption`).
+    """
+    kept = (
+        pl.scan_parquet(selection.path)
+        .filter("kept")
+        .select(*KEY, pl.col("caption").alias("text"), "weight")
+    )
+    known = candidates.collect_schema().names()
+    more = candidates.select(
+        *KEY,
+        "path",
+        "score",
+        (pl.col("margin") if "margin" in known else pl.lit(None)).alias("margin"),
+        (square_around_pair() if crop else pl.lit(None)).alias("crop"),
+        pl.lit(False).alias("mirrored"),
+    )
+    table = kept.join(more, on=KEY, how="left", maintain_order="left")
+    rows = table.select(pl.col(name).cast(dtype) for name, dtype in EXPORT.items()).collect()
+    return _with_mirrored(rows) if mirror else rows
+
+
+def _with_mirrored(rows: pl.DataFrame) -> pl.DataFrame:
+    swapped = {text: mirror_caption(text) for text in rows["text"].unique()}
+    captions = [swapped[text] for text in rows["text"]]
+    copies = rows.with_columns(
+        pl.Series("text", captions, dtype=pl.String), pl.lit(True).alias("mirrored")
+    )
+    if missing := captions.count(None):
+        note(f"{missing:,} images have no mirrored copy: their caption cannot be mirrored safely")
+    both = pl.concat([rows.with_row_index("row"), copies.with_row_index("row")])
+    return both.filter(pl.col("text").is_not_null()).sort("row", maintain_order=True).drop("row")
+
+
+def warn_long(rows: pl.DataFrame, tokenizer: Any = None) -> int:
+    """How many captions are longer than a CLIP text encoder reads; one note if there are any."""
+    counts = {text: count_tokens(text, tokenizer) for text in rows["text"].unique()}
+    long = [text for text in rows["text"] if counts[text] > CLIP_TOKENS]
+    if long:
+        how = "" if tokenizer is not None else "about "
+        note(
+            f"{len(long):,} captions are longer than {CLIP_TOKENS} CLIP tokens and will be cut by "
+            f"the text encoder, the first ({how}{counts[long[0]]}): {long[0][:60]!r}..."
+        )
+    return len(long)

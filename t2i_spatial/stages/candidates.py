@@ -1,0 +1,184 @@
+"""Candidates of the curate stage, from a run, a COCO annotation file or a detections file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from t2i_spatial.curation.candidates import join_candidates
+from t2i_spatial.curation.coco import read_coco
+from t2i_spatial.curation.scop import make_pairs
+from t2i_spatial.errors import InputError
+from t2i_spatial.run import Run
+from t2i_spatial.tables import KEY, SCORED, prompts_to_table
+
+
+def run_candidates(
+    run: Run,
+    protocol: str,
+    name: str = "main",
+    second: str | None = None,
+    columns: Path | None = None,
+) -> pl.LazyFrame:
+    """The images of a run with their verdicts (see `curation.candidates`), read when needed.
+
+    Args:
+        protocol: whose verdicts.
+        name: which detections (for `n_objects` and long captions).
+        second: detections of a second detector, which the protocol judges too; adds
+            `second_correct` and `second_verdict`.
+        columns: Parquet or CSV file with `prompt_id`, `sample` and columns of one's own.
+
+    Raises:
+        InputError: a table is missing, or `columns` has no key or names that are taken.
+    """
+    for table, command in (
+        ("prompts.parquet", "generate"),
+        ("images.parquet", "generate"),
+        (f"verdicts/{protocol}.parquet", f"score --protocol {protocol}"),
+    ):
+        if not run.has(table):
+            raise InputError(f"{run.path} has no {table} yet; run `t2i-spatial {command}` first")
+    if name != "main":
+        _require_detections(run, name)
+    boxes = f"detections/{name}.parquet"
+    candidates = join_candidates(
+        pl.scan_parquet(run.path / "images.parquet"),
+        pl.scan_parquet(run.path / "prompts.parquet"),
+        pl.scan_parquet(run.path / "verdicts" / f"{protocol}.parquet"),
+        pl.scan_parquet(run.path / boxes) if run.has(boxes) else None,
+        folder=str(run.path),
+    )
+    if second is not None:
+        candidates = candidates.join(
+            _second_opinion(run, protocol, second), on=KEY, how="left", maintain_order="left"
+        )
+    if columns is not None:
+        candidates = _with_columns(candidates, columns)
+    return candidates
+
+
+def run_pairs(run: Run, name: str, min_score: float, min_area: float) -> pl.LazyFrame:
+    """Every pair of detected boxes of every image of a run (`curation.scop.make_pairs`).
+
+    Raises:
+        InputError: the run has no such detections.
+    """
+    _require_detections(run, name)
+    detections = pl.scan_parquet(run.path / "detections" / f"{name}.parquet")
+    return detection_pairs(detections, str(run.path), min_score, min_area)
+
+
+def coco_candidates(annotations: Path, images: Path, min_area: float) -> pl.LazyFrame:
+    """Every pair of annotated boxes of a COCO file.
+
+    Raises:
+        InputError: see `curation.coco.read_coco`.
+    """
+    objects, pictures = read_coco(annotations, images)
+    return make_pairs(objects, pictures, min_area=min_area)
+
+
+def file_candidates(
+    path: Path, images: Path | None, prompts: str | None, min_score: float, min_area: float
+) -> pl.LazyFrame:
+    """Every pair of boxes of a detections file.
+
+    Raises:
+        InputError: see `interchange.read_detections` and `prompts.load_prompts`.
+    """
+    from t2i_spatial.interchange import read_detections
+    from t2i_spatial.prompts import load_prompts
+
+    table = prompts_to_table(load_prompts(prompts, parse=False) if prompts else [])
+    folder = path.parent if images is None else images
+    detections = read_detections(path, table)
+    if detections["width"].is_null().any() or detections["height"].is_null().any():
+        missing = detections.filter(pl.col("width").is_null() | pl.col("height").is_null())
+        key = missing.select(KEY).row(0)
+        raise InputError(f"{path}: curation needs width and height of every image; none for {key}")
+    return detection_pairs(detections.lazy(), str(folder), min_score, min_area)
+
+
+def detection_pairs(
+    detections: pl.LazyFrame, folder: str, min_score: float, min_area: float
+) -> pl.LazyFrame:
+    """Pairs of the boxes of a DETECTIONS table with at least `min_score`.
+
+    The `prompt_id` of a pair is `<prompt id>_<sample>` of its image.
+    """
+    scored = detections.filter(pl.col("status") == SCORED).with_columns(
+        pl.format("{}_{}", *KEY).alias("image_id")
+    )
+    image = pl.col("image")
+    absolute = image.str.contains(r"^(/|[A-Za-z]:[\\/])")
+    pictures = scored.select(
+        "image_id",
+        "image",
+        pl.when(absolute | image.is_null())
+        .then(image)
+        .otherwise(pl.lit(f"{folder}/") + image)
+        .alias("path"),
+        "width",
+        "height",
+    )
+    box = pl.col("box")
+    x1, y1, x2, y2 = (box.list.get(i, null_on_oob=True) for i in range(4))
+    objects = (
+        scored.select("image_id", "detections")
+        .explode("detections")
+        .filter(pl.col("detections").is_not_null())
+        .unnest("detections")
+        .filter(pl.col("score") >= min_score)
+        .select(
+            "image_id",
+            pl.int_range(pl.len(), dtype=pl.Int64).over("image_id").alias("object_id"),
+            "label",
+            "score",
+            x1.alias("x"),
+            y1.alias("y"),
+            (x2 - x1).alias("w"),
+            (y2 - y1).alias("h"),
+        )
+    )
+    return make_pairs(objects, pictures, min_area=min_area)
+
+
+def _second_opinion(run: Run, protocol: str, name: str) -> pl.LazyFrame:
+    from t2i_spatial.metrics.protocol import PROTOCOLS
+
+    _require_detections(run, name)
+    judged = PROTOCOLS[protocol]().judge(run.prompts(), run.detections(name))
+    return judged.lazy().select(
+        *KEY,
+        pl.col("correct").alias("second_correct"),
+        pl.col("reason").alias("second_verdict"),
+    )
+
+
+def _require_detections(run: Run, name: str) -> None:
+    if not run.has(f"detections/{name}.parquet"):
+        option = "" if name == "main" else f" --name {name}"
+        raise InputError(
+            f"{run.path} has no detections/{name}.parquet; run `t2i-spatial detect{option}` first"
+        )
+
+
+def _with_columns(candidates: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    try:
+        table = pl.read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if missing := [name for name in KEY if name not in table.columns]:
+        raise InputError(f"{path} has no column {missing[0]!r}, found {table.columns}")
+    known = set(candidates.collect_schema().names())
+    if taken := [name for name in table.columns if name not in KEY and name in known]:
+        raise InputError(f"{path}: the column name {taken[0]!r} is taken; choose another one")
+    table = table.with_columns(pl.col("prompt_id").cast(pl.String), pl.col("sample").cast(pl.Int32))
+    if table.select(KEY).is_duplicated().any():
+        twice = table.filter(table.select(KEY).is_duplicated()).select(KEY).row(0)
+        raise InputError(f"{path} holds the same image twice: {twice}")
+    return candidates.join(table.lazy(), on=KEY, how="left", maintain_order="left")
