@@ -274,8 +274,11 @@ class Reader(Draft):
             self.loose.append(token)
             self.pending = []
         elif self.pending:
-            for index in known:
-                self._relate(index)
+            if self.subjects:
+                for index in known:
+                    self._relate(index)
+            else:
+                self.fronted = (self.pending, list(known))
             self.pending = []
             self.group = list(known)
             self.is_object = True
