@@ -73,12 +73,17 @@ def _json_lines(path: Path, text: str) -> Iterator[Located]:
     for number, line in enumerate(text.split("\n")):
         if line.strip():
             where = f"{path}, line {number + 1}"
-            try:
-                yield where, number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{where}: not valid JSON: {error.msg} (column {error.colno})"
-                ) from None
+            yield where, number, _json_line(where, line)
+
+
+def _json_line(where: str, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        # numbers of thousands of digits, brackets nested thousands deep
+        raise InputError(f"{where}: not readable JSON: {error}") from None
 
 
 def _json(path: Path, text: str) -> Iterator[Located]:
@@ -91,7 +96,9 @@ def _json(path: Path, text: str) -> Iterator[Located]:
         raise InputError(
             f"{path}, line {error.lineno}: not valid JSON: {error.msg} (column {error.colno})"
         ) from None
-    if isinstance(data, dict):
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable JSON: {error}") from None
+    if not isinstance(data, list):
         data = [data]
     for number, record in enumerate(data):
         yield f"{path}, record {number + 1}", number, record

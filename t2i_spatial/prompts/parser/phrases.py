@@ -28,38 +28,6 @@ class RelationPhrase(NamedTuple):
     takes_object: bool = True
 
 
-BETWEEN = "between"
-
-_MORE: dict[str, str] = {
-    "on top": "on",
-    "upon": "on",
-    "onto": "on",
-    "on the surface of": "on",
-    "into": "in",
-    "in between": BETWEEN,
-    "in the back of": "behind",
-    "in back of": "behind",
-    "at the back of": "behind",
-    "in the front of": "in front of",
-    "at the front of": "in front of",
-    "close by": "near",
-    "near to": "near",
-    "in the vicinity of": "near",
-    "alongside": "next to",
-    "at the side of": "next to",
-    "to the side of": "next to",
-    "on one side of": "next to",
-    "side by side with": "next to",
-    "down below": "below",
-    "at the top of": "above",
-    "at the bottom of": "below",
-    "in the bottom of": "below",
-    "hidden behind": "behind",
-    "obscured by": "behind",
-    "occluded by": "behind",
-    "blocked by": "behind",
-    "concealed by": "behind",
-}
 _ALONE = ("in a row", "in a line", "in a circle", "by itself")
 """Phrases that take no object."""
 _NOT_IN_VOCABULARY = (
@@ -85,7 +53,7 @@ _NOT_IN_VOCABULARY = (
 def _phrases() -> dict[str, RelationPhrase]:
     meanings: dict[str, tuple[str, ...]] = {relation: (relation,) for relation in RELATIONS}
     meanings |= {phrase: (relation,) for phrase, relation in RELATION_ALIASES.items()}
-    meanings |= {phrase: (relation,) for phrase, relation in _MORE.items()}
+    meanings["on top"] = ("on",)
     meanings |= dict.fromkeys(_NOT_IN_VOCABULARY, ())
     for phrase in ("next to", "beside", "above", "below", "under", "behind", "near", "in front of"):
         meanings[f"right {phrase}"] = meanings[phrase]

@@ -28,7 +28,12 @@ def geneval_scene(record: Record) -> SceneSpec:
     for index, clause in enumerate(record.get("include") or ()):
         objects.append(_object(clause))
         if position := clause.get("position"):
-            if not (isinstance(position, list) and len(position) == 2):
+            if not (
+                isinstance(position, list)
+                and len(position) == 2
+                and isinstance(position[0], str)
+                and isinstance(position[1], int)
+            ):
                 raise InputError(f"position must be [relation, index], got {position!r}")
             relations.append(RelationSpec(index, canonical_relation(position[0]), position[1]))
     names = {spec.name for spec in objects}

@@ -16,6 +16,8 @@ def _matches(record: Record) -> bool:
 
 def _read(record: Record, number: int) -> Prompt:
     kind = record["rel_type"]
+    if not isinstance(kind, str):
+        raise InputError(f"rel_type must be text, got {kind!r}")
     names = [(record.get(key) or [None])[0] for key in ("obj_1_attributes", "obj_2_attributes")]
     objects = tuple(ObjectSpec(name) for name in names if name)
     relations: tuple[RelationSpec, ...] = ()
