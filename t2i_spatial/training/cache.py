@@ -20,7 +20,8 @@ def encode_images(family: Family, examples: Sequence[Example], size: int) -> Ten
     """Latents of every example, float32 on the CPU, computed in float32."""
     vae = family.pipe.vae
     dtype = vae.dtype
-    vae.to(torch.float32)
+    if dtype != torch.float32:
+        vae.to(torch.float32)
     parts = []
     with torch.no_grad(), progress_bar(len(examples), "encode", "img") as bar:
         for start in range(0, len(examples), _BATCH):
@@ -28,7 +29,8 @@ def encode_images(family: Family, examples: Sequence[Example], size: int) -> Ten
             pixels = np.stack([fit_image(example.path, size) for example in batch])
             parts.append(family.latents(torch.from_numpy(pixels)).float().cpu())
             bar.update(len(batch))
-    vae.to(dtype)
+    if dtype != torch.float32:
+        vae.to(dtype)
     return torch.cat(parts)
 
 

@@ -31,8 +31,9 @@ class Example:
 def read_imagefolder(folder: str | Path) -> list[Example]:
     """The examples of `FOLDER/train/metadata.jsonl` (or `FOLDER/metadata.jsonl`).
 
-    Each line has `file_name` relative to the file, `text`, and optionally `weight` (>= 0). Weights
-    are divided by their mean, so that they change which images matter and not the step size.
+    Each line has `file_name` relative to the file, `text`, and optionally `weight` (>= 0). Images
+    of weight 0 are left out; the other weights are divided by their mean, so that they change which
+    images matter and not the step size.
 
     Raises:
         InputError: no metadata, a broken line (says which), missing images (says how many), images
@@ -62,10 +63,11 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
             f"{len(missing)} of {len(examples)} images of {metadata} are missing: "
             f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
-    mean = sum(example.weight for example in examples) / len(examples)
-    if mean == 0:
+    examples = [example for example in examples if example.weight > 0]
+    if not examples:
         raise InputError(f"all weights in {metadata} are 0")
-    return [Example(e.path, e.text, e.weight / mean) for e in examples if e.weight > 0]
+    mean = sum(example.weight for example in examples) / len(examples)
+    return [Example(example.path, example.text, example.weight / mean) for example in examples]
 
 
 def _lines(metadata: Path) -> list[str]:

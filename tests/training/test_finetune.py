@@ -12,6 +12,7 @@ from t2i_spatial.errors import InputError, ModelLoadError, PlanMismatchError, T2
 from t2i_spatial.generation import load_generator
 from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.training import FinetuneSettings, finetune
+from t2i_spatial.training.families import find_family
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import FAMILIES, SIZE, tiny_model
 
@@ -83,3 +84,270 @@ def test_plain_diffusers_loads_exactly_what_was_trained(family, data, tmp_path, 
     fresh.load_lora_weights(str(tmp_path))
     assert np.array_equal(image(fresh), trained)
     assert not np.array_equal(base, trained)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3", "flux"])
+def test_text_encoders_are_trained_too_when_asked(family, data, tmp_path, monkeypatch):
+    from diffusers import AutoPipelineForText2Image
+
+    loops = []
+    run = Loop.run
+    monkeypatch.setattr(Loop, "run", lambda self: loops.append(self) or run(self))
+    finetune(data, tmp_path, settings(family, text_encoder=True, steps=2))
+    parts = {name.split(".")[0] for name in weights(tmp_path)}
+    assert {"text_encoder"} <= parts
+    assert ("text_encoder_2" in parts) == (family in ("sdxl", "sd3"))
+    fresh = AutoPipelineForText2Image.from_pretrained(tiny_model(family), use_safetensors=True)
+    with torch.no_grad():
+        base = find_family(fresh).encode([TEXT])
+        fresh.load_lora_weights(str(tmp_path))
+        loaded = find_family(fresh).encode([TEXT])
+        ours = loops[0].family.encode([TEXT])
+    assert same(ours, loaded)
+    assert not same(base, loaded)
+
+
+def test_alpha_is_part_of_the_saved_weights(data, tmp_path, monkeypatch):
+    from diffusers import StableDiffusionPipeline
+
+    loops = []
+    run = Loop.run
+    monkeypatch.setattr(Loop, "run", lambda self: loops.append(self) or run(self))
+    finetune(data, tmp_path, settings(alpha=8))  # twice the rank
+    fresh = StableDiffusionPipeline.from_pretrained(tiny_model("sd1"), use_safetensors=True)
+    fresh.load_lora_weights(str(tmp_path))
+    inputs = (torch.ones(1, 4, 16, 16), 500, torch.ones(1, 77, 32))
+    ours = loops[0].family.denoiser(*inputs).sample
+    assert torch.equal(ours, fresh.unet(*inputs).sample)
+
+
+# -- interruption ---------------------------------------------------------------------------------
+
+THOROUGH = {"steps": 7, "accumulate": 2, "ema": 0.9, "checkpoint_every": 2, "schedule": "cosine"}
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    finetune(data, folder, settings(**THOROUGH))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["_gradients", "_update", "_checkpoint", "_log"])
+@pytest.mark.parametrize("step", [0, 3, 6])
+def test_interrupted_anywhere_it_ends_with_the_same_weights(
+    method, step, data, whole, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        if method == "_log":
+            patch.setattr("t2i_spatial.training.loop._LOG_EVERY", 1)
+            patch.setattr(Loop, "_log", _interrupt_after(step))
+        else:
+            fail_at(patch, step, KeyboardInterrupt(), method)
+        try:
+            finetune(data, tmp_path, settings(**THOROUGH))
+            interrupted = False
+        except KeyboardInterrupt:
+            interrupted = True
+    assert interrupted or method == "_checkpoint"  # there is no checkpoint of every step
+    finetune(data, tmp_path, settings(**THOROUGH), resume=True)
+    assert same(weights(tmp_path), weights(whole))
+
+
+def _interrupt_after(step):
+    def log(self, number, losses, rate):
+        if number == step + 1:
+            raise KeyboardInterrupt
+
+    return log
+
+
+def test_an_interrupt_between_steps_loses_nothing(data, tmp_path, monkeypatch, capsys):
+    options = {**THOROUGH, "checkpoint_every": 1000}
+    with monkeypatch.context() as patch:
+        fail_at(patch, 5, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            finetune(data, tmp_path, settings(**options))
+    finetune(data, tmp_path, settings(**options), resume=True)
+    assert "going on after step 5" in capsys.readouterr().err
+
+
+def test_a_second_training_in_the_same_folder(data, whole, tmp_path, monkeypatch):
+    assert finetune(data, whole, settings(**THOROUGH))["steps"] == 7  # finished: nothing to do
+    with pytest.raises(PlanMismatchError, match=r"rank: 4 there, 2 now"):
+        finetune(data, whole, settings(**THOROUGH, rank=2), resume=True)
+    with monkeypatch.context() as patch:
+        fail_at(patch, 3, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            finetune(data, tmp_path, settings())
+    with pytest.raises(InputError, match="--resume goes on"):
+        finetune(data, tmp_path, settings())
+    finetune(data, tmp_path, settings(seed=1), overwrite=True)
+    other = tmp_path / "other"
+    finetune(data, other, settings(seed=1))
+    assert same(weights(tmp_path), weights(other))
+
+
+def test_other_data_is_another_plan(data, whole, tmp_path):
+    import shutil
+
+    shutil.copytree(data, tmp_path / "data")
+    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "train" / "0.png")
+    with pytest.raises(PlanMismatchError, match="data: "):
+        finetune(tmp_path / "data", whole, settings(**THOROUGH), resume=True)
+
+
+def test_foreign_weights_are_not_overwritten(data, tmp_path):
+    (tmp_path / LORA).write_bytes(b"precious")
+    with pytest.raises(InputError, match="another origin"):
+        finetune(data, tmp_path, settings())
+    assert (tmp_path / LORA).read_bytes() == b"precious"
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(data, tmp_path):
+    with pytest.raises(T2ISpatialError, match=r"not a finite number; the state before it is kept"):
+        finetune(data, tmp_path, settings(learning_rate=1e25, warmup=0, max_grad_norm=1e9))
+    assert not (tmp_path / LORA).exists()
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    state = load_file(checkpoint)
+    assert state
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns(data, tmp_path):
+    finetune(data, tmp_path, settings("flow_unet", steps=60, batch_size=6, caption_dropout=0.0))
+    assert losses(tmp_path)[-1] < 0.95 * losses(tmp_path)[0]
+
+
+def test_gradient_checkpointing_and_compute_format_change_rounding_only(data, tmp_path):
+    options = {"steps": 1, "learning_rate": 1e-3, "warmup": 0}
+    finetune(data, tmp_path / "plain", settings(**options))
+    finetune(data, tmp_path / "saving", settings(**options, gradient_checkpointing=True))
+    finetune(data, tmp_path / "bf16", settings(**options, precision="bf16"))
+    first = {k: v for k, v in weights(tmp_path / "plain").items() if "lora_B" in k}
+    for name in ("saving", "bf16"):
+        other = weights(tmp_path / name)
+        agree = torch.cat(
+            [(other[k].sign() == v.sign()).flatten().float() for k, v in first.items()]
+        )
+        assert agree.mean() > (0.99 if name == "saving" else 0.9)
+
+
+def test_an_average_of_the_weights_is_what_is_saved(data, tmp_path):
+    finetune(data, tmp_path / "last", settings())
+    finetune(data, tmp_path / "average", settings(ema=0.5))
+    last, average = weights(tmp_path / "last"), weights(tmp_path / "average")
+    up = [name for name in last if "lora_B" in name]
+    norms = [sum(float(values[name].norm()) for name in up) for values in (last, average)]
+    assert 0 < norms[1] < norms[0]  # the average lags behind weights that grow from zero
+
+
+def test_weights_decide_which_images_matter(data, tmp_path):
+    lines = [json.loads(x) for x in (data / "train" / "metadata.jsonl").read_text().splitlines()]
+    for k, line in enumerate(lines):
+        line["file_name"] = str((data / "train" / line["file_name"]).resolve())
+        line["weight"] = float(k < 4)
+    results = []
+    for name, keep in (("zero", lines), ("absent", lines[:4])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for line in keep:
+            source = (data / "train" / line["file_name"]).resolve()
+            (folder / source.name).write_bytes(source.read_bytes())
+        rows = [{**line, "file_name": line["file_name"].rsplit("/")[-1]} for line in keep]
+        (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        finetune(folder, tmp_path / f"lora-{name}", settings())
+        results.append(weights(tmp_path / f"lora-{name}"))
+    assert same(*results)
+
+
+def test_validation_images_are_written_and_change_nothing(data, tmp_path, whole):
+    finetune(
+        data,
+        tmp_path,
+        settings(**THOROUGH, validate_every=3, validation_prompts=("a cat", "a dog")),
+    )
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("validation/*/*.png"))
+    assert found == [f"validation/step-{step:08d}/{k}.png" for step in (3, 6) for k in (0, 1)]
+    with Image.open(tmp_path / found[0]) as image:
+        assert image.size == (SIZE, SIZE)
+        assert image.text["prompt"] == "a cat"
+    assert same(weights(tmp_path), weights(whole))
+
+
+def test_training_goes_on_from_another_lora(data, tmp_path):
+    finetune(data, tmp_path / "first", settings())
+    still = settings(lora=str(tmp_path / "first"), learning_rate=1e-30, weight_decay=0.0)
+    finetune(data, tmp_path / "second", still)
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert all(torch.allclose(first[name], second[name]) for name in first)
+    with pytest.raises(ModelLoadError, match=r"cannot be continued.*rank"):
+        finetune(data, tmp_path / "a", settings(lora=str(tmp_path / "first"), rank=2))
+    with pytest.raises(ModelLoadError, match=r"cannot be continued"):
+        finetune(data, tmp_path / "b", settings("sdxl", lora=str(tmp_path / "first")))
+    with pytest.raises(ModelLoadError, match=r"cannot be continued"):
+        finetune(data, tmp_path / "c", settings("flux", lora=str(tmp_path / "first")))
+
+
+def test_targets_that_do_not_exist(data, tmp_path):
+    with pytest.raises(InputError, match="no layers named nowhere in the unet"):
+        finetune(data, tmp_path, settings(targets=("nowhere",)))
+
+
+def test_captions_that_are_too_long_are_counted(data, tmp_path, capsys):
+    path = tmp_path / "data"
+    path.mkdir()
+    lines = []
+    for k in range(4):
+        Image.new("RGB", (8, 8)).save(path / f"{k}.png")
+        lines.append({"file_name": f"{k}.png", "text": "a cat" if k else "x" * 100})
+    (path / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InputError, match=r"1 of 2 captions are longer than the 77 tokens"):
+        finetune(path, tmp_path / "lora", settings())
+    finetune(path, tmp_path / "lora", settings(steps=1, truncate_captions=True))
+    assert "ends are not learnt" in capsys.readouterr().err
+
+
+def test_t5_reads_longer_captions_than_clip():
+    from t2i_spatial.generation.generator import load_pipeline
+    from t2i_spatial.generation.resolve import resolve_model
+
+    limits = {
+        family: find_family(
+            load_pipeline(resolve_model(str(tiny_model(family))), None, "fp32")
+        ).longest_caption()[1]
+        for family in ("sd1", "sdxl", "sd3", "flux")
+    }
+    assert limits == {"sd1": 77, "sdxl": 77, "sd3": 256, "flux": 512}
+
+
+# -- TENOR ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["sd1", "flux"])
+def test_tenor_is_stored_beside_the_weights_and_honoured(family, data, tmp_path, monkeypatch):
+    loops = []
+    run = Loop.run
+    monkeypatch.setattr(Loop, "run", lambda self: loops.append(self) or run(self))
+    finetune(data, tmp_path, settings(family, tenor=True))
+    sampling = Sampling(steps=2, width=SIZE, height=SIZE)
+
+    def image(generator):
+        return np.asarray(generator([TEXT], [1], sampling)[0].image)
+
+    model = str(tiny_model(family))
+    loaded = load_generator(model, device="cpu", lora=str(tmp_path))
+    with_tenor = image(loaded)
+    loaded.pipe = loops[0].family.pipe
+    loaded.pipe.set_progress_bar_config(disable=True)
+    assert np.array_equal(image(loaded), with_tenor)
+    (tmp_path / "t2i_spatial_lora.json").unlink()
+    without = image(load_generator(model, device="cpu", lora=str(tmp_path)))
+    assert not np.array_equal(without, with_tenor)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.training.objective import Diffusion, Flow
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+LATENTS = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def draw(objective, seed=1):
+    return objective(LATENTS, torch.Generator().manual_seed(seed))
+
+
+def diffusion(kind, min_snr=None):
+    from diffusers import DDPMScheduler
+
+    return Diffusion(DDPMScheduler(**BETAS, prediction_type=kind), min_snr)
+
+
+def alphas(noised):
+    kept = diffusion("epsilon").schedule.alphas_cumprod[noised.time][:, None, None, None]
+    return kept.sqrt(), (1 - kept).sqrt()
+
+
+def test_epsilon_is_the_noise_that_was_added():
+    noised = draw(diffusion("epsilon"))
+    signal, noise = alphas(noised)
+    assert torch.allclose(signal * LATENTS + noise * noised.target, noised.latents, atol=1e-5)
+    assert noised.factor.tolist() == [1.0] * 64
+
+
+def test_v_recovers_the_image():
+    noised = draw(diffusion("v_prediction"))
+    signal, noise = alphas(noised)
+    assert torch.allclose(signal * noised.latents - noise * noised.target, LATENTS, atol=1e-4)
+
+
+def test_min_snr_caps_what_nearly_clean_images_count():
+    for kind, extra in (("epsilon", 0), ("v_prediction", 1)):
+        noised = draw(diffusion(kind, min_snr=5.0))
+        signal, noise = (part.flatten() for part in alphas(noised))
+        snr = (signal / noise) ** 2
+        expected = torch.minimum(snr, torch.tensor(5.0)) / (snr + extra)
+        assert torch.allclose(noised.factor, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("options", "shift"), [({"shift": 3.0}, 3.0), ({}, 1.0)])
+def test_flow_goes_straight_from_image_to_noise(options, shift):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    objective = Flow(FlowMatchEulerDiscreteScheduler(**options), 0.0, 1.0)
+    assert objective.shift == shift
+    noised = draw(objective)
+    level = (noised.time / 1000)[:, None, None, None]
+    assert ((level > 0) & (level < 1)).all()
+    assert torch.allclose(noised.latents - level * noised.target, LATENTS, atol=1e-5)
+    many = torch.randn(20_000, 1, 1, 1)
+    median = objective(many, torch.Generator().manual_seed(0)).time.median() / 1000
+    assert float(median) == pytest.approx(shift / (1 + shift), abs=0.01)
+
+
+def test_the_bundled_kind_of_scheduler_names_its_shift_otherwise():
+    from diffusers import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=2.0
+    )
+    assert Flow(scheduler, 0.0, 1.0).shift == 2.0
+
+
+def test_what_cannot_be_trained_is_said():
+    from types import SimpleNamespace
+
+    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+
+    from t2i_spatial.training import FinetuneSettings
+    from t2i_spatial.training.objective import find_objective
+
+    def family(scheduler):
+        return SimpleNamespace(pipe=SimpleNamespace(scheduler=scheduler))
+
+    with pytest.raises(ModelLoadError, match="predict 'sample'"):
+        find_objective(family(DDPMScheduler(prediction_type="sample")), FinetuneSettings())
+    with pytest.raises(ModelLoadError, match="min-SNR"):
+        find_objective(family(FlowMatchEulerDiscreteScheduler()), FinetuneSettings(min_snr=5.0))
