@@ -158,7 +158,8 @@ def test_the_table_of_a_run(tmp_path):
 
 
 def test_a_data_set_on_disk(tmp_path):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     rows = datasets.Dataset.from_dict({"caption": ["a cat above a dog", "a cup"]})
     rows.save_to_disk(tmp_path / "set")
     assert [p.text for p in load_prompts(tmp_path / "set")] == ["a cat above a dog", "a cup"]
@@ -168,7 +169,7 @@ def test_a_data_set_on_disk(tmp_path):
 
 
 def test_a_data_set_that_cannot_be_had_says_what_to_do(monkeypatch, tmp_path):
-    datasets = pytest.importorskip("datasets")
+    import datasets
 
     def offline(*args, **kwargs):
         raise ConnectionError("no network")
