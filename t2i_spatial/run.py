@@ -216,6 +216,26 @@ class Run:
             return pl.DataFrame(schema=schema)
         return pl.concat([pl.read_parquet(p) for p in paths]).select(list(schema))
 
+    def join_shards(self, stage: str, name: str) -> None:
+        """Make one Parquet file of a stage's shards, without loading them all, and drop them.
+
+        Raises:
+            T2ISpatialError: the file cannot be written.
+        """
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            pl.scan_parquet(sorted(self._shard_folder(stage).glob("*.parquet"))).sink_parquet(
+                temporary, compression="zstd"
+            )
+            os.replace(temporary, target)
+        except OSError as error:
+            raise T2ISpatialError(f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
+
     # -- tables -------------------------------------------------------------------------------
 
     def write_prompts(self, table: pl.DataFrame) -> None:

@@ -252,6 +252,8 @@ def counted_prompts(tally: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:
         tally.with_columns(expected.alias("expected"))
         .filter(pl.col("expected") > 0)
         .with_columns(pl.col(SCORED if allow_missing else "expected").alias("images"))
+        # so that intervals do not depend on the order in which images came
+        .sort("prompt_id")
     )
 
 

@@ -142,7 +142,10 @@ class PairScore(TallyProtocol):
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
         rows = counted_prompts(tally, allow_missing).join(
-            self._asked(prompts).select("prompt_id", "phrase"), on="prompt_id", how="left"
+            self._asked(prompts).select("prompt_id", "phrase"),
+            on="prompt_id",
+            how="left",
+            maintain_order="left",
         )
         ratios = {"score": ("score", "images"), "correct": ("right", "images")}
         summary: Summary = ratio_entries(rows, ratios, **options)

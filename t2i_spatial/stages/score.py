@@ -330,8 +330,14 @@ def score_source(
 
     if detections is not None:
         from t2i_spatial.interchange import read_detections
+        from t2i_spatial.stages.score_stream import is_large, score_parquet
 
         table = prompts_to_table(load_prompts(prompts or ""))
+        if is_large(detections):
+            place = None if output is None else _empty_run(output, table, detections, overwrite)
+            return score_parquet(
+                detections, table, protocols, output=place, samples=samples, **options
+            )
         found = read_detections(detections, table, coco_images=coco_images)
         if output is None:
             whole = complete(found, table, samples=samples)
@@ -353,6 +359,20 @@ def score_source(
     settings = DetectSettings(detector=detector, threshold=threshold, device=device)
     detect_run(target, settings, overwrite=overwrite)
     return score_run(target, protocols, **options)
+
+
+def _empty_run(output: Path, prompts: pl.DataFrame, source: Path, overwrite: bool) -> Run:
+    """A run directory for the verdicts of a file that is too large to be copied into it."""
+    run = Run.create(output)
+    stat = source.stat()
+    run.begin(
+        "detect",
+        {"detector": "imported", "source": str(source.resolve()), "bytes": stat.st_size},
+        overwrite=overwrite,
+    )
+    run.write_prompts(prompts)
+    run.finish("detect", copied=False)
+    return run
 
 
 def format_table(summary: dict[str, Summary]) -> str:
