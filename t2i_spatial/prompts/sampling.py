@@ -164,13 +164,14 @@ def sample_scenes(
         for place, spec in enumerate(scene.objects):
             used["first" if place == 0 else "later", spec.name] += 1
         for place, (template, text) in enumerate(_wordings(scene, wordings)):
+            told = (told_inversely(scene) or scene) if template == "inverse" else scene
             scene_id = f"{number:05d}"
             prompts.append(
                 Prompt(
                     scene_id if wordings == 1 else f"{scene_id}-{place}",
                     text,
-                    _tag(scene),
-                    (told_inversely(scene) or scene) if template == "inverse" else scene,
+                    _tag(told),
+                    told,
                     {"layout": layout, "scene_id": scene_id, "template": template},
                 )
             )

@@ -66,6 +66,7 @@ def test_the_second_wording_names_the_other_object_first():
     a, b = parse_prompt(first.text), parse_prompt(second.text)
     assert a.names == b.names[::-1]
     assert first.scene.relations[0].subject == second.scene.relations[0].object
+    assert second.tag == second.scene.relations[0].relation != first.tag
 
 
 def test_seeded_and_written(tmp_path):
