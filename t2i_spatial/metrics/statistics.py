@@ -376,9 +376,10 @@ def checked_rows(
         raise InputError(f"{len(codes)} cluster ids for {len(above)} rows")
     if not (np.isfinite(above).all() and np.isfinite(below).all()):
         raise InputError("numerator and denominator must be finite; a missing image is no number")
-    if (above < 0).any() or (above > below).any():
+    slack = 1e-9 * np.maximum(below, 1.0)  # a mean of parts may exceed 1 by rounding
+    if (above < -slack).any() or (above > below + slack).any():
         raise InputError("every row needs 0 <= numerator <= denominator")
-    return above, below, codes, count
+    return np.clip(above, 0.0, below), below, codes, count
 
 
 def check_settings(level: float, resamples: int) -> None:

@@ -21,6 +21,7 @@ from t2i_spatial.stages.generate import GenerateSettings, generate_run
 from t2i_spatial.stages.import_images import import_images
 from t2i_spatial.stages.report import report_run
 from t2i_spatial.stages.score import Scores, make_protocols, score_run
+from t2i_spatial.stages.until import score_until
 
 
 class PromptSettings(BaseModel):
@@ -30,8 +31,10 @@ class PromptSettings(BaseModel):
 
     source: str = "sr2d"
     relations_only: bool = False
-    nouns: tuple[str, ...] = Field((), description="only prompts whose objects are all among these")
-    limit: int | None = Field(None, ge=1)
+    nouns: tuple[str, ...] = Field(
+        default=(), description="only prompts whose objects are all among these"
+    )
+    limit: int | None = Field(default=None, ge=1)
     seed: int = 0
 
     def load(self) -> list[Prompt]:
@@ -63,7 +66,7 @@ class ImportSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Path
-    samples: int | None = Field(None, ge=1)
+    samples: int | None = Field(default=None, ge=1)
 
 
 class ScoreSettings(BaseModel):
@@ -74,7 +77,11 @@ class ScoreSettings(BaseModel):
     protocols: tuple[str, ...] = ("visor",)
     allow_missing: bool = False
     seed: int = 0
-    resamples: int = Field(2000, ge=100)
+    resamples: int = Field(default=2000, ge=100)
+    precision: float | None = Field(default=None, gt=0, lt=1)
+    """Make, detect and judge random prompts only until `number` of the first protocol is known to
+    ± this fraction."""
+    number: str | None = None
 
 
 class ReportSettings(BaseModel):
@@ -82,7 +89,7 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_images: int = Field(400, ge=0)
+    max_images: int = Field(default=400, ge=0)
 
 
 class PipelineSettings(BaseModel):
@@ -114,6 +121,23 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
     if settings.generate is not None and settings.images is not None:
         raise InputError("give `generate` or `images`, not both")
     prompts = settings.prompts.load()
+    if settings.score.precision is not None:
+        stopped = score_until(
+            make_protocols(settings.score.protocols)[0],
+            settings.score.precision,
+            images=settings.images.folder if settings.images else None,
+            prompts=prompts,
+            generate=settings.generate or GenerateSettings(),
+            detect=settings.detect,
+            output=settings.output,
+            number=settings.score.number,
+            samples=settings.images.samples if settings.images else None,
+            allow_missing=settings.score.allow_missing,
+            seed=settings.score.seed,
+            overwrite=overwrite,
+        )
+        note(str(stopped))
+        return _after_detection(settings, Run.open(settings.output), overwrite)
     run = Run.create(settings.output)
     if settings.images is not None:
         import_images(
@@ -122,6 +146,10 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
     else:
         generate_run(run, prompts, settings.generate or GenerateSettings(), overwrite=overwrite)
     detect_run(run, settings.detect, overwrite=overwrite)
+    return _after_detection(settings, run, overwrite)
+
+
+def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> tuple[Run, Scores]:
     scores = score_run(
         run,
         make_protocols(settings.score.protocols),

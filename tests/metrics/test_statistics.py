@@ -217,3 +217,8 @@ def test_bad_input_is_refused_with_what_was_seen() -> None:
 def _width(interval: st.Interval) -> float:
     assert interval.low is not None and interval.high is not None
     return interval.high - interval.low
+
+
+def test_rounding_beyond_one_is_forgiven() -> None:
+    interval = st.ratio_interval([1.0 + 1e-12, 0.5], [1.0, 1.0], ["a", "b"])
+    assert interval.value == 0.75
