@@ -19,12 +19,14 @@ SCORED = "scored"
 IMAGE_MISSING = "image_missing"
 IMAGE_UNREADABLE = "image_unreadable"
 DETECTOR_FAILED = "detector_failed"
+AMBIGUOUS = "ambiguous"
 NOT_APPLICABLE = "not_applicable"
 STATUSES: tuple[str, ...] = (
     SCORED,
     IMAGE_MISSING,
     IMAGE_UNREADABLE,
     DETECTOR_FAILED,
+    AMBIGUOUS,
     NOT_APPLICABLE,
 )
 """What can have happened to one expected image. Only `scored` rows have a value."""
