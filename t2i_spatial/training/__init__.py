@@ -1,6 +1,11 @@
 """LoRA fine-tuning on a curated set of images."""
 
+from typing import TYPE_CHECKING
+
 from t2i_spatial.training.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from t2i_spatial.training.trainer import finetune
 
 __all__ = ["FinetuneSettings", "finetune"]
 

@@ -1,0 +1,74 @@
+"""A curated set in, LoRA weights out; in a run directory both have their places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.run import Run
+from t2i_spatial.training.settings import FinetuneSettings
+
+DATA = "curated"
+OUTPUT = "lora"
+
+
+def finetune_run(
+    run: Run, settings: FinetuneSettings, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Train a LoRA on the curated set of `run` into its `lora/`; see `training.finetune`.
+
+    Raises:
+        InputError: nothing curated yet, or too little: then the message says what each filter
+            removed.
+    """
+    from t2i_spatial.training import finetune
+
+    if not run.has(DATA):
+        raise InputError(f"{run.path} has no {DATA}/ yet; run `t2i-spatial curate` first")
+    try:
+        return finetune(
+            run.path / DATA, run.path / OUTPUT, settings, resume=resume, overwrite=overwrite
+        )
+    except InputError as error:
+        removed = _removed(run)
+        if "the least to train on" in str(error) and removed:
+            raise InputError(f"{error}; {removed}") from None
+        raise
+
+
+def finetune_folder(
+    data: Path,
+    output: Path | None,
+    settings: FinetuneSettings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, dict[str, Any]]:
+    """Train on a run directory or an imagefolder; returns where the weights are, and the result.
+
+    Raises:
+        InputError: an imagefolder without `output`; else as `finetune_run`.
+    """
+    from t2i_spatial.training import finetune
+
+    if (data / "run.json").exists() and output in (None, data / OUTPUT):
+        run = Run.open(data)
+        return run.path / OUTPUT, finetune_run(run, settings, resume=resume, overwrite=overwrite)
+    if output is None:
+        raise InputError(f"{data} is not a run directory: say with --output where the LoRA goes")
+    if (data / "run.json").exists():
+        data = data / DATA
+    return output, finetune(data, output, settings, resume=resume, overwrite=overwrite)
+
+
+def _removed(run: Run) -> str:
+    """What each filter removed, in words; empty when the run has no selection."""
+    if not run.has("selection.parquet"):
+        return ""
+    selection = pl.read_parquet(run.path / "selection.parquet", columns=["kept", "filter"])
+    counts = selection.filter(~pl.col("kept")).group_by("filter").len().sort("len", descending=True)
+    parts = [f"{row['filter']} {row['len']:,}" for row in counts.iter_rows(named=True)]
+    return f"of {selection.height:,} candidates the filters removed: {', '.join(parts)}"
