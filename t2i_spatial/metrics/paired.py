@@ -16,6 +16,7 @@ from t2i_spatial.metrics.statistics import (
     CELLS,
     Floats,
     Ids,
+    are_counts,
     check_settings,
     checked_rows,
     distinct_rows,
@@ -62,7 +63,7 @@ def paired_difference(
 ) -> Difference:
     """sum(num_b) / sum(den_b) - sum(num_a) / sum(den_a) over pairs of rows.
 
-    The interval is difference ± t * standard error of the paired cluster bootstrap. For 0/1 rows
+    The interval is difference ± t * standard error of the paired cluster bootstrap. For counts
     two imaginary prompts are added first, one that A wins and one that B wins (Bonett and Price
     2012, Journal of Educational and Behavioral Statistics 37:479, here with clusters), so that two
     runs without a single differing image do not differ by "0 ± 0". The p-value is that of the
@@ -96,8 +97,8 @@ def paired_difference(
     if a is None or b is None:
         return Difference(a, b, None, None, None, None, gains, losses, m, n)
     rng = np.random.default_rng(seed)
-    binary = all(bool(np.all((x == 0) | (x == d))) for x, d in ((na, da), (nb, db)))
-    low, high = _interval(sums, binary, level, resamples, rng)
+    counts = are_counts(na, da) and are_counts(nb, db)
+    low, high = _interval(sums, counts, level, resamples, rng)
     value = b - a
     return Difference(
         a,
@@ -120,11 +121,11 @@ def _gains(na: Floats, da: Floats, nb: Floats, db: Floats) -> tuple[int, int]:
 
 
 def _interval(
-    sums: Floats, binary: bool, level: float, resamples: int, rng: np.random.Generator
+    sums: Floats, counts: bool, level: float, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     size = sums[:, [1, 3]].mean(axis=0)
     imaginary = np.array([[size[0], size[0], 0, size[1]], [0, size[0], size[1], size[1]]])
-    rows = np.concatenate([sums, imaginary]) if binary else sums
+    rows = np.concatenate([sums, imaginary]) if counts else sums
     error = _standard_error(rows, resamples, rng)
     if error < 1e-12:  # rounding is no spread
         rows = np.concatenate([sums, imaginary])

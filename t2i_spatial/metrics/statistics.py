@@ -63,15 +63,16 @@ def ratio_interval(
 
     With E the design effect (variance of the ratio under the cluster bootstrap, over that of as
     many independent rows), the interval is Wilson's for sum(denominator) / E trials and Student's
-    quantile with one degree of freedom less than there are clusters. For 0/1 rows E is at least 1
+    quantile with one degree of freedom less than there are clusters. For counts E is at least 1
     and is averaged with the effect of fully correlated clusters, weighted like one of the clusters
     that hold the rarer outcome: 0 of 40 images of 10 prompts is 0 of 10, not 0 of 40 and not
     "0 ± 0". (Wilson with an effective sample size: Franco, Little, Louis and Slud 2019, Journal of
     Survey Statistics and Methodology 7:334; the averaging is ours.)
 
     Args:
-        numerator, denominator: (n,) per row, 0 <= numerator <= denominator. Rows that do not
-            count have denominator 0.
+        numerator, denominator: (n,) per row, 0 <= numerator <= denominator: an image (1 of 1, or
+            a soft score of 1), or the sums over a prompt (3 of 4). Rows that do not count have
+            denominator 0. Whole numbers are taken for counts of right and wrong images.
         clusters: (n,) the prompt of each row, strings or integers.
         level: confidence level, in (0, 1).
         resamples: bootstrap resamples.
@@ -330,7 +331,7 @@ def _ratio(
         drawn = resampled_sums(np.stack([n, d], axis=1), resamples, np.random.default_rng(seed))
         drawn = drawn[drawn[:, 1] > 0]
         effect = float(np.var(drawn[:, 0] / drawn[:, 1])) * m / (m - 1) / spread
-    if bool(np.all((above == 0) | (above == below))):
+    if are_counts(above, below):
         informative = min(int((n > 0).sum()), int((n < d).sum()))
         effect = (informative * max(effect, 1.0) + worst) / (informative + 1)
         effect = max(effect, 1.0)
@@ -338,6 +339,12 @@ def _ratio(
         effect = worst
     low, high = wilson(value, trials / effect, level, max(m - 1, 1))
     return Interval(value, low, high, m, int(counted.sum()))
+
+
+def are_counts(above: Floats, below: Floats) -> bool:
+    """Whether rows are right-or-wrong images or counts of them, and not soft scores."""
+    whole = (above == np.round(above)) & (below == np.round(below))
+    return bool(np.all(whole | (above == 0) | (above == below)))
 
 
 def cluster_sums(above: Floats, below: Floats, codes: Ints, count: int) -> tuple[Floats, Floats]:

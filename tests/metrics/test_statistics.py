@@ -80,6 +80,19 @@ def test_prompts_that_all_have_half_their_images_right_are_not_certain() -> None
     assert _width(interval) > 0.3
 
 
+def test_sums_of_prompts_give_the_interval_of_their_images() -> None:
+    rng = np.random.default_rng(9)
+    for rate in (0.02, 0.4):
+        right = correlated(rng, 12, 4, rate, 0.3)
+        images = st.ratio_interval(right.ravel(), np.ones(48), np.repeat(np.arange(12), 4))
+        prompts = st.ratio_interval(right.sum(axis=1), np.full(12, 4), range(12))
+        assert (prompts.value, prompts.low, prompts.high) == (
+            images.value,
+            images.low,
+            images.high,
+        )
+
+
 def test_soft_scores_get_the_width_of_their_own_spread() -> None:
     rng = np.random.default_rng(1)
     scores = np.clip(rng.normal(0.4, 0.02, 500), 0, 1)
