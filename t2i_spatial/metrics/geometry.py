@@ -50,8 +50,7 @@ class Boxes(NamedTuple):
 
 def columns(boxes: ArrayLike) -> Boxes:
     """The columns of boxes that are already known to be valid."""
-    array = np.asarray(boxes, dtype=np.float64)
-    return Boxes(array[:, 0], array[:, 1], array[:, 2], array[:, 3])
+    return Boxes(*np.ascontiguousarray(np.asarray(boxes, dtype=np.float64).T))
 
 
 def box_pairs(subject: ArrayLike, object: ArrayLike) -> tuple[Boxes, Boxes]:
@@ -69,8 +68,8 @@ def box_pairs(subject: ArrayLike, object: ArrayLike) -> tuple[Boxes, Boxes]:
     if len(lengths) == 2 and 1 not in lengths:
         raise InputError(f"{len(arrays[0])} subject boxes for {len(arrays[1])} object boxes")
     n = max(lengths) if 0 not in lengths else 0
-    wide = [np.broadcast_to(a, (n, 4)) for a in arrays]
-    return columns(wide[0]), columns(wide[1])
+    first, second = (columns(np.broadcast_to(a, (n, 4))) for a in arrays)
+    return first, second
 
 
 def _valid(boxes: ArrayLike, role: str) -> Floats:
@@ -81,7 +80,12 @@ def _valid(boxes: ArrayLike, role: str) -> Floats:
         array = array[None, :]
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"{role} boxes must have shape (n, 4), got {np.shape(boxes)}")
-    wrong: Bools = np.any(~np.isfinite(array), axis=1)
+    # one sum tells whether all are finite, except where finite numbers overflow
+    wrong: Bools = np.zeros(0, dtype=bool)
+    with np.errstate(over="ignore"):
+        total = array.sum()
+    if not np.isfinite(total):
+        wrong = np.any(~np.isfinite(array), axis=1)
     if wrong.any():
         raise InputError(f"{role} box {_first(array, wrong)} is not finite")
     wrong = np.asarray(array[:, 2] < array[:, 0]) | (array[:, 3] < array[:, 1])
@@ -126,20 +130,23 @@ def precedes(low_a: Floats, high_a: Floats, low_b: Floats, high_b: Floats) -> Fl
     never grows when a moves up.
     """
     length_a, length_b = high_a - low_a, high_b - low_b
+    points_a, points_b = length_a <= 0, length_b <= 0
+    any_a, any_b = bool(points_a.any()), bool(points_b.any())
+    scale = np.where(points_b, 1.0, length_b) if any_b else length_b
 
     def ramp(x: Floats) -> Floats:
         """Integral of P(t < v) over t up to x, from the start of b: exact for every overlap."""
-        inside = np.clip(x, low_b, high_b) - low_b
-        below = np.minimum(x, low_b) - low_b
-        scale = np.where(length_b > 0, length_b, 1.0)
-        total: Floats = below + inside - inside**2 / (2 * scale)
+        along = x - low_b
+        inside = np.clip(along, 0.0, length_b)
+        total: Floats = np.minimum(along, 0.0) + inside * (1 - inside / (2 * scale))
         return total
 
-    safe = np.where(length_a > 0, length_a, 1.0)
-    spread = (ramp(high_a) - ramp(low_a)) / safe
-    point = np.where(
-        length_b > 0,
-        np.clip((high_b - low_a) / np.where(length_b > 0, length_b, 1.0), 0.0, 1.0),
-        np.where(low_a < low_b, 1.0, np.where(low_a > low_b, 0.0, 0.5)),
-    )
-    return np.clip(np.where(length_a > 0, spread, point), 0.0, 1.0)
+    spread = ramp(high_a) - ramp(low_a)
+    spread /= np.where(points_a, 1.0, length_a) if any_a else length_a
+    if any_a:
+        point = np.clip((high_b - low_a) / scale, 0.0, 1.0)
+        if any_b:
+            order = np.where(low_a < low_b, 1.0, np.where(low_a > low_b, 0.0, 0.5))
+            point = np.where(points_b, order, point)
+        spread = np.where(points_a, point, spread)
+    return np.clip(spread, 0.0, 1.0)

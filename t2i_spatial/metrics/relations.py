@@ -45,6 +45,9 @@ class Pairs:
         return box_means(table, self.subject), box_means(table, self.object)
 
 
+BLOCK = 16_384
+"""Pairs scored at a time: intermediate arrays of this length stay in the processor's cache."""
+
 Rule = Callable[[Pairs], Floats]
 _RULES: dict[str, dict[str, Rule]] = {}
 
@@ -73,7 +76,7 @@ def relation_scores(
     subject: ArrayLike,
     object: ArrayLike,
     *,
-    image_size: Sequence[float] | None = None,
+    image_size: Sequence[ArrayLike] | None = None,
     depth: Depth | None = None,
 ) -> Floats:
     """How well `relation` holds between subject and object boxes by the rules of a protocol.
@@ -88,7 +91,7 @@ def relation_scores(
             gives 0 for "on top of", but scores "on the top of").
         subject, object: (n, 4) boxes, `xyxy`, y down, pixels; one box is paired with all of the
             other side.
-        image_size: (width, height); only `t2i_compbench_2d_fixed` needs it.
+        image_size: (width, height), each a number or (n,); only `t2i_compbench_2d_fixed` needs it.
         depth: for "in front of" and "behind": nearness of subject and object as a tuple of two
             (n,) arrays, larger = nearer, or one depth map (height, width) in the frame of the
             boxes. `t2i_compbench_3d` needs it; `spatial` uses it when given.
@@ -107,6 +110,36 @@ def relation_scores(
     array([0.9])
     """
     rule = find_rule(protocol, relation)
+    first, second = (np.asarray(boxes, dtype=np.float64) for boxes in (subject, object))
+    if max(first.size, second.size) <= 4 * BLOCK:
+        return rule(_pairs(first, second, image_size, depth))
+    n = max(len(first), len(second))
+    size = None if image_size is None else tuple(image_size)
+    return np.concatenate(
+        [
+            rule(
+                _pairs(
+                    _block(first, i, n),
+                    _block(second, i, n),
+                    None if size is None else [_block(np.asarray(side), i, n) for side in size],
+                    tuple(_block(np.asarray(d), i, n) for d in depth)  # type: ignore[arg-type]
+                    if isinstance(depth, tuple)
+                    else depth,
+                )
+            )
+            for i in range(0, n, BLOCK)
+        ]
+    )
+
+
+def _block(values: Floats, start: int, n: int) -> Floats:
+    """The part of per-pair values that belongs to a block; what is not per pair stays whole."""
+    return values[start : start + BLOCK] if values.ndim and len(values) == n else values
+
+
+def _pairs(
+    subject: Floats, object: Floats, image_size: Sequence[ArrayLike] | None, depth: Depth | None
+) -> Pairs:
     a, b = box_pairs(subject, object)
     n = len(a.x1)
     size = None
@@ -115,7 +148,7 @@ def relation_scores(
         if not (np.isfinite(width).all() and (width > 0).all() and (height > 0).all()):
             raise InputError(f"image_size must be positive, got {tuple(image_size)}")
         size = (np.broadcast_to(width, (n,)), np.broadcast_to(height, (n,)))
-    return rule(Pairs(a, b, size, _depths(depth, n)))
+    return Pairs(a, b, size, _depths(depth, n))
 
 
 def find_rule(protocol: str, relation: str) -> Rule:

@@ -172,7 +172,7 @@ def positions(protocol: str, images: pl.DataFrame, depth: bool = False) -> Float
             str(phrase),
             boxes[:, :4],
             boxes[:, 4:],
-            image_size=(group["width"].to_numpy(), group["height"].to_numpy()),  # type: ignore[arg-type]
+            image_size=(group["width"].to_numpy(), group["height"].to_numpy()),
             depth=(group["subject_depth"].to_numpy(), group["object_depth"].to_numpy())
             if depth
             else None,

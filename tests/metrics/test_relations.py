@@ -198,6 +198,28 @@ def test_no_pairs_give_no_scores(protocol):
     assert empty.shape == (0,) and empty.dtype == np.float64
 
 
+def test_many_pairs_are_scored_in_blocks_with_the_same_result():
+    n = 20_000
+    a, b = (np.resize(GOLDEN[k], (n, 4)) for k in ("subject", "object"))
+    depth = (np.linspace(0, 1, n), np.linspace(1, 0, n))
+    size = (np.linspace(600, 700, n), np.full(n, 600.0))
+    for protocol, relation, options in (
+        ("spatial", "left of", {}),
+        ("spatial", "behind", {"depth": depth}),
+        ("t2i_compbench_2d_fixed", "near", {"image_size": size}),
+    ):
+        whole = relation_scores(protocol, relation, a, b, **options)
+        tail = {k: tuple(v[-100:] for v in values) for k, values in options.items()}
+        assert np.array_equal(
+            whole[-100:], relation_scores(protocol, relation, a[-100:], b[-100:], **tail)
+        )
+
+
+def test_numbers_that_overflow_a_sum_are_still_finite():
+    huge = [[0, 0, 1e308, 1e308], [0, 0, 1e308, 1e308]]
+    assert relation_scores("visor", "left of", huge, huge).tolist() == [0, 0]
+
+
 def test_one_box_is_paired_with_all_of_the_other_side():
     many = GOLDEN["object"][:7]
     one = GOLDEN["subject"][:1]
