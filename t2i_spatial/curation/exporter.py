@@ -87,12 +87,22 @@ def export(
             new.mkdir()
             writer.write(rows.select(list(EXPORT)), new, resolution=resolution)
             (new / MARK).write_text(f"{exporter}\n", "utf-8")
-            if folder.exists():
-                os.replace(folder, Path(scratch) / "old")
-            os.replace(new, folder)
+            _swap(new, folder, Path(scratch) / "old")
     except OSError as error:
         raise T2ISpatialError(f"cannot write {folder}: {error.strerror or error}") from error
     return folder
+
+
+def _swap(new: Path, folder: Path, old: Path) -> None:
+    """Put `new` in the place of `folder`; on failure the old one goes back."""
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
 
 
 MARK = ".t2i-spatial-export"

@@ -37,8 +37,9 @@ class Balance(Filter):
     `mode="sample"` keeps, of every combination of values, at most `ratio` times as many images as
     the rarest one has (and at most `at_most`), chosen by a seeded hash of their keys: another
     image more or less does not change who else is chosen. `mode="weight"` keeps all, and weighs
-    them so that within each trait every value has the same total weight (raking), with no weight
-    above `largest` times the mean. Rows without a value of some trait form a group of their own.
+    them so that within each trait every value has the same total weight (raking); weights are cut
+    at `largest` and then brought to a mean of 1. Rows without a value of some trait form a group
+    of their own.
     """
 
     name: ClassVar[str] = "balance"
@@ -94,11 +95,11 @@ class Balance(Filter):
 def rake(
     codes: Sequence[NDArray[np.int64]], largest: float, *, rounds: int = 50
 ) -> NDArray[np.float64]:
-    """Weights of mean 1 under which all values of each trait have the same total weight.
+    """Weights of mean 1 with which all values of each trait have the same total weight.
 
     Args:
         codes: per trait (n,) value numbers from 0.
-        largest: no weight exceeds this.
+        largest: weights are cut here, before they are brought to a mean of 1.
         rounds: at most so many passes over the traits (iterative proportional fitting).
 
     No rows give no weights. Where the traits cannot be balanced at once, the last one is.

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import tomllib
+
+import numpy as np
+import polars as pl
+import pytest
+import webdataset
+from datasets import load_dataset
+from PIL import Image, ImageOps
+
+from t2i_spatial.curation.exporter import EXPORT, EXPORTERS, export
+from t2i_spatial.errors import InputError, T2ISpatialError
+from tests.curation.runs import drawing
+
+FORMATS = ("imagefolder", "kohya", "parquet", "webdataset")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Five images, the last a mirrored copy of the first, the fourth a part of its file."""
+    images = tmp_path / "images"
+    images.mkdir()
+    entries = []
+    for number in range(4):
+        drawing(number, (96, 64)).save(images / f"{number}.png")
+        entries.append(
+            {
+                "prompt_id": f"p/{number}",
+                "sample": number,
+                "path": str(images / f"{number}.png"),
+                "text": f"a cat “{number}”\nto the left of a dog",
+                "score": 0.5 + number / 10,
+                "margin": None if number == 2 else 0.25,
+                "weight": 1.0 + number,
+                "mirrored": False,
+                "crop": [10.0, 0.0, 74.0, 64.0] if number == 3 else None,
+            }
+        )
+    entries.append(entries[0] | {"mirrored": True, "text": "a cat to the right of a dog"})
+    return pl.DataFrame(entries, schema=EXPORT)
+
+
+def expected(rows):
+    """What each image must look like when it is not resized."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        with Image.open(row["path"]) as image:
+            image = image.convert("RGB")
+        if row["crop"]:
+            image = image.crop([int(v) for v in row["crop"]])
+        found.append(np.asarray(ImageOps.mirror(image) if row["mirrored"] else image))
+    return found
+
+
+def same(images, rows):
+    return [np.array_equal(np.asarray(i), e) for i, e in zip(images, expected(rows), strict=True)]
+
+
+def test_imagefolder_loads_with_all_columns(rows, tmp_path):
+    folder = export(rows, tmp_path / "set", "imagefolder")
+    data = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert all(same(data["image"], rows))
+    for column in ("text", "prompt_id", "sample", "score", "margin", "weight", "mirrored"):
+        assert data[column] == rows[column].to_list()
+
+
+def test_imagefolder_has_no_text_files_that_would_hide_the_images(rows, tmp_path):
+    folder = export(rows, tmp_path / "set", "imagefolder")
+    assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".png", ".jsonl", ""}
+    by_name = load_dataset(str(folder), split="train")  # the trainers' --dataset_name FOLDER
+    assert set(by_name.column_names) >= {"image", "text"}
+
+
+def test_webdataset_reads_the_shards(rows, tmp_path, monkeypatch):
+    from t2i_spatial.curation.exporters import webdataset as module
+
+    monkeypatch.setattr(module, "ROWS_PER_SHARD", 2)
+    folder = export(rows, tmp_path / "set", "webdataset")
+    shards = sorted(str(p) for p in folder.glob("*.tar"))
+    assert len(shards) == 3
+    data = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
+    assert all(same([sample["png"] for sample in data], rows))
+    assert [sample["txt"] for sample in data] == rows["text"].to_list()
+    assert [sample["json"]["weight"] for sample in data] == rows["weight"].to_list()
+    assert [sample["__key__"] for sample in data] == [
+        "000000000", "000000001", "000010000", "000010001", "000020000",
+    ]  # fmt: skip
+    keys = pl.read_parquet(folder / "00001.parquet")
+    assert keys["key"].to_list() == ["000010000", "000010001"]
+    assert keys["caption"].to_list() == rows["text"].to_list()[2:4]
+
+
+def test_parquet_loads_as_images_here_and_as_the_hub_does(rows, tmp_path, monkeypatch):
+    from t2i_spatial.curation.exporters import parquet as module
+
+    monkeypatch.setattr(module, "ROWS_PER_FILE", 2)
+    folder = export(rows, tmp_path / "set", "parquet")
+    assert sorted(p.name for p in (folder / "data").iterdir()) == [
+        f"train-{k:05}-of-00003.parquet" for k in range(3)
+    ]
+    data = load_dataset(str(folder), split="train")
+    assert data.features["image"].dtype == "PIL.Image.Image"
+    assert all(same(data["image"], rows))
+    assert data["text"] == rows["text"].to_list()
+    assert data["margin"] == rows["margin"].to_list()
+    card = (folder / "README.md").read_text("utf-8")
+    assert "5 images" in card
+    assert "1 of them are mirrored" in card
+
+
+def test_kohya_has_captions_beside_images_and_never_flips(rows, tmp_path):
+    folder = export(rows, tmp_path / "set", "kohya", resolution=64)
+    config = tomllib.loads((folder / "dataset.toml").read_text("utf-8"))
+    assert config["general"]["flip_aug"] is False
+    assert config["general"]["random_crop"] is False
+    (dataset,) = config["datasets"]
+    assert dataset["resolution"] == 64
+    (subset,) = dataset["subsets"]
+    images = sorted((folder / subset["image_dir"]).glob("*.png"))
+    assert len(images) == 5
+    captions = [p.with_suffix(config["general"]["caption_extension"]) for p in images]
+    assert [p.read_text("utf-8") for p in captions] == [
+        " ".join(text.split()) + "\n" for text in rows["text"]
+    ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_repeatable_to_the_byte(rows, tmp_path, name):
+    def content():
+        folder = export(rows, tmp_path / "set", name, resolution=32)
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    assert content() == content()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_missing_image_stops_the_export_and_leaves_nothing(rows, tmp_path, name):
+    (tmp_path / "images" / "2.png").unlink()
+    with pytest.raises(T2ISpatialError, match=r"2\.png: no such file"):
+        export(rows, tmp_path / "set", name)
+    assert [p.name for p in tmp_path.iterdir()] == ["images"]
+
+
+def test_all_formats_are_registered():
+    assert set(FORMATS) <= set(EXPORTERS)
+
+
+def test_a_full_disk_is_one_line_and_the_old_set_stays(rows, tmp_path, monkeypatch):
+    folder = export(rows, tmp_path / "set", "imagefolder")
+    before = (folder / "train/metadata.jsonl").read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("t2i_spatial.curation.exporter.shutil.copyfile", full)
+    with pytest.raises(T2ISpatialError, match=r"cannot write .*: No space left on device"):
+        export(rows[:2], folder, "imagefolder")
+    assert (folder / "train/metadata.jsonl").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "set"]
+
+
+def test_refusals(rows, tmp_path):
+    with pytest.raises(InputError, match="nothing to export"):
+        export(rows[:0], tmp_path / "set", "imagefolder")
+    with pytest.raises(InputError, match="at least 8 pixels"):
+        export(rows, tmp_path / "set", "imagefolder", resolution=4)
+    with pytest.raises(InputError, match="unknown exporter 'kohia'; did you mean 'kohya'"):
+        export(rows, tmp_path / "set", "kohia")
+    with pytest.raises(InputError, match="is not a curated set"):
+        export(rows, tmp_path / "images", "kohya")
+
+
+def test_a_caption_keeps_its_letters(rows, tmp_path):
+    folder = export(rows, tmp_path / "set", "imagefolder")
+    lines = (folder / "train/metadata.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 5
+    assert json.loads(lines[1])["text"] == "a cat “1”\nto the left of a dog"
