@@ -1,6 +1,6 @@
 """How fast scoring is, side by side with a per-pair loop written as the peers write it.
 
-    python benchmarks/scoring.py [--pairs 200000] [--largest 10000000]
+    python benchmarks/scoring.py [--pairs 1000000] [--largest 10000000] [--only pairs|sr2d|growth]
 
 Prints pairs per second of every protocol's relation rule against a plain-Python loop over the
 same pairs (results are compared), the time to score a full SR2D run (25,280 prompts x 4 images)
@@ -257,12 +257,16 @@ def timed_scoring(path: Path, n_prompts: int) -> tuple[int, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=200_000)
+    parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--largest", type=int, default=1_000_000, help="images, at most 10,000,000")
+    parser.add_argument("--only", choices=("pairs", "sr2d", "growth"), help="one part of it")
     arguments = parser.parse_args()
-    compare_pairs(arguments.pairs)
-    score_sr2d()
-    grow(arguments.largest)
+    if arguments.only in (None, "pairs"):
+        compare_pairs(arguments.pairs)
+    if arguments.only in (None, "sr2d"):
+        score_sr2d()
+    if arguments.only in (None, "growth"):
+        grow(arguments.largest)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ def on(pairs: Pairs) -> Floats:
         _weakest(
             (covered - 0.7) / 0.3,
             (0.4 - below) / 0.4,
-            (inside - 0.1) / 0.5 - 2 * gap,
+            # little overlap is doubtful, a clear one soon is not
+            np.where(inside < 0.1, (inside - 0.1) / 0.5 - 2 * gap, (inside - 0.1) / 0.15),
         ),
         AGREEMENT["on"],
     )
