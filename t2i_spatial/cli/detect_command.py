@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -77,6 +77,11 @@ def _check_name(context: click.Context, parameter: click.Parameter, value: str) 
     "--depth", help="Depth model for every box, e.g. depth-anything/Depth-Anything-V2-Small-hf."
 )
 @click.option("--color", help="Colour of every box: clip (as GenEval), clip:MODEL, or pixels.")
+@click.option(
+    "--clip-score",
+    metavar="MODEL",
+    help="Also write clip_score.parquet for curation, e.g. with ViT-L-14/openai.",
+)
 @click.option("--overwrite", is_flag=True, help="Make this stage anew if it had other settings.")
 @click.option("--json", "as_json", is_flag=True, help="Counts as JSON on stdout.")
 def command(
@@ -87,6 +92,7 @@ def command(
     vocabulary: str | None,
     batch_size: str,
     options: tuple[str, ...],
+    clip_score: str | None,
     overwrite: bool,
     as_json: bool,
     **settings: Any,
@@ -104,6 +110,7 @@ def command(
         raise click.BadParameter("expected a number above 0, or auto", param_hint="--batch-size")
     if wrong := [entry for entry in options if "=" not in entry]:
         raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--option")
+    size: int | Literal["auto"] = "auto" if batch_size == "auto" else int(batch_size)
     if images is None:
         run = Run.open(run_dir)
     else:
@@ -113,13 +120,24 @@ def command(
     detect_run(
         run,
         DetectSettings(
-            batch_size="auto" if batch_size == "auto" else int(batch_size),
+            batch_size=size,
             vocabulary=read_vocabulary(vocabulary) if vocabulary else (),
             options=dict(entry.split("=", 1) for entry in options),
             **settings,
         ),
         overwrite=overwrite,
     )
+    if clip_score:
+        from t2i_spatial.stages.clip_score import clip_score_run
+
+        clip_score_run(
+            run,
+            clip_score,
+            device=settings["device"],
+            dtype=settings["dtype"],
+            batch_size=size,
+            overwrite=overwrite,
+        )
     results = run.manifest["stages"][stage_name(settings["name"])]["results"]
     if as_json:
         click.echo(json.dumps(results))

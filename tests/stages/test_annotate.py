@@ -11,10 +11,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from t2i_spatial.cli import main
+from t2i_spatial.detectors.clip_model import ClipSpec
+from t2i_spatial.detectors.clip_score import ClipScore
 from t2i_spatial.detectors.masks import decode_mask
 from t2i_spatial.errors import InputError, ModelLoadError, PlanMismatchError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
+from t2i_spatial.stages.clip_score import clip_score_run
 from t2i_spatial.stages.color import color_run
 from t2i_spatial.stages.depth import depth_run
 from t2i_spatial.stages.detect import DetectSettings, detect_run
@@ -176,3 +179,19 @@ def test_command_adds_colour_and_depth(run: Run, tmp_path: Path, depth_model: st
     again = Run.open(run.path)
     assert values(again, "color")[0] == ["red", "blue"]
     assert values(again, "depth")[0] != [None, None]
+
+
+def test_clip_score_becomes_a_column_for_curation(run: Run, tmp_path: Path) -> None:
+    model = tiny.clip(tmp_path / "clip")
+    (tmp_path / "images" / "p_2.png").unlink()
+    clip_score_run(run, model, device="cpu", batch_size=2)
+    table = pl.read_parquet(run.path / "clip_score.parquet").sort("sample")
+    assert table["sample"].to_list() == [0, 1, 2]
+    assert table["clip_score"].is_null().to_list() == [False, False, True]
+    score = ClipScore(ClipSpec.parse(model))
+    with Image.open(tmp_path / "images" / "p_0.png") as image:
+        (expected,) = score([score.prepare(image.convert("RGB"))], ["a cat and a dog"])
+    assert table["clip_score"][0] == pytest.approx(expected, abs=1e-5)
+    other = tiny.clip(tmp_path / "other", seed=1)
+    with pytest.raises(PlanMismatchError, match="model:"):
+        clip_score_run(run, other, device="cpu")
