@@ -18,6 +18,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +221,9 @@ def grow(largest: int) -> None:
             path = Path(folder) / "detections.parquet"
             prompts = write_file(path, n)
             # a process of its own, so that the peak is that of this size alone
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                rows, seconds, peak = pool.apply(timed_scoring, (path, prompts))
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                rows, seconds, peak = pool.submit(timed_scoring, path, prompts).result()
             size = path.stat().st_size / 1e6
             print(
                 f"  {rows:>12,} images {size:>22,.0f} {seconds:>13.1f} {rows / seconds:>10,.0f}"
