@@ -62,6 +62,8 @@ def _switch(flag: str, text: str) -> _Decorator:
 @_switch("--text-encoder", "Train LoRA layers in the CLIP text encoders too.")
 @click.option("--lora", help="Start from these LoRA weights.")
 @_switch("--tenor", "Add token order to the keys of text attention, here and when generating.")
+@_option("--token-loss", float, "Factor of the attention loss on tokens (needs `objects`).")
+@_option("--pixel-loss", float, "Factor of the attention loss on pixels (needs `objects`).")
 @click.option(
     "--resolution", type=click.IntRange(min=8), help="Pixels.  [default: the model's own size]"
 )

@@ -6,17 +6,26 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.images import ImageUnreadableError, read_image
 
 SMALLEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """Where an object of the caption is: a box in pixels of the image file, or a mask file."""
+
+    phrase: str
+    box: tuple[float, float, float, float] | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +35,15 @@ class Example:
     path: Path
     text: str
     weight: float = 1.0
+    objects: tuple[Grounding, ...] = ()
 
 
 def read_imagefolder(folder: str | Path) -> list[Example]:
     """The examples of `FOLDER/train/metadata.jsonl` (or `FOLDER/metadata.jsonl`).
 
-    Each line has `file_name` relative to the file, `text`, and optionally `weight` (>= 0). Images
+    Each line has `file_name` relative to the file, `text`, and optionally `weight` (>= 0) and
+    `objects` for the attention losses: a list of `{"phrase": ..., "box": [x1, y1, x2, y2]}` in
+    pixels of the image, or `{"phrase": ..., "mask": FILE}` with FILE relative to the folder. Images
     of weight 0 are left out; the other weights are divided by their mean, so that they change which
     images matter and not the step size.
 
@@ -67,7 +79,7 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
     if not examples:
         raise InputError(f"all weights in {metadata} are 0")
     mean = sum(example.weight for example in examples) / len(examples)
-    return [Example(example.path, example.text, example.weight / mean) for example in examples]
+    return [replace(example, weight=example.weight / mean) for example in examples]
 
 
 def _lines(metadata: Path) -> list[str]:
@@ -92,11 +104,39 @@ def _example(metadata: Path, number: int, line: str) -> Example:
         raise InputError(f"{where}: weight {weight!r} is not a number")
     if not (math.isfinite(weight) and weight >= 0):
         raise InputError(f"{where}: weight {weight} is not a number >= 0")
-    root = metadata.parent.resolve()
+    path = _inside(metadata, name, where)
+    objects = record.get("objects") or []
+    if not isinstance(objects, list):
+        raise InputError(f"{where}: objects must be a list")
+    return Example(
+        path,
+        record["text"],
+        float(weight),
+        tuple(_grounding(metadata, entry, where) for entry in objects),
+    )
+
+
+def _inside(metadata: Path, name: str, where: str) -> Path:
     path = metadata.parent / name
-    if root not in path.resolve().parents and not path.is_symlink():
+    if metadata.parent.resolve() not in path.resolve().parents and not path.is_symlink():
         raise InputError(f"{where}: {name!r} is outside {metadata.parent}")
-    return Example(path, record["text"], float(weight))
+    return path
+
+
+def _grounding(metadata: Path, entry: Any, where: str) -> Grounding:
+    if not isinstance(entry, dict) or not isinstance(entry.get("phrase"), str):
+        raise InputError(f"{where}: an object needs a phrase, got {entry!r}")
+    box: Any = entry.get("box")
+    mask = entry.get("mask")
+    if isinstance(mask, str) and box is None:
+        path = _inside(metadata, mask, where)
+        if not path.is_file():
+            raise InputError(f"{where}: the mask {mask!r} is missing")
+        return Grounding(entry["phrase"], mask=path)
+    numbers = isinstance(box, list) and all(isinstance(value, (int, float)) for value in box)
+    if not numbers or len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+        raise InputError(f"{where}: {entry['phrase']!r} needs a box [x1, y1, x2, y2] or a mask")
+    return Grounding(entry["phrase"], box=(box[0], box[1], box[2], box[3]))
 
 
 def data_hash(examples: Sequence[Example]) -> str:
@@ -106,6 +146,9 @@ def data_hash(examples: Sequence[Example]) -> str:
         with example.path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{example.text}\n{example.weight!r}\n{content}\n".encode())
+        for item in example.objects:
+            mask = b"" if item.mask is None else item.mask.read_bytes()
+            digest.update(f"{item.phrase}\n{item.box}\n".encode() + mask)
     return digest.hexdigest()
 
 
@@ -117,15 +160,49 @@ def fit_image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     Raises:
         InputError: the file is not a readable image.
     """
-    try:
-        image = read_image(path)
-    except ImageUnreadableError as error:
-        raise InputError(f"training image {error}") from None
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    image = _read(path)
+    width, height, (rows, columns) = _placement(image, size)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
+    padded = np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded.transpose(2, 0, 1))
+
+
+def fit_mask(example: Example, item: Grounding, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Where an object is after `fit_image`: (size, size), 1 inside, 0 outside and in the padding.
+
+    Raises:
+        InputError: the image or mask is not readable, or their sizes differ.
+    """
+    image = _read(example.path)
+    width, height, (rows, columns) = _placement(image, size)
+    if item.mask is not None:
+        mask = _read(item.mask).convert("L")
+        if mask.size != image.size:
+            raise InputError(
+                f"mask {item.mask.name} is {mask.width}x{mask.height}, its image "
+                f"{image.width}x{image.height}"
+            )
+    else:
+        mask = Image.new("L", image.size)
+        ImageDraw.Draw(mask).rectangle(item.box or (0, 0, 0, 0), fill=255)
+    scaled = np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 127
+    return np.pad(scaled.astype(np.uint8), (rows, columns))
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        return read_image(path)
+    except ImageUnreadableError as error:
+        raise InputError(f"training image {error}") from None
+
+
+def _placement(
+    image: Image.Image, size: int
+) -> tuple[int, int, tuple[tuple[int, int], tuple[int, int]]]:
+    """Size of an image scaled to fit, and the padding above, below, left and right of it."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
     top, left = (size - height) // 2, (size - width) // 2
-    padding = ((top, size - height - top), (left, size - width - left), (0, 0))
-    return np.ascontiguousarray(np.pad(pixels, padding, mode="edge").transpose(2, 0, 1))
+    return width, height, ((top, size - height - top), (left, size - width - left))

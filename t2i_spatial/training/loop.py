@@ -20,6 +20,7 @@ from t2i_spatial.generation.resolve import ModelSource
 from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.training.adapters import Adapters
+from t2i_spatial.training.attention import Grounder
 from t2i_spatial.training.cache import Captions
 from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from t2i_spatial.training.families import Family
@@ -39,6 +40,7 @@ class Loop:
     adapters: Adapters
     latents: Tensor
     captions: Captions
+    grounder: Grounder | None
     weights: Tensor
     settings: FinetuneSettings
     precision: str
@@ -137,7 +139,10 @@ class Loop:
                 text = self.captions.rows(self.family, numbers, device)
                 output = self.family.predict(self._cast(noised.latents), noised.time, text)
             errors = (output.float() - noised.target.float()).square().mean(dim=(1, 2, 3))
-            loss = (errors * noised.factor * weights).mean() / options.accumulate
+            loss = (errors * noised.factor * weights).mean()
+            if self.grounder is not None:
+                loss = loss + self.grounder(chosen.tolist(), dropped.tolist())
+            loss = loss / options.accumulate
             total += loss.item()
             if not math.isfinite(total):
                 self._stop(step, "loss")

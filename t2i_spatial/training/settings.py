@@ -36,6 +36,8 @@ class FinetuneSettings(BaseModel):
     text_encoder: bool = False
     lora: str | None = None
     tenor: bool = False
+    token_loss: float = Field(default=0.0, ge=0)
+    pixel_loss: float = Field(default=0.0, ge=0)
 
     resolution: int | None = Field(default=None, ge=8)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -19,6 +19,7 @@ from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import write_json
 from t2i_spatial.training.adapters import Adapters
+from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
 from t2i_spatial.training.data import data_hash, read_imagefolder
 from t2i_spatial.training.families import Family, find_family
@@ -104,6 +105,15 @@ def finetune(
         adapters.start_from(pipe, lora)
     if settings.tenor:
         add_token_order(family.denoiser)
+    grounder = None
+    if settings.token_loss or settings.pixel_loss:
+        if settings.gradient_checkpointing:
+            raise InputError("attention losses and gradient checkpointing exclude each other")
+        grounder = Grounder(
+            family, examples, size, token=settings.token_loss, pixel=settings.pixel_loss
+        )
+    elif device == "cpu" and precision == "bf16" and family.part == "unet":
+        use_explicit_attention(family.denoiser)
     if settings.gradient_checkpointing:
         family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
     if settings.compile:
@@ -116,6 +126,7 @@ def finetune(
         adapters=adapters,
         latents=latents,
         captions=captions,
+        grounder=grounder,
         weights=torch.tensor([example.weight for example in examples]),
         settings=settings,
         precision=precision,

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.training import finetune
+from t2i_spatial.training.attention import (
+    collect_maps,
+    grounding_losses,
+    phrase_positions,
+    use_explicit_attention,
+)
+from t2i_spatial.training.data import fit_mask, read_imagefolder
+from tests.tiny_models import clip_tokenizer, tiny_model
+from tests.training.test_finetune import LORA, settings
+
+LEFT = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+
+
+def unet(family="sd1"):
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_pretrained(tiny_model(family), subfolder="unet")
+
+
+def test_explicit_attention_is_the_stock_one():
+    model = unet()
+    inputs = (torch.randn(2, 4, 16, 16), torch.tensor([5, 900]), torch.randn(2, 7, 32))
+    with torch.no_grad():
+        stock = model(*inputs).sample
+        use_explicit_attention(model)
+        assert torch.allclose(model(*inputs).sample, stock, atol=1e-5)
+
+
+def test_maps_come_from_the_middle_and_the_way_up():
+    model = unet()
+    maps = collect_maps(model)
+    inputs = (torch.randn(2, 4, 16, 16), 5, torch.randn(2, 7, 32))
+    with torch.no_grad():
+        model(*inputs)
+    assert maps == []  # only where gradients are wanted
+    model(*inputs)
+    assert [tuple(item.shape[2:]) for item in maps] == [(64, 7), (64, 7), (64, 7)]
+    assert all(torch.allclose(item.sum(-1), torch.ones(())) for item in maps)
+
+
+def maps_of(*pixels):
+    """One image, one head, 2x2 pixels, of which token 1 gets the given attention."""
+    token = torch.tensor(pixels)
+    return torch.stack([1 - token, token], -1)[None, None]
+
+
+def test_losses_of_attention_that_is_where_it_should_be():
+    token, pixel = grounding_losses([maps_of(1.0, 0.0, 1.0, 0.0)], [(0, [1], LEFT)])
+    assert float(token) == 0.0
+    assert float(pixel) == 0.0
+    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 1.0)], [(0, [1], LEFT)])
+    assert float(token) == 1.0
+
+
+def test_losses_by_hand():
+    """A quarter of the attention outside: (1 - 3/4)^2, in two layers; cross-entropy by pixel."""
+    item = maps_of(0.6, 0.1, 0.3, 0.2)
+    token, pixel = grounding_losses([item, item], [(0, [1], LEFT)])
+    assert float(token) == pytest.approx(2 * 0.25**2)
+    expected = -(math.log(0.6) + math.log(0.9) + math.log(0.3) + math.log(0.8)) / 4
+    assert float(pixel) == pytest.approx(expected)
+
+
+def test_losses_are_averaged_over_objects_and_images():
+    good, bad = maps_of(1.0, 0.0, 1.0, 0.0), maps_of(0.0, 1.0, 0.0, 1.0)
+    both = torch.cat([good, bad])
+    assert float(grounding_losses([both], [(0, [1], LEFT), (1, [1], LEFT)])[0]) == 0.5
+    assert float(grounding_losses([both], [(1, [1], LEFT)])[0]) == 1.0
+    assert float(grounding_losses([both], [(0, [1], LEFT), (0, [1], 1 - LEFT)])[0]) == 0.5
+    assert grounding_losses([both], []) == (0.0, 0.0)
+
+
+def test_masks_are_shrunk_so_that_small_objects_stay():
+    fine = torch.zeros(64, 64)
+    fine[0, 63] = 1
+    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 0.0)], [(0, [1], fine)])
+    assert float(token) == 0.0
+
+
+def test_phrases_are_found_by_token():
+    tokenizer = clip_tokenizer(12)  # a token per letter
+    assert phrase_positions(tokenizer, "a cat", "cat") == [2, 3, 4]
+    assert phrase_positions(tokenizer, "cats", "cat") is None
+    assert phrase_positions(tokenizer, "a red cat", "red cat") == [2, 3, 4, 5, 6, 7]
+    assert phrase_positions(tokenizer, "a dog", "cat") is None
+    assert phrase_positions(tokenizer, "a very long cat", "cat") is None  # cut off
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images 40 x 20 with an object on the left, given by box or mask."""
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, :10] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    lines = []
+    for k in range(4):
+        Image.new("RGB", (40, 20), (k, 0, 0)).save(tmp_path / f"{k}.png")
+        place = {"mask": "mask.png"} if k % 2 else {"box": [0, 0, 9, 19]}
+        objects = [{"phrase": "cat", **place}]
+        lines.append({"file_name": f"{k}.png", "text": "a cat", "objects": objects})
+
+    def write(change=None):
+        if change is not None:
+            lines[0]["objects"] = change
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / "metadata.jsonl").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_boxes_and_masks_follow_the_image(folder):
+    examples = read_imagefolder(folder())
+    for example in examples[:2]:
+        mask = fit_mask(example, example.objects[0], 32)
+        assert mask.shape == (32, 32)
+        inside = np.argwhere(mask)
+        assert inside.min(0).tolist() == [8, 0]  # 16 of 32 rows are image, 8 above them padding
+        assert inside.max(0).tolist() == [23, 7]
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ("cat", "must be a list"),
+        (["cat"], "needs a phrase"),
+        ([{"phrase": "cat"}], "needs a box"),
+        ([{"phrase": "cat", "box": [5, 0, 5, 9]}], "needs a box"),
+        ([{"phrase": "cat", "mask": "nowhere.png"}], "'nowhere.png' is missing"),
+        ([{"phrase": "cat", "mask": "../../x.png"}], "is outside"),
+    ],
+)
+def test_broken_objects_are_named(folder, objects, message):
+    with pytest.raises(InputError, match=f"line 1: .*{message}"):
+        read_imagefolder(folder(objects))
+
+
+def test_a_mask_of_another_size(folder, tmp_path):
+    Image.new("L", (3, 3)).save(tmp_path / "small.png")
+    example = read_imagefolder(folder([{"phrase": "cat", "mask": "small.png"}]))[0]
+    with pytest.raises(InputError, match="3x3, its image 40x20"):
+        fit_mask(example, example.objects[0], 32)
+
+
+def test_the_losses_take_part_in_training(folder, tmp_path, capsys):
+    data = folder([{"phrase": "dog", "box": [0, 0, 9, 9]}])
+    finetune(data, tmp_path / "without", settings(steps=2, tenor=True))
+    losing = settings(steps=2, tenor=True, token_loss=1.0, pixel_loss=1.0, validate_every=1)
+    finetune(data, tmp_path / "with", losing)
+    assert "attention losses on 3 of 4 images" in capsys.readouterr().err
+    first, second = (load_file(tmp_path / name / LORA) for name in ("without", "with"))
+    assert any(not torch.allclose(first[key], second[key]) for key in first)
+
+
+def test_where_the_losses_make_no_sense(folder, tmp_path):
+    data = folder()
+    with pytest.raises(InputError, match="exclude each other"):
+        finetune(data, tmp_path / "a", settings(token_loss=1.0, gradient_checkpointing=True))
+    with pytest.raises(InputError, match="need a UNet"):
+        finetune(data, tmp_path / "b", settings("flux", token_loss=1.0))
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for k in range(4):
+        Image.new("RGB", (8, 8)).save(bare / f"{k}.png")
+    lines = [{"file_name": f"{k}.png", "text": "a cat"} for k in range(4)]
+    (bare / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match="need `objects`"):
+        finetune(bare, tmp_path / "c", settings(token_loss=1.0))
