@@ -291,3 +291,27 @@ def test_decision_between_configs(
     Path(configs[1]).write_text(json.dumps(other))
     with pytest.raises(IncomparableRunsError, match=r"'threshold': 0\.3"):
         decide_between(Path(configs[0]), Path(configs[1]), PROTOCOLS["visor"](), tmp_path / "other")
+
+
+@pytest.mark.usefixtures("few_rounds")
+def test_run_config_stops_early(
+    tmp_path: Path, settings: tuple[GenerateSettings, DetectSettings]
+) -> None:
+    generate, detect = settings
+    prompts, _ = benchmark(12)
+    write_prompts(prompts, tmp_path / "prompts.jsonl")
+    config = {
+        "output": str(tmp_path / "out"),
+        "prompts": {"source": str(tmp_path / "prompts.jsonl")},
+        "generate": generate.model_dump(),
+        "detect": detect.model_dump(),
+        "score": {"protocols": ["visor", "spatial"], "precision": 0.45},
+        "report": None,
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(config))
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "run.yaml"), "--json"])
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert 4 <= summary["visor"]["OA"]["n_prompts"] < 12
+    assert summary["spatial"]["images"] == summary["visor"]["images"]
+    assert "precise after" in result.stderr
