@@ -67,7 +67,7 @@ def box_pairs(subject: ArrayLike, object: ArrayLike) -> tuple[Boxes, Boxes]:
     lengths = {len(a) for a in arrays}
     if len(lengths) == 2 and 1 not in lengths:
         raise InputError(f"{len(arrays[0])} subject boxes for {len(arrays[1])} object boxes")
-    n = max(lengths) if 0 not in lengths else 0
+    n = min(lengths) if 0 in lengths else max(lengths)
     first, second = (columns(np.broadcast_to(a, (n, 4))) for a in arrays)
     return first, second
 

@@ -18,7 +18,7 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.metrics.geometry import Bools, Boxes, Floats, Ints, box_pairs, iou
 from t2i_spatial.scene import canonical_relation
 
-Depth = ArrayLike | tuple[ArrayLike, ArrayLike]
+Depth = ArrayLike | Sequence[ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +92,9 @@ def relation_scores(
         subject, object: (n, 4) boxes, `xyxy`, y down, pixels; one box is paired with all of the
             other side.
         image_size: (width, height), each a number or (n,); only `t2i_compbench_2d_fixed` needs it.
-        depth: for "in front of" and "behind": nearness of subject and object as a tuple of two
-            (n,) arrays, larger = nearer, or one depth map (height, width) in the frame of the
-            boxes. `t2i_compbench_3d` needs it; `spatial` uses it when given.
+        depth: for "in front of" and "behind": nearness of subject and object as a pair (tuple or
+            list) of (n,) arrays, larger = nearer, or one depth map, an array (height, width) in
+            the frame of the boxes. `t2i_compbench_3d` needs it; `spatial` uses it when given.
 
     Returns:
         (n,) float64 in [0, 1]; empty input gives an empty array.
@@ -111,10 +111,12 @@ def relation_scores(
     """
     rule = find_rule(protocol, relation)
     first, second = (np.asarray(boxes, dtype=np.float64) for boxes in (subject, object))
-    if max(first.size, second.size) <= 4 * BLOCK:
+    lengths = {len(boxes) for boxes in (first, second) if boxes.ndim == 2}
+    n = max(lengths, default=1)
+    if n <= BLOCK or lengths - {1, n}:
         return rule(_pairs(first, second, image_size, depth))
-    n = max(len(first), len(second))
     size = None if image_size is None else tuple(image_size)
+    depths = _depths(depth, n)
     return np.concatenate(
         [
             rule(
@@ -122,9 +124,7 @@ def relation_scores(
                     _block(first, i, n),
                     _block(second, i, n),
                     None if size is None else [_block(np.asarray(side), i, n) for side in size],
-                    tuple(_block(np.asarray(d), i, n) for d in depth)  # type: ignore[arg-type]
-                    if isinstance(depth, tuple)
-                    else depth,
+                    None if depths is None else _depth_block(depths, i, n),
                 )
             )
             for i in range(0, n, BLOCK)
@@ -149,6 +149,14 @@ def _pairs(
             raise InputError(f"image_size must be positive, got {tuple(image_size)}")
         size = (np.broadcast_to(width, (n,)), np.broadcast_to(height, (n,)))
     return Pairs(a, b, size, _depths(depth, n))
+
+
+def _depth_block(
+    depths: tuple[Floats, Floats] | Floats, start: int, n: int
+) -> tuple[Floats, Floats] | Floats:
+    if isinstance(depths, tuple):
+        return _block(depths[0], start, n), _block(depths[1], start, n)
+    return depths
 
 
 def find_rule(protocol: str, relation: str) -> Rule:
@@ -341,7 +349,7 @@ def _number(holds: Bools) -> Floats:
 def _depths(depth: Depth | None, n: int) -> tuple[Floats, Floats] | Floats | None:
     if depth is None:
         return None
-    if isinstance(depth, tuple):
+    if isinstance(depth, tuple | list) and np.ndim(depth[0] if depth else 0) < 2:
         if len(depth) != 2:
             raise InputError("depth must be (subject nearness, object nearness) or a depth map")
         first, second = (np.asarray(d, dtype=np.float64) for d in depth)

@@ -157,25 +157,30 @@ def near(pairs: Pairs) -> Floats:
 @relation_rule("spatial", "in front of")
 def in_front_of(pairs: Pairs) -> Floats:
     """Nearer by depth where it is known; otherwise a bottom edge not above the object's."""
-    return _logistic(_forward(pairs), AGREEMENT["in front of"])
+    by_edge = (_lower_edge(pairs) + 0.01) / 0.5
+    return _logistic(_by_depth_or(pairs, by_edge, 1.0), AGREEMENT["in front of"])
 
 
 @relation_rule("spatial", "behind")
 def behind(pairs: Pairs) -> Floats:
-    """The complement of `in_front_of`."""
-    return _logistic(-_forward(pairs), AGREEMENT["behind"])
+    """Farther by depth; otherwise a bottom edge above the object's by 0.05 mean heights."""
+    by_edge = (-_lower_edge(pairs) - 0.05) / 0.5
+    return _logistic(_by_depth_or(pairs, by_edge, -1.0), AGREEMENT["behind"])
 
 
-def _forward(pairs: Pairs) -> Floats:
-    """How far the subject is in front, in units of a clear case; 0 on the cut."""
+def _lower_edge(pairs: Pairs) -> Floats:
+    """How far the subject's bottom edge is below the object's, in mean heights."""
     a, b = pairs.subject, pairs.object
-    # a bottom edge at the same height counts as in front: people say "behind" from 0.05 on
-    by_edge = ((a.y2 - b.y2) / _mean_height(a, b) + 0.025) / 0.5
+    return (a.y2 - b.y2) / _mean_height(a, b)
+
+
+def _by_depth_or(pairs: Pairs, by_edge: Floats, sign: float) -> Floats:
+    """A margin from depth, a difference of 0.2 being a clear case; from the edges without it."""
     nearness = pairs.nearness()
-    if nearness is None:
-        return np.clip(by_edge, -2.0, 2.0)
-    by_depth = (nearness[0] - nearness[1]) / 0.2
-    return np.clip(np.where(np.isnan(by_depth), by_edge, by_depth), -2.0, 2.0)
+    if nearness is not None:
+        by_depth = sign * (nearness[0] - nearness[1]) / 0.2
+        by_edge = np.where(np.isnan(by_depth), by_edge, by_depth)
+    return np.clip(by_edge, -3.0, 1.0)
 
 
 # -- quantities -------------------------------------------------------------------------------

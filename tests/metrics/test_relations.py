@@ -227,6 +227,14 @@ def test_one_box_is_paired_with_all_of_the_other_side():
     assert np.array_equal(relation_scores("spatial", "above", one[0], many), expected)
     with pytest.raises(InputError, match="2 subject boxes for 7"):
         relation_scores("spatial", "above", GOLDEN["subject"][:2], many)
+    with pytest.raises(InputError, match="7 subject boxes for 0"):
+        relation_scores("spatial", "above", many, [])
+    with pytest.raises(InputError, match="20000 subject boxes for 30000"):
+        relation_scores(
+            "spatial", "above", np.resize(many, (20_000, 4)), np.resize(many, (30_000, 4))
+        )
+    far = relation_scores("spatial", "above", one[0], np.resize(many, (20_000, 4)))
+    assert np.array_equal(far[:7], expected)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import IncompleteRunError, InputError
@@ -289,3 +290,24 @@ def test_importing_the_metrics_loads_nothing_heavy():
 def test_an_image_folder_needs_an_output():
     with pytest.raises(InputError, match="output directory"):
         score_source(make_protocols(["visor"]), images=None, prompts="sr2d")
+
+
+def test_a_folder_of_images_is_imported_detected_and_scored(tmp_path, prompt_file):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a_0", "a_1", "b_0"):
+        Image.new("RGB", (512, 512)).save(folder / f"{name}.png")
+    (folder / "b_1.png").write_bytes(b"not a picture")
+    stored = detection_file(tmp_path, FULL)
+    out = tmp_path / "out"
+    arguments = (
+        "--images", folder, "--prompts", prompt_file, "--output", out, "-p", "visor",
+        "--detector", f"precomputed:{stored}",
+    )  # fmt: skip
+    result = run_cli(*arguments)
+    assert result.exit_code == 1
+    assert "visor: 3 of 4 images scored (1 image_unreadable)" in result.stdout
+    verdicts = Run.open(out).verdicts("visor")
+    assert verdicts["correct"].to_list() == [True, True, False, None]
+    again = run_cli(*arguments, "--allow-missing")
+    assert again.exit_code == 0, again.output
