@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2i_spatial.metrics import Spatial, spatial
+from t2i_spatial.metrics import Spatial, spatial_pairs
 from t2i_spatial.metrics.assignment import Candidates, assign
 from t2i_spatial.scene import RELATIONS, ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import DETECTIONS, prompts_to_table
@@ -231,7 +231,9 @@ def test_the_path_for_pairs_agrees_with_the_one_for_any_scene(monkeypatch):
     fast = Spatial().judge(prompts, rows)
     assert 20 < fast["correct"].sum() < 280
     monkeypatch.setattr(
-        spatial, "_is_pair_scene", lambda images: pl.Series([False] * len(images), dtype=pl.Boolean)
+        spatial_pairs,
+        "is_pair_scene",
+        lambda images: pl.Series([False] * len(images), dtype=pl.Boolean),
     )
     slow = Spatial().judge(prompts, rows)
     exact = ["prompt_id", "correct", "status", "reason", "evidence"]

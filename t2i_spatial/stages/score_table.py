@@ -1,0 +1,52 @@
+"""The summary of scores as a table for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from t2i_spatial.metrics.protocol import Summary
+from t2i_spatial.tables import NOT_APPLICABLE, SCORED
+
+
+def format_table(summary: dict[str, Summary]) -> str:
+    """The summary for a person: per cent with 95 % intervals, and how much of it was scored."""
+    lines: list[str] = []
+    for name, numbers in summary.items():
+        images = numbers["images"]
+        if lines:
+            lines.append("")
+        lines.append(f"{name}: {images.get(SCORED, 0):,} of {images['expected']:,} images scored")
+        others = {s: n for s, n in images.items() if s not in ("expected", SCORED, NOT_APPLICABLE)}
+        if others:
+            said = ", ".join(f"{count:,} {status}" for status, count in others.items())
+            lines[-1] += f" ({said})"
+        if images.get(NOT_APPLICABLE):
+            lines.append(f"  the protocol does not apply to {images[NOT_APPLICABLE]:,} others")
+        lines += _rows(numbers)
+        for group, members in numbers.items():
+            if group in ("by_relation", "by_tag") and len(members) > 1:
+                lines += _breakdown(group.removeprefix("by_"), members)
+    return "\n".join(lines)
+
+
+def _rows(numbers: Summary) -> list[str]:
+    found = {key: entry for key, entry in numbers.items() if "value" in entry}
+    width = max((len(key) for key in found), default=0)
+    return [f"  {key:<{width}}  {_cell(entry)}" for key, entry in found.items()]
+
+
+def _breakdown(title: str, members: dict[str, Any]) -> list[str]:
+    metrics = [key for key, entry in next(iter(members.values())).items() if "value" in entry][:3]
+    width = max(len(title), *(len(m) for m in members))
+    lines = [f"  {title:<{width}}  " + "".join(f"{m:<22}" for m in metrics).rstrip()]
+    for member, entries in members.items():
+        cells = "".join(f"{_cell(entries[m]):<22}" for m in metrics)
+        lines.append(f"  {member:<{width}}  {cells}".rstrip())
+    return lines
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    if entry["value"] is None:
+        return "    –"
+    value, low, high = (100 * entry[key] for key in ("value", "low", "high"))
+    return f"{value:5.1f}  [{low:.1f}, {high:.1f}]"
