@@ -63,6 +63,8 @@ def load_model(model_class: Any, source: str, revision: str | None, device: str)
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                # reported in the same way as missing ones, below
+                ignore_mismatched_sizes=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         if "safetensors" in str(error):
@@ -83,7 +85,7 @@ def check_keys(
     for what, keys in (
         ("lacks weights of its model", sorted(k for k in missing if not k.endswith(DERIVED))),
         ("has weights its model does not know", surplus),
-        ("has weights of another shape", sorted(map(str, mismatched))),
+        ("has weights of another shape", sorted(str(entry[0]) for entry in mismatched)),
     ):
         if keys:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""

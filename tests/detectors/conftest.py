@@ -7,11 +7,6 @@ import pytest
 from tests.detectors import tiny
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
 @pytest.fixture(scope="session", params=["owlvit", "owlv2"])
 def owl_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)

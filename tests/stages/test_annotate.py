@@ -26,11 +26,6 @@ from tests.builders import box, detection_rows, detections
 from tests.detectors import tiny
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
 @pytest.fixture(scope="module")
 def depth_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny.depth_anything(tmp_path_factory.mktemp("depth")))

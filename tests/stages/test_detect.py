@@ -27,11 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny.owl(tmp_path_factory.mktemp("owl"), "owlvit"))
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
 def prompt(id: str, *names: str) -> Prompt:
     scene = SceneSpec(tuple(ObjectSpec(name) for name in names)) if names else None
     return Prompt(id, f"prompt {id}", scene=scene)
@@ -286,6 +281,7 @@ def test_a_detector_that_fails_on_everything_is_an_error(
     assert not run.has("detections/main.parquet")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_table(tmp_path: Path, model: str) -> None:
     images = {f"p{w}_0": picture(w, 30, w) for w in (20, 30, 40)}
     run = make_run(tmp_path, images)
