@@ -55,10 +55,15 @@ def rate_rows(
 
 
 def per_prompt(above: Floats, below: Floats, clusters: pl.Series, at_least: int) -> Floats:
-    """(m,) 1 where a prompt has `at_least` right images, 0 where not, NaN where none counts."""
+    """(m,) 1 where a prompt has `at_least` right images, 0 where not, NaN where none counts.
+
+    All are NaN when no prompt has so many images at all: the share is undefined then.
+    """
     codes, count = cluster_codes(clusters)
     right = np.bincount(codes, weights=above, minlength=count)
     images = np.bincount(codes, weights=below, minlength=count)
+    if images.max(initial=0) < at_least:
+        return np.full(count, np.nan)
     return np.where(images > 0, (right >= at_least).astype(np.float64), np.nan)
 
 

@@ -103,6 +103,7 @@ def test_numbers_are_the_paired_differences(runs: tuple[Path, Path]) -> None:
     both = part.numbers["VISOR_2"]
     assert both.value == pytest.approx((b == 2).all(axis=1).mean() - (a == 2).all(axis=1).mean())
     assert both.n_clusters == 30
+    assert part.numbers["VISOR_3"].value is None  # there are two images of a prompt
     assert whole.low is not None and whole.low > 0
     assert whole.p is not None and whole.p < 0.01
     assert part.prompts_for_two_points is not None and part.prompts_for_two_points > 500
