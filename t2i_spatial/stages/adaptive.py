@@ -129,9 +129,13 @@ def judge_until(
         seed: of the order.
 
     Raises:
-        InputError: no prompts, a precision outside (0, 1), an unknown number.
+        InputError: no prompts, a precision outside (0, 1), a number that is unknown or needs more
+            images per prompt.
     """
     name = pick_rate(protocol, number)
+    least = protocol.rates[name].at_least or 1
+    if least > look.samples:
+        raise InputError(f"{name} needs {least} images per prompt; there are {look.samples}")
     rule = PrecisionRule(precision)
     prompts = applicable(prompts, protocol)
     order = prompt_order(prompts["prompt_id"], seed)

@@ -179,6 +179,8 @@ def test_command_on_a_file_of_detections(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(main, [*arguments, "--precision", "0.08", "--number", "VISOR_con"])
     assert wrong.exit_code == 1
     assert "did you mean 'VISOR_cond'" in wrong.stderr
+    few = CliRunner().invoke(main, [*arguments, "--precision", "0.08", "--number", "VISOR_3"])
+    assert "VISOR_3 needs 3 images per prompt; there are 2" in few.stderr
     assert CliRunner().invoke(main, [*arguments, "--precision", "2"]).exit_code == 2
     assert CliRunner().invoke(main, [*arguments, "--number", "OA"]).exit_code == 2
 
