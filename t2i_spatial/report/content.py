@@ -1,0 +1,253 @@
+"""What the report says in numbers: header, score tables, breakdowns, statuses and curation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.run import Run
+from t2i_spatial.scene import RELATIONS
+from t2i_spatial.tables import SCORED
+
+MEANINGS: dict[str, dict[str, str]] = {
+    "visor": {
+        "OA": "both objects were found",
+        "VISOR_cond": "right relation, among images with both objects",
+        "VISOR_uncond": "both objects found and in the right relation",
+        "VISOR_1": "prompts with at least 1 right image",
+        "VISOR_2": "prompts with at least 2 right images",
+        "VISOR_3": "prompts with at least 3 right images",
+        "VISOR_4": "prompts with at least 4 right images",
+        "OA_A": "the subject was found",
+        "OA_B": "the object was found",
+    },
+    "geneval": {"overall": "mean over the tasks"},
+}
+"""Short readings of published metric names; an unknown name is shown without one."""
+
+TITLES = {
+    "visor": "VISOR",
+    "geneval": "GenEval",
+    "geneval_reward": "GenEval reward",
+    "t2i_compbench_2d": "T2I-CompBench 2D",
+    "t2i_compbench_3d": "T2I-CompBench 3D",
+    "t2i_compbench_numeracy": "T2I-CompBench numeracy",
+}
+"""How protocols are written; others are shown by their registered name."""
+
+HEADLINES: dict[str, tuple[str, ...]] = {"visor": ("OA", "VISOR_cond", "VISOR_uncond")}
+"""Metrics shown large; other protocols show their first three."""
+
+FACTS: tuple[tuple[str, str, str], ...] = (
+    ("Images from", "import", "images"),
+    ("Model", "generate", "model"),
+    ("Revision", "generate", "revision"),
+    ("LoRA", "generate", "lora"),
+    ("Steps", "generate", "steps"),
+    ("Guidance", "generate", "guidance_scale"),
+    ("Seed", "generate", "seed"),
+    ("Detector", "detect", "detector"),
+    ("Threshold", "detect", "threshold"),
+    ("Second detector", "agree", "second"),
+)
+"""Header lines: label, stage and key of its plan in `run.json`."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number with its interval; `value` in [0, 1] for rates, `None` when undefined."""
+
+    name: str
+    meaning: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n_prompts: int | None
+    n_images: int | None
+    n_expected: int | None
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether the number can be drawn on an axis from 0 to 100 %."""
+        return self.value is not None and 0 <= self.value <= 1
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """One metric for every value of a grouping ("by_relation")."""
+
+    group: str
+    metric: str
+    rows: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one protocol says about the run."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+    headlines: tuple[Metric, ...]
+    breakdowns: tuple[Breakdown, ...]
+    statuses: tuple[tuple[str, int], ...]
+
+    @property
+    def title(self) -> str:
+        """The protocol's name as its authors write it."""
+        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+
+    @property
+    def n_expected(self) -> int:
+        """Images that had to be scored."""
+        return sum(count for _, count in self.statuses)
+
+    @property
+    def n_scored(self) -> int:
+        """Images that were scored."""
+        return dict(self.statuses).get(SCORED, 0)
+
+
+@dataclass(frozen=True)
+class Curation:
+    """How the selection came about: per filter the number dropped and one example reason."""
+
+    n_candidates: int
+    n_kept: int
+    dropped: tuple[tuple[str, int, str], ...]
+
+
+def read_protocols(run: Run) -> list[Protocol]:
+    """Numbers of `summary.json` and status counts of the verdict tables, protocol by protocol.
+
+    A protocol of which only one of the two exists is listed all the same. Unknown protocols and
+    metrics are shown by their names.
+
+    Raises:
+        InputError: neither verdicts nor a summary, or a summary that is not JSON.
+    """
+    summary = _read_summary(run.path / "summary.json")
+    tables = verdict_tables(run)
+    if not summary and not tables:
+        raise InputError(f"{run.path} has no verdicts yet; run `t2i-spatial score` first")
+    protocols = []
+    for name in dict.fromkeys([*summary, *tables]):
+        numbers = summary.get(name, {})
+        metrics = tuple(_metrics(name, numbers))
+        chosen = HEADLINES.get(name, ())
+        headlines = tuple(m for m in metrics if m.name in chosen) or metrics[:3]
+        statuses: tuple[tuple[str, int], ...] = ()
+        if name in tables:
+            counts = pl.scan_parquet(tables[name]).group_by("status").len().collect()
+            statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
+        found = _breakdowns(name, numbers)
+        breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
+        protocols.append(Protocol(name, metrics, headlines, breakdowns, statuses))
+    return protocols
+
+
+def verdict_tables(run: Run) -> dict[str, Path]:
+    """Verdict files by protocol, in the order of `summary.json`, then by name."""
+    paths = {path.stem: path for path in sorted((run.path / "verdicts").glob("*.parquet"))}
+    summary = _read_summary(run.path / "summary.json")
+    return {name: paths[name] for name in dict.fromkeys([*summary, *paths]) if name in paths}
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        summary = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(summary, dict):
+        raise InputError(f"{path} must hold one mapping, got {type(summary).__name__}")
+    return {name: part for name, part in summary.items() if isinstance(part, dict)}
+
+
+def _metrics(protocol: str, numbers: Mapping[str, Any]) -> Iterator[Metric]:
+    for name, entry in numbers.items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            yield _metric(name, MEANINGS.get(protocol, {}).get(name, ""), entry)
+
+
+def _breakdowns(protocol: str, numbers: Mapping[str, Any]) -> Iterator[Breakdown]:
+    """`{"by_relation": {"left of": {"OA": {...}}}}` as one breakdown per metric."""
+    for group, members in numbers.items():
+        if not (isinstance(members, Mapping) and group.startswith("by_")):
+            continue
+        by_metric: dict[str, list[Metric]] = {}
+        for member, entries in members.items():
+            if not isinstance(entries, Mapping):
+                continue
+            if "value" in entries:
+                by_metric.setdefault("value", []).append(_metric(member, "", entries))
+            else:
+                for metric, entry in entries.items():
+                    if isinstance(entry, Mapping) and "value" in entry:
+                        by_metric.setdefault(metric, []).append(_metric(member, "", entry))
+        chosen = [m for m in HEADLINES.get(protocol, ()) if m in by_metric] or list(by_metric)[:3]
+        for metric in chosen:
+            rows = tuple(sorted((row for row in by_metric[metric] if row.is_rate), key=_place))
+            if rows:
+                yield Breakdown(group.removeprefix("by_").replace("_", " "), metric, rows)
+
+
+def _place(row: Metric) -> int:
+    """Relations in the order of the vocabulary; everything else as it came."""
+    return RELATIONS.index(row.name) if row.name in RELATIONS else len(RELATIONS)
+
+
+def _metric(name: str, meaning: str, entry: Mapping[str, Any]) -> Metric:
+    counts = (_integer(entry.get(key)) for key in ("n_prompts", "n_images", "n_expected"))
+    value, low, high = (_number(entry.get(key)) for key in ("value", "low", "high"))
+    return Metric(str(name), meaning, value, low, high, *counts)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _integer(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def read_facts(run: Run) -> list[tuple[str, str]]:
+    """What made the run, for the header: `(label, value)` from the plans in `run.json`."""
+    facts = []
+    if run.has("prompts.parquet"):
+        n_prompts = pl.scan_parquet(run.path / "prompts.parquet").select(pl.len()).collect().item()
+        facts.append(("Prompts", f"{n_prompts:,}"))
+    for label, stage, key in FACTS:
+        value = run.plan(stage).get(key)
+        if isinstance(value, Mapping):
+            value = value.get("name")
+        if isinstance(value, str | int | float) and value != "":
+            facts.append((label, str(value)))
+    return facts
+
+
+def read_curation(run: Run) -> Curation | None:
+    """Counts of the selection table, or `None` when nothing has been curated."""
+    if not run.has("selection.parquet"):
+        return None
+    selection = pl.scan_parquet(run.path / "selection.parquet")
+    kept = selection.select(pl.len(), pl.col("kept").sum()).collect().row(0)
+    dropped = (
+        selection.filter(~pl.col("kept"))
+        .group_by(pl.col("filter").fill_null("unnamed"))
+        .agg(pl.len().alias("n"), pl.col("reason").drop_nulls().sort().first().alias("example"))
+        .sort(["n", "filter"], descending=[True, False])
+        .collect()
+    )
+    rows = tuple((name, n, example or "") for name, n, example in dropped.iter_rows())
+    return Curation(int(kept[0]), int(kept[1] or 0), rows)
