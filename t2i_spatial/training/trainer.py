@@ -100,6 +100,8 @@ def finetune(
     latents = encode_images(family, examples, size)
     if not settings.text_encoder:
         captions.cache(family)
+        if not settings.validate_every:
+            _free_encoders(family, device)
     adapters = Adapters(family, settings)
     if lora is not None:
         adapters.start_from(pipe, lora)
@@ -138,6 +140,14 @@ def finetune(
     result |= {"images": len(examples), "distinct_captions": len(captions.texts) - 1}
     write_json(output / FLAGS_FILE, record | {"finished": result})
     return result
+
+
+def _free_encoders(family: Family, device: str) -> None:
+    """Take what is not needed any more off a GPU."""
+    if device != "cpu":
+        for name, component in family.pipe.components.items():
+            if isinstance(component, torch.nn.Module) and name != family.part:
+                component.to("cpu")
 
 
 def _precision(wanted: str, device: str) -> str:
