@@ -3,16 +3,16 @@
 Columns: `prompt_id`, `sample`, `image`, `path`, `width`, `height`, `text`, `tag`; `subject`,
 `relation`, `object` (of the prompt's first relation); `status` and `status_reason` (of the image,
 or of its verdict when the image is fine); `value`, `correct`, `margin`, `verdict` (its reason);
-`score` (the lowest detector score among the boxes the verdict used); `detections` and their number,
-`n_objects`; and of the first two boxes of the verdict, in pixels, `a_label`, `a_x`, `a_y`, `a_w`,
-`a_h`, `b_label` and so on.
+`score` (the lowest detector score among the boxes the verdict used); `n_objects` (how many boxes
+the detector found); and of the first two boxes of the verdict, in pixels, `a_label`, `a_x`, `a_y`,
+`a_w`, `a_h`, `b_label` and so on.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from t2i_spatial.tables import DETECTION, KEY, SCORED
+from t2i_spatial.tables import KEY, SCORED
 
 COLUMNS: tuple[str, ...] = (
     *KEY,
@@ -33,7 +33,6 @@ COLUMNS: tuple[str, ...] = (
     "verdict",
     "score",
     "n_objects",
-    "detections",
     *(f"{role}_{part}" for role in "ab" for part in ("label", "x", "y", "w", "h")),
 )
 
@@ -52,7 +51,7 @@ def join_candidates(
         images: IMAGES (or DETECTIONS of images that have no such table).
         prompts: PROMPTS.
         verdicts: VERDICTS of one protocol.
-        detections: DETECTIONS; without them the column `detections` is null.
+        detections: DETECTIONS; without them `n_objects` is null.
         folder: what a relative `image` is relative to; gives `path`.
     """
     judged = verdicts.select(
@@ -74,16 +73,15 @@ def join_candidates(
         .join(judged, on=KEY, how="left", maintain_order="left")
     )
     if detections is None:
-        joined = joined.with_columns(pl.lit(None, dtype=pl.List(DETECTION)).alias("detections"))
+        joined = joined.with_columns(pl.lit(None, dtype=pl.UInt32).alias("n_objects"))
     else:
-        found = detections.select(*KEY, "detections")
+        found = detections.select(*KEY, pl.col("detections").list.len().alias("n_objects"))
         joined = joined.join(found, on=KEY, how="left", maintain_order="left")
     return joined.with_columns(
         pl.when(absolute | image.is_null() | pl.lit(not folder))
         .then(image)
         .otherwise(pl.lit(f"{folder}/") + image)
         .alias("path"),
-        pl.col("detections").list.len().alias("n_objects"),
         pl.when(bad_image)
         .then("status")
         .otherwise(pl.col("verdict_status").fill_null("not_judged"))

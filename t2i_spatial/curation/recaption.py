@@ -26,6 +26,7 @@ def recaption(
     seed: int = 0,
     tokenizer: Any = None,
     drop_long: bool = False,
+    detections: pl.LazyFrame | None = None,
 ) -> Selection:
     """Give every kept row its caption, in `selection.parquet` too.
 
@@ -36,6 +37,8 @@ def recaption(
             by `seed` and each row's key.
         seed: also of the choice among the ways to say a pair.
         tokenizer: for exact token counts, see `captions.count_tokens`.
+        detections: DETECTIONS by the same keys: long captions then tell of all boxes, and of the
+            pair of the candidate otherwise.
         drop_long: refuse rows whose caption has more than `CLIP_TOKENS`.
 
     Returns:
@@ -103,6 +106,4 @@ def _needed(candidates: pl.LazyFrame, kind: str) -> pl.LazyFrame:
     if kind != "prompt":
         columns += [f"{r}_{part}" for r in "ab" for part in ("label", "x", "y", "w", "h")]
         columns.append("words" if "words" in known else relation_words().alias("words"))
-    if kind == "long" and "detections" in known:
-        columns.append("detections")
     return candidates.select(columns)

@@ -38,8 +38,10 @@ def export_rows(
         (square_around_pair() if crop else pl.lit(None)).alias("crop"),
         pl.lit(False).alias("mirrored"),
     )
-    table = kept.join(more, on=KEY, how="left", maintain_order="left")
-    rows = table.select(pl.col(name).cast(dtype) for name, dtype in EXPORT.items()).collect()
+    table = more.join(kept, on=KEY, how="inner", maintain_order="left").select(
+        pl.col(name).cast(dtype) for name, dtype in EXPORT.items()
+    )
+    rows = table.collect(engine="streaming")
     return _with_mirrored(rows) if mirror else rows
 
 

@@ -13,6 +13,9 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
 
+SLICE = 262_144
+"""Images joined at a time: a row group as polars writes them."""
+
 
 def run_candidates(
     run: Run,
@@ -20,12 +23,18 @@ def run_candidates(
     name: str = "main",
     second: str | None = None,
     columns: Path | None = None,
+    *,
+    scratch: Path | None = None,
+    size: int = SLICE,
 ) -> pl.LazyFrame:
     """The images of a run with their verdicts (see `curation.candidates`), read when needed.
 
+    A run of more than `size` images whose tables are in one order, as the stages write them, is
+    joined slice by slice into `scratch`, so that memory does not grow with it.
+
     Args:
         protocol: whose verdicts.
-        name: which detections (for `n_objects` and long captions).
+        name: which detections (for `n_objects`).
         second: detections of a second detector, which the protocol judges too; adds
             `second_correct` and `second_verdict`.
         columns: Parquet or CSV file with `prompt_id`, `sample` and columns of one's own.
@@ -43,13 +52,23 @@ def run_candidates(
     if name != "main":
         _require_detections(run, name)
     boxes = f"detections/{name}.parquet"
-    candidates = join_candidates(
-        pl.scan_parquet(run.path / "images.parquet"),
-        pl.scan_parquet(run.path / "prompts.parquet"),
-        pl.scan_parquet(run.path / "verdicts" / f"{protocol}.parquet"),
-        pl.scan_parquet(run.path / boxes) if run.has(boxes) else None,
-        folder=str(run.path),
-    )
+    prompts = pl.scan_parquet(run.path / "prompts.parquet")
+    images = pl.scan_parquet(run.path / "images.parquet")
+    others = [pl.scan_parquet(run.path / "verdicts" / f"{protocol}.parquet")]
+    if run.has(boxes):
+        others.append(pl.scan_parquet(run.path / boxes))
+    folder = str(run.path)
+    total = int(images.select(pl.len()).collect().item())
+    if scratch is not None and total > size and all(_aligned(images, t) for t in others):
+        for number, start in enumerate(range(0, total, size)):
+            tables = [table.slice(start, size) for table in others]
+            part = join_candidates(
+                images.slice(start, size), prompts, *tables, folder=folder
+            ).collect()
+            part.write_parquet(scratch / f"{number:06}.parquet")
+        candidates = pl.scan_parquet(scratch / "*.parquet")
+    else:
+        candidates = join_candidates(images, prompts, *others, folder=folder)
     if second is not None:
         candidates = candidates.join(
             _second_opinion(run, protocol, second), on=KEY, how="left", maintain_order="left"
@@ -143,6 +162,14 @@ def detection_pairs(
         )
     )
     return make_pairs(objects, pictures, min_area=min_area)
+
+
+def _aligned(images: pl.LazyFrame, other: pl.LazyFrame) -> bool:
+    """Whether two tables have the same keys in the same order."""
+    keys = other.select(pl.col(name).alias(f"{name}_") for name in KEY)
+    both = pl.concat([images.select(KEY), keys], how="horizontal")
+    differs = pl.any_horizontal(pl.col(n).ne_missing(pl.col(f"{n}_")) for n in KEY)
+    return not both.select(differs.any()).collect(engine="streaming").item()
 
 
 def _second_opinion(run: Run, protocol: str, name: str) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,18 +144,34 @@ def curate_run(
             nothing is exported.
     """
     settings = settings or CurateSettings()
-    if settings.pairs:
-        candidates = run_pairs(run, settings.name, settings.min_score, settings.min_area)
-    else:
-        candidates = run_candidates(
-            run, settings.protocol, settings.name, settings.second, settings.columns
-        )
 
     def begin() -> None:
         run.discard(STAGE)
         run.begin(STAGE, settings.model_dump(mode="json"))
 
-    curated = _curate(candidates, run.path, settings, pairs=settings.pairs, begin=begin)
+    with tempfile.TemporaryDirectory(dir=run.path, prefix=".curate-") as scratch:
+        detections = None
+        if settings.pairs:
+            candidates = run_pairs(run, settings.name, settings.min_score, settings.min_area)
+        else:
+            candidates = run_candidates(
+                run,
+                settings.protocol,
+                settings.name,
+                settings.second,
+                settings.columns,
+                scratch=Path(scratch),
+            )
+            boxes = run.path / "detections" / f"{settings.name}.parquet"
+            detections = pl.scan_parquet(boxes) if boxes.exists() else None
+        curated = _curate(
+            candidates,
+            run.path,
+            settings,
+            pairs=settings.pairs,
+            begin=begin,
+            detections=detections,
+        )
     counts = curated.as_dict()
     del counts["folder"]
     run.finish(STAGE, **counts)
@@ -214,6 +231,7 @@ def _curate(
     *,
     pairs: bool,
     begin: Callable[[], None] = lambda: None,
+    detections: pl.LazyFrame | None = None,
 ) -> Curated:
     filters = settings.make_filters(pairs=pairs)
     if settings.export is not None:
@@ -231,6 +249,7 @@ def _curate(
             seed=settings.seed,
             tokenizer=tokenizer,
             drop_long=settings.drop_long,
+            detections=detections,
         )
     note(selection.counts())
     if selection.kept < settings.min_images:

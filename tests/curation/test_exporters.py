@@ -73,6 +73,35 @@ def test_imagefolder_has_no_text_files_that_would_hide_the_images(rows, tmp_path
     assert set(by_name.column_names) >= {"image", "text"}
 
 
+@pytest.mark.parametrize("inner", ["", "train"])
+def test_diffusers_lora_script_sees_whole_images(rows, tmp_path, inner):
+    """The data part of train_text_to_image_lora.py: its load call, transforms and loader."""
+    import torch
+    from torchvision import transforms
+
+    folder = export(rows, tmp_path / "set", "imagefolder", resolution=32) / inner
+    data = load_dataset("imagefolder", data_files={"train": f"{folder}/**"})["train"]
+    assert data.column_names[:2] == ["image", "text"]  # its defaults are the first two columns
+    transform = transforms.Compose(
+        [
+            transforms.Resize(32, interpolation=transforms.InterpolationMode.BILINEAR),
+            transforms.RandomCrop(32),
+            transforms.ToTensor(),
+        ]
+    )
+
+    def preprocess(examples):
+        pixels = [transform(image.convert("RGB")) for image in examples["image"]]
+        return {"pixel_values": pixels, "text": examples["text"]}
+
+    loader = torch.utils.data.DataLoader(data.with_transform(preprocess), batch_size=5)
+    (batch,) = loader
+    assert batch["text"] == rows["text"].to_list()
+    for tensor, image in zip(batch["pixel_values"], expected(rows), strict=True):
+        whole = Image.fromarray(image).resize((32, 32), Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(whole) / 255 - tensor.permute(1, 2, 0).numpy()).max() < 0.05
+
+
 def test_webdataset_reads_the_shards(rows, tmp_path, monkeypatch):
     from t2i_spatial.curation.exporters import webdataset as module
 

@@ -13,6 +13,7 @@ from PIL import Image
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
+from t2i_spatial.stages.candidates import run_candidates
 from t2i_spatial.stages.curate import CurateSettings, TooFewImagesError, curate_run
 from t2i_spatial.tables import SELECTION
 from tests.curation.runs import drawing, make_run, verdict
@@ -161,6 +162,18 @@ def test_missing_tables_are_named(tmp_path, run):
         curate_run(Run.create(tmp_path / "new"))
     with pytest.raises(InputError, match="unknown exporter 'imagefoldr'; did you mean"):
         curate_run(run, CurateSettings(export="imagefoldr"))
+
+
+def test_joining_in_slices_gives_the_same_candidates(run, tmp_path):
+    whole = run_candidates(run, "visor").collect()
+    sliced = run_candidates(run, "visor", scratch=tmp_path, size=5).collect()
+    assert len(list(tmp_path.glob("*.parquet"))) == 7
+    assert sliced.equals(whole)
+    (tmp_path / "other").mkdir()
+    run.write_verdicts(run.verdicts("visor").reverse(), "visor")
+    shuffled = run_candidates(run, "visor", scratch=tmp_path / "other", size=5).collect()
+    assert not list((tmp_path / "other").glob("*.parquet"))
+    assert shuffled.equals(whole)
 
 
 def test_images_of_others_may_lie_anywhere(tmp_path, run):

@@ -81,9 +81,9 @@ class NearDuplicates(Filter):
     by at most `colour` in the mean (of 0-255, over a 16 x 16 thumbnail), and is not closer to its
     mirror image than to itself.
 
-    On 1,500 rendered scenes and 100 Stable Diffusion images, re-encoded, resized, noisy or slightly
-    brighter copies were all within 4 bits, and different Stable Diffusion images at least 18 bits
-    apart; a scene and its mirror image were at least 24 bits apart.
+    On 300 rendered scenes and 100 Stable Diffusion images, at least 99 % of re-encoded, resized,
+    noisy or slightly brighter copies were within 4 bits. Different Stable Diffusion images were at
+    least 18 bits apart, and 1,500 scenes and those images at least 24 bits from their mirror image.
     """
 
     name: ClassVar[str] = "near_duplicates"

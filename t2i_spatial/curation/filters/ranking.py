@@ -23,12 +23,11 @@ class BestOf(Filter):
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`best_of_rank`: place among the images of the prompt, from 1."""
-        rank = (
-            pl.struct(-pl.col(self.by).cast(pl.Float64).fill_null(float("-inf")), "sample")
-            .rank("ordinal")
-            .over("prompt_id")
-        )
-        return survivors.select(*KEY, rank.alias("best_of_rank"))
+        worth = pl.col(self.by).cast(pl.Float64).fill_null(float("-inf")).alias("worth")
+        rows = survivors.select(*KEY, worth).collect(engine="streaming")
+        ranked = rows.sort("prompt_id", "worth", "sample", descending=[False, True, False])
+        rank = pl.int_range(1, pl.len() + 1).over("prompt_id")
+        return ranked.select(*KEY, rank.alias("best_of_rank")).lazy()
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
