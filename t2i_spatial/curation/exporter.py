@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,10 +28,14 @@ EXPORT: dict[str, Any] = {
     "weight": pl.Float64,
     "mirrored": pl.Boolean,
     "crop": pl.List(pl.Float64),
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "objects": pl.List(pl.Struct({"phrase": pl.String, "box": pl.List(pl.Float64)})),
 }
 """One row per training image. `path` is the image file and `text` its caption, which is already
 that of the mirrored image when `mirrored`; `crop` is the `xyxy` part of the image to take, in
-pixels, null for all of it."""
+pixels, null for all of it. `width`, `height` and the boxes of `objects` (which the caption names)
+are those of the file, before crop, resize and mirroring; they may be null."""
 
 COPIED = {"PNG": ".png", "JPEG": ".jpg"}
 """Formats that every trainer reads; other files are written as PNG."""
@@ -156,6 +161,32 @@ def write_images(rows: pl.DataFrame, folder: Path, *, resolution: int | None) ->
             )
             bar.update(1)
     return names
+
+
+def placed_objects(row: Mapping[str, Any], resolution: int | None) -> list[dict[str, Any]]:
+    """The objects of an EXPORT row with their boxes in pixels of the image as it is written.
+
+    >>> row = {"objects": [{"phrase": "cat", "box": [20, 10, 40, 30]}], "crop": [10, 0, 60, 50],
+    ...        "width": 100, "height": 50, "mirrored": True}
+    >>> placed_objects(row, 100)
+    [{'phrase': 'cat', 'box': [40.0, 20.0, 80.0, 60.0]}]
+    """
+    if not row["objects"] or row["width"] is None or row["height"] is None:
+        return []
+    left, top, right, bottom = row["crop"] or (0, 0, row["width"], row["height"])
+    width, height = right - left, bottom - top
+    across, down = (resolution / width, resolution / height) if resolution else (1.0, 1.0)
+    placed = []
+    for item in row["objects"]:
+        x1, y1, x2, y2 = item["box"]
+        x1, x2 = (x1 - left) * across, (x2 - left) * across
+        if row["mirrored"]:
+            x1, x2 = width * across - x2, width * across - x1
+        box = [x1, (y1 - top) * down, x2, (y2 - top) * down]
+        box = [round(float(v), 2) for v in box]
+        if box[0] < box[2] and box[1] < box[3]:
+            placed.append({"phrase": item["phrase"], "box": box})
+    return placed
 
 
 def _copyable(path: str, resolution: int | None) -> str | None:

@@ -35,14 +35,38 @@ def export_rows(
         "path",
         "score",
         (pl.col("margin") if "margin" in known else pl.lit(None)).alias("margin"),
+        *[pl.col(n) if n in known else pl.lit(None).alias(n) for n in ("width", "height")],
+        *[_object(role) if f"{role}_label" in known else pl.lit(None).alias(role) for role in "ab"],
         (square_around_pair() if crop else pl.lit(None)).alias("crop"),
         pl.lit(False).alias("mirrored"),
     )
-    table = more.join(kept, on=KEY, how="inner", maintain_order="left").select(
+    said = more.join(kept, on=KEY, how="inner", maintain_order="left")
+    table = said.with_columns(_named_objects(said)).select(
         pl.col(name).cast(dtype) for name, dtype in EXPORT.items()
     )
     rows = table.collect(engine="streaming")
     return _with_mirrored(rows) if mirror else rows
+
+
+def _object(role: str) -> pl.Expr:
+    x, y, w, h = (pl.col(f"{role}_{part}") for part in "xywh")
+    box = pl.concat_list(x, y, x + w, y + h)
+    return pl.struct(pl.col(f"{role}_label").alias("phrase"), box.alias("box")).alias(role)
+
+
+def _named_objects(frame: pl.LazyFrame) -> pl.Expr:
+    """Those of the two objects that the caption names."""
+    if frame.collect_schema()["a"] == pl.Null:
+        return pl.lit(None).alias("objects")
+    both = pl.concat_list(
+        pl.when(
+            pl.col("text")
+            .str.to_lowercase()
+            .str.contains(pl.col(role).struct.field("phrase").str.to_lowercase(), literal=True)
+        ).then(role)
+        for role in "ab"
+    )
+    return both.list.drop_nulls().alias("objects")
 
 
 def _with_mirrored(rows: pl.DataFrame) -> pl.DataFrame:

@@ -36,6 +36,9 @@ def rows(tmp_path):
                 "weight": 1.0 + number,
                 "mirrored": False,
                 "crop": [10.0, 0.0, 74.0, 64.0] if number == 3 else None,
+                "width": 96,
+                "height": 64,
+                "objects": [{"phrase": "cat", "box": [24.0, 16.0, 48.0, 32.0]}],
             }
         )
     entries.append(entries[0] | {"mirrored": True, "text": "a cat to the right of a dog"})
@@ -64,6 +67,19 @@ def test_imagefolder_loads_with_all_columns(rows, tmp_path):
     assert all(same(data["image"], rows))
     for column in ("text", "prompt_id", "sample", "score", "margin", "weight", "mirrored"):
         assert data[column] == rows[column].to_list()
+
+
+def test_boxes_follow_crop_resize_and_mirroring(rows, tmp_path):
+    folder = export(rows, tmp_path / "set", "imagefolder", resolution=32)
+    data = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    boxes = [objects[0]["box"] for objects in data["objects"]]
+    assert boxes[0] == [8, 8, 16, 16]
+    assert boxes[3] == [7, 8, 19, 16]
+    assert boxes[4] == [16, 8, 24, 16]
+    unknown = rows.with_columns(width=pl.lit(None, dtype=pl.Int32))
+    folder = export(unknown, tmp_path / "set", "imagefolder")
+    line = (folder / "train/metadata.jsonl").read_text("utf-8").splitlines()[0]
+    assert json.loads(line)["objects"] == []
 
 
 def test_imagefolder_has_no_text_files_that_would_hide_the_images(rows, tmp_path):

@@ -64,6 +64,11 @@ def test_scop_makes_a_training_set_of_coco(coco, tmp_path):
         "a photo of a dog right of a cat",
     )
     assert row["image"].size == (64, 64)
+    assert {item["phrase"] for item in row["objects"]} == {"cat", "dog"}
+    for item in row["objects"]:
+        x1, y1, x2, y2 = item["box"]
+        assert 0 <= x1 < x2 <= 64
+        assert 0 <= y1 < y2 <= 64
     dropped = curated.selection.frame().filter(~pl.col("kept"))
     assert dropped["reason"].to_list() == ["both are dog"]
 
@@ -276,6 +281,14 @@ def test_mirrored_copies_swap_the_words(tmp_path):
         split="train",
     )
     assert data["mirrored"] == [False, True] * 6
+    assert data["objects"][0] == [
+        {"phrase": "cat", "box": [10, 40, 40, 80]},
+        {"phrase": "dog", "box": [60, 40, 90, 80]},
+    ]
+    assert data["objects"][1] == [
+        {"phrase": "cat", "box": [56, 40, 86, 80]},
+        {"phrase": "dog", "box": [6, 40, 36, 80]},
+    ]
     for original, copy in zip(list(data)[::2], list(data)[1::2], strict=True):
         assert np.array_equal(np.asarray(original["image"])[:, ::-1], np.asarray(copy["image"]))
         assert original["text"] == "a cat left of a dog"

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_images
+from t2i_spatial.curation.exporter import EXPORTERS, Exporter, placed_objects, write_images
 
 COLUMNS = ("text", "prompt_id", "sample", "score", "margin", "weight", "mirrored")
 
@@ -18,7 +18,8 @@ class ImageFolder(Exporter):
     """Images under `train/` with one JSON line each.
 
     The `train` folder and the name `metadata.jsonl` are what every version of `datasets` finds;
-    no text files lie beside the images, because `datasets` would then read those instead.
+    no text files lie beside the images, because `datasets` would then read those instead. `objects`
+    are the boxes of what the caption names, in pixels of the written image (for attention losses).
     """
 
     name: ClassVar[str] = "imagefolder"
@@ -31,4 +32,5 @@ class ImageFolder(Exporter):
         with (train / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             for name, row in zip(names, rows.iter_rows(named=True), strict=True):
                 line = {"file_name": name} | {column: row[column] for column in COLUMNS}
+                line["objects"] = placed_objects(row, resolution)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
