@@ -45,7 +45,9 @@ def _switch(flag: str, text: str) -> _Decorator:
 @_option("--steps", click.IntRange(min=1), "Optimiser steps.")
 @_option("--batch-size", click.IntRange(min=1), "Images at a time.")
 @_option("--accumulate", click.IntRange(min=1), "Batches per step.")
-@_option("--learning-rate", float, "Of AdamW.")
+@click.option(
+    "--learning-rate", type=float, help="Of AdamW.  [default: 2e-3 for 'bundled', else 1e-4]"
+)
 @_option("--schedule", click.Choice(["constant", "cosine"]), "Of the learning rate.")
 @_option("--warmup", click.IntRange(min=0), "Steps until the full learning rate.")
 @_option("--weight-decay", float, "Of AdamW.")

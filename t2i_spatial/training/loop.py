@@ -52,7 +52,7 @@ class Loop:
         self.parameters = self.adapters.parameters
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
-            lr=options.learning_rate,
+            lr=options.rate,
             betas=(0.9, 0.99),
             weight_decay=options.weight_decay,
         )
@@ -193,7 +193,7 @@ class Loop:
 
     def _learning_rate(self, step: int) -> float:
         options = self.settings
-        rate = options.learning_rate * min(1.0, (step + 1) / max(1, options.warmup))
+        rate = options.rate * min(1.0, (step + 1) / max(1, options.warmup))
         if options.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / options.steps))
         return rate

@@ -24,7 +24,7 @@ class FinetuneSettings(BaseModel):
     steps: int = Field(default=500, ge=1)
     batch_size: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(default=20, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -54,15 +54,20 @@ class FinetuneSettings(BaseModel):
     validate_every: int = Field(default=0, ge=0)
     validation_prompts: tuple[str, ...] = ()
 
+    @property
+    def rate(self) -> float:
+        """The learning rate: as given, 2e-3 for the tiny bundled model, 1e-4 for any other."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-3 if self.model == "bundled" else 1e-4
+
     def plan(self) -> dict[str, Any]:
         """What determines the weights; the rest may change between interruption and resumption."""
-        return self.model_dump(
-            mode="json",
-            exclude={
-                "offline",
-                "device",
-                "checkpoint_every",
-                "validate_every",
-                "validation_prompts",
-            },
-        )
+        ignored = {
+            "offline",
+            "device",
+            "checkpoint_every",
+            "validate_every",
+            "validation_prompts",
+        }
+        return self.model_dump(mode="json", exclude=ignored) | {"learning_rate": self.rate}

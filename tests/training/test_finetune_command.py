@@ -94,3 +94,10 @@ def test_every_setting_has_an_option_with_the_same_default():
         assert name in defaults
         if isinstance(field.default, (int, float, str)) and not isinstance(field.default, bool):
             assert defaults[name] == field.default
+
+
+def test_the_learning_rate_follows_the_model_and_is_recorded():
+    assert FinetuneSettings().rate == 2e-3
+    assert FinetuneSettings(model="someone/sdxl").rate == 1e-4
+    assert FinetuneSettings(learning_rate=0.5).plan()["learning_rate"] == 0.5
+    assert FinetuneSettings().plan() == FinetuneSettings(learning_rate=2e-3).plan()
