@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from t2i_spatial import bundled
 from t2i_spatial.stages.curate import CurateSettings
 from t2i_spatial.stages.detect import DetectSettings
 from t2i_spatial.stages.generate import GenerateSettings
+from t2i_spatial.stages.improve import ImproveSettings
 from t2i_spatial.stages.pipeline import PipelineSettings, PromptSettings, ScoreSettings
+from t2i_spatial.training.settings import FinetuneSettings
 
 
 def demo_settings(
@@ -22,6 +25,33 @@ def demo_settings(
         ),
         generate=GenerateSettings(model="bundled", samples=samples, seed=seed),
         detect=DetectSettings(detector="bundled"),
-        score=ScoreSettings(protocols=("visor",)),
+        score=ScoreSettings(protocols=("visor", "spatial")),
         curate=CurateSettings(),
+    )
+
+
+def improve_settings(
+    *,
+    model: str = "bundled",
+    detector: str = "bundled",
+    steps: int = 300,
+    learning_rate: float = 5e-4,
+    tenor: bool = False,
+    seed: int = 0,
+    **rest: Any,
+) -> ImproveSettings:
+    """The loop on SR2D prompts; only about the nouns of the bundled models when one is used."""
+    known = tuple(bundled.NOUNS) if "bundled" in (model, detector) else ()
+    finetune = FinetuneSettings(
+        model=model, steps=steps, learning_rate=learning_rate, tenor=tenor, seed=seed
+    )
+    if model == "bundled":  # the noise levels at which its layout is decided
+        finetune = finetune.model_copy(update={"noise_mean": 0.8, "noise_std": 1.2})
+    return ImproveSettings(
+        prompts=PromptSettings(source="sr2d", relations_only=True, nouns=known),
+        generate=GenerateSettings(model=model),
+        detect=DetectSettings(detector=detector),
+        finetune=finetune,
+        seed=seed,
+        **rest,
     )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.run import Run
+from t2i_spatial.stages.demo import improve_settings
+from t2i_spatial.stages.improve import format_rounds, improve, join_sets, pixel_drift
+from t2i_spatial.stages.rendered import rendered_set
+from t2i_spatial.tables import IMAGES, empty
+
+
+def _folder(path, text):
+    train = path / "train"
+    train.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(train / "000000.png")
+    (train / "metadata.jsonl").write_text(json.dumps({"file_name": "000000.png", "text": text}))
+    return path
+
+
+def test_joined_sets_keep_every_image_and_caption(tmp_path):
+    joined = join_sets([_folder(tmp_path / "a", "x"), _folder(tmp_path / "b", "y")], tmp_path / "c")
+    lines = [json.loads(x) for x in (joined / "train" / "metadata.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["x", "y"]
+    assert all((joined / "train" / line["file_name"]).exists() for line in lines)
+    with pytest.raises(InputError, match="not an imagefolder"):
+        join_sets([tmp_path], tmp_path / "d")
+
+
+def test_rendered_captions_are_true_of_their_boxes(tmp_path):
+    curated = rendered_set(tmp_path, [("cat", "dog"), ("car", "apple")], 60, seed=3)
+    assert 5 < curated.images < 60
+    boxes = {}
+    for line in (tmp_path / "rendered" / "detections.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        boxes[record["prompt_id"]] = {d["label"]: d["box"] for d in record["detections"]}
+    checked = 0
+    for line in (tmp_path / "curated" / "train" / "metadata.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        found = boxes[record["prompt_id"].rsplit("_", 1)[0]]
+        for word, axis, sign in (
+            ("to the left of", 0, 1), ("to the right of", 0, -1), ("above", 1, 1), ("below", 1, -1)
+        ):  # fmt: skip
+            if f" {word} " in record["text"] and " and " not in record["text"]:
+                first, second = (
+                    next(n for n in found if n in part) for part in record["text"].split(word)
+                )
+                a, b = (found[n][axis] + found[n][axis + 2] for n in (first, second))
+                assert sign * (b - a) > 0, record["text"]
+                checked += 1
+    assert checked > 3
+
+
+def test_pixel_drift_sees_blur_and_sameness(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    drifts = []
+    for name, pictures in (("sharp", noise), ("same", np.stack([noise[0] // 2 + 64] * 2))):
+        run = Run.create(tmp_path / name)
+        rows = []
+        for sample, pixels in enumerate(pictures):
+            Image.fromarray(pixels).save(run.path / f"{sample}.png")
+            rows.append(
+                {"prompt_id": "0", "sample": sample, "image": f"{sample}.png", "status": "scored"}
+            )
+        run.write_images(empty(IMAGES, rows))
+        drifts.append(pixel_drift(run))
+    assert drifts[1]["diversity"] == 0 < drifts[0]["diversity"]
+    assert drifts[1]["contrast"] < drifts[0]["contrast"]
+
+
+@pytest.mark.timeout(900)
+def test_one_small_round_ends_with_paired_numbers(tmp_path):
+    settings = improve_settings(
+        steps=2, data="mixture", train_prompts=6, train_samples=2, eval_prompts=3, rendered=30
+    ).model_copy(update={"eval_samples": 1, "drift_prompts": 2})
+    result = improve(tmp_path, settings)
+    numbers = result["rounds"][0]["numbers"]["VISOR_uncond"]
+    assert numbers["low"] <= numbers["after"] - numbers["before"] <= numbers["high"]
+    assert set(result["rounds"][0]["drift"]) == {
+        "sharpness", "contrast", "diversity", "single_object_accuracy"
+    }  # fmt: skip
+    assert json.loads((tmp_path / "improve.json").read_text()) == result
+    held_out = set(Run.open(tmp_path / "before").prompts()["text"])
+    trained = set(Run.open(tmp_path / "round-1" / "candidates").prompts()["text"])
+    assert not held_out & trained
+    assert "VISOR_uncond" in format_rounds(result)
