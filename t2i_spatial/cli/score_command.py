@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from t2i_spatial.stages.score import Scores
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -69,6 +73,12 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--threshold", type=float, help="Of the detector, with --images.  [default: its own]")
 @click.option("--device", default="auto", help="Device of the detector, with --images.")
 @click.option(
+    "--agree",
+    metavar="NAME",
+    help="Second detections of RUN (`detect --name NAME`): where they lead to another verdict, the "
+    "image is ambiguous.",
+)
+@click.option(
     "--precision",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
     help="Judge prompts in random order, and stop when --number of the first --protocol is known "
@@ -97,6 +107,7 @@ def command(
     detector: str,
     threshold: float | None,
     device: str,
+    agree: str | None,
     precision: float | None,
     number: str | None,
     overwrite: bool,
@@ -108,7 +119,7 @@ def command(
     prompt. Images without a score count as failures, and end the command with exit code 1 after
     everything is written, unless --allow-missing.
     """
-    from t2i_spatial.stages.score import format_table, make_protocols, score_source
+    from t2i_spatial.stages.score import make_protocols, score_source
 
     if sum(source is not None for source in (run, images, detections)) != 1:
         raise click.UsageError("give one of RUN, --images or --detections")
@@ -120,6 +131,8 @@ def command(
         raise click.UsageError("--detections needs --prompts")
     if images is not None and output is None:
         raise click.UsageError("--images needs --output")
+    if agree is not None and (run is None or precision is not None):
+        raise click.UsageError("--agree needs RUN, and does not go with --precision")
     if precision is not None:
         from t2i_spatial.stages.detect import DetectSettings
         from t2i_spatial.stages.until import score_until
@@ -144,8 +157,24 @@ def command(
         if not allow_missing:
             stopped.require_complete()
         return
+    judges = make_protocols(protocols, settings)
+    if run is not None and agree is not None:
+        from t2i_spatial.run import Run
+        from t2i_spatial.stages.agree import agree_run
+
+        scores = agree_run(
+            Run.open(run),
+            judges,
+            agree,
+            allow_missing=allow_missing,
+            seed=seed,
+            resamples=resamples,
+            samples=samples,
+        )
+        _print(scores, as_json, allow_missing)
+        return
     scores = score_source(
-        make_protocols(protocols, settings),
+        judges,
         run=run,
         images=images,
         detections=detections,
@@ -161,6 +190,12 @@ def command(
         device=device,
         overwrite=overwrite,
     )
+    _print(scores, as_json, allow_missing)
+
+
+def _print(scores: Scores, as_json: bool, allow_missing: bool) -> None:
+    from t2i_spatial.stages.score import format_table
+
     click.echo(json.dumps(scores.summary, indent=2) if as_json else format_table(scores.summary))
     if not allow_missing:
         scores.require_complete()

@@ -71,3 +71,18 @@ def test_missing_second_opinion(run: Run) -> None:
 def test_empty_tables() -> None:
     empty = pl.DataFrame(schema=VERDICTS)
     assert disagreements(empty, empty).equals(empty)
+
+
+def test_the_command_prints_and_refuses(run: Run) -> None:
+    from click.testing import CliRunner
+
+    from t2i_spatial.cli import main
+
+    arguments = ["score", str(run.path), "-p", "visor", "--agree", "second", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["visor"]["images"]["ambiguous"] == 1
+    result = CliRunner().invoke(main, [*arguments, "--allow-missing"])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(main, ["score", "--images", str(run.path), "--agree", "second"])
+    assert result.exit_code == 2
