@@ -153,7 +153,7 @@ def command(
         }
     )
     if run is not None:
-        curated = curate.curate_run(Run.open(run), chosen)
+        curated = curate.curate_run(Run.open(run), chosen, announce=False)
     elif coco is not None and images is not None and output is not None:
         curated = curate.curate_coco(coco, images, output, chosen)
     elif detections is not None and output is not None:

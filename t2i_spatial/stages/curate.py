@@ -130,13 +130,18 @@ class Curated:
 
 
 def curate_run(
-    run: Run, settings: CurateSettings | None = None, *, overwrite: bool = False
+    run: Run,
+    settings: CurateSettings | None = None,
+    *,
+    overwrite: bool = False,
+    announce: bool = True,
 ) -> Curated:
     """Write `selection.parquet` and the training set of a scored run.
 
     The stage is made anew on every call: it is quick, and the same run and settings give the
     same bytes. The training set lies in `curated/`, or `curated-<format>/` for other formats than
-    `imagefolder`. `overwrite` is accepted for symmetry with other stages.
+    `imagefolder`. `overwrite` is accepted for symmetry with other stages; `announce` prints the
+    line of counts on stderr.
 
     Raises:
         InputError: the run has no images or no verdicts of the protocol, or a filter is wrong.
@@ -172,6 +177,8 @@ def curate_run(
             begin=begin,
             detections=detections,
         )
+    if announce:
+        note(curated.selection.counts())
     counts = curated.as_dict()
     del counts["folder"]
     run.finish(STAGE, **counts)
@@ -251,14 +258,13 @@ def _curate(
             drop_long=settings.drop_long,
             detections=detections,
         )
-    note(selection.counts())
     if selection.kept < settings.min_images:
         raise TooFewImagesError(
             f"{selection.kept:,} images were kept, {settings.min_images:,} are needed; "
             f"what each filter removed:\n{selection.refusals()}"
         )
     if selection.kept < FEW:
-        note(f"only {selection.kept} images were kept: few for fine-tuning")
+        note(f"few images for fine-tuning: {selection.kept}")
     crop = pairs if settings.crop is None else settings.crop
     rows = export_rows(candidates, selection, crop=crop, mirror=settings.mirror)
     long = warn_long(rows, tokenizer)

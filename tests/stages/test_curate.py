@@ -152,7 +152,7 @@ def test_too_few_is_an_error_when_asked_and_a_note_otherwise(run, capsys):
     with pytest.raises(TooFewImagesError, match="12 images were kept, 50 are needed"):
         curate_run(run, CurateSettings(min_images=50))
     curate_run(run)
-    assert "only 12 images were kept" in capsys.readouterr().err
+    assert "few images for fine-tuning: 12" in capsys.readouterr().err
 
 
 def test_missing_tables_are_named(tmp_path, run):

@@ -11,7 +11,7 @@ from t2i_spatial.curation.filter import FILTERS, Filter
 
 @FILTERS.register("agreement")
 class Agreement(Filter):
-    """A second detector leads the protocol to the same verdict (`--second-detector NAME`)."""
+    """A second detector leads the protocol to the same verdict (`--second NAME`)."""
 
     name: ClassVar[str] = "agreement"
     adjective: ClassVar[str] = "agreed"
