@@ -122,7 +122,7 @@ def _draw_caption(
 ) -> None:
     size = unit // 15
     text = "".join(part for part, _ in card.text)
-    lines = textwrap.wrap(text, width=28, max_lines=2, placeholder=" …")
+    lines = textwrap.wrap(text, width=32, max_lines=2, placeholder=" …")
     for number, line in enumerate(lines):
         place = (at[0], at[1] + size * (0.5 + 1.3 * number))
         draw.text(place, line, font=_font(size), fill=INK)

@@ -28,7 +28,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "OA_A": "the subject was found",
         "OA_B": "the object was found",
     },
-    "geneval": {"overall": "mean over the tasks"},
+    "geneval": {
+        "overall": "mean over the tasks",
+        "images_correct": "images with every clause right",
+        "prompts_correct": "prompts with at least 1 right image",
+    },
 }
 """Short readings of published metric names; an unknown name is shown without one."""
 
@@ -42,7 +46,10 @@ TITLES = {
 }
 """How protocols are written; others are shown by their registered name."""
 
-HEADLINES: dict[str, tuple[str, ...]] = {"visor": ("OA", "VISOR_cond", "VISOR_uncond")}
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "visor": ("OA", "VISOR_cond", "VISOR_uncond"),
+    "geneval": ("overall", "images_correct", "prompts_correct"),
+}
 """Metrics shown large; other protocols show their first three."""
 
 FACTS: tuple[tuple[str, str, str], ...] = (
