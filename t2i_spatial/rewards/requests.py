@@ -1,0 +1,155 @@
+"""What trainers and clients hand in, as prompts with scenes and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.images import to_rgb
+from t2i_spatial.scene import Prompt, SceneSpec
+
+MAX_TEXT = 4000
+"""Longest prompt in characters; benchmark prompts have at most a few hundred."""
+MAX_OBJECTS = 64
+
+
+def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
+    """One request as a `Prompt` with a scene.
+
+    Args:
+        asked: a text (which is parsed), a `SceneSpec`, a `Prompt`, a GenEval record (`include`,
+            `tag`, ...), or a record of our own prompt format (`text`, `scene`, `tag`).
+        prompt_id: id it gets.
+
+    Raises:
+        InputError: none of these, an empty or overlong text, or a broken scene.
+    """
+    if isinstance(asked, Prompt):
+        prompt = asked
+    elif isinstance(asked, SceneSpec):
+        prompt = Prompt(prompt_id, "(scene)", scene=asked)
+    elif isinstance(asked, str):
+        prompt = Prompt(prompt_id, asked)
+    elif isinstance(asked, Mapping):
+        prompt = _from_record(dict(asked))
+    else:
+        raise InputError(f"a text, scene or prompt record is needed, got {type(asked).__name__}")
+    if not prompt.text.strip():
+        raise InputError("the prompt is empty")
+    if len(prompt.text) > MAX_TEXT:
+        raise InputError(f"the prompt has {len(prompt.text):,} characters; at most {MAX_TEXT:,}")
+    if prompt.scene is None:
+        from t2i_spatial.prompts import read_scenes
+
+        prompt = read_scenes([prompt])[0]
+    if prompt.scene is not None and len(prompt.scene.objects) > MAX_OBJECTS:
+        raise InputError(f"{len(prompt.scene.objects)} objects in a scene; at most {MAX_OBJECTS}")
+    return replace(prompt, id=prompt_id)
+
+
+def as_prompts(asked: Sequence[Any]) -> list[Prompt]:
+    """`as_prompt` for a batch, ids "0", "1", ...; the message of an error names the item."""
+    prompts = []
+    for number, entry in enumerate(asked):
+        try:
+            prompts.append(as_prompt(entry, str(number)))
+        except InputError as error:
+            raise InputError(f"item {number}: {error}") from None
+    return prompts
+
+
+def _from_record(record: dict[str, Any]) -> Prompt:
+    if "include" in record or "exclude" in record:
+        return geneval_prompt(record)
+    keys = ("text", "tag", "scene", "metadata")
+    known: dict[str, Any] = {key: record[key] for key in keys if key in record}
+    text = known.get("text", record.get("prompt"))
+    if text is None and known.get("scene") is not None:
+        text = "(scene)"
+    if not isinstance(text, str):
+        raise InputError("a prompt record needs a text")
+    tag = known.get("tag")
+    if tag is not None and not isinstance(tag, str):
+        raise InputError(f"tag must be text, got {type(tag).__name__}")
+    return Prompt.from_dict({**known, "text": text, "id": "0"})
+
+
+def geneval_prompt(record: Mapping[str, Any]) -> Prompt:
+    """A GenEval metadata dict (as flow_grpo's data sets carry it) as a `Prompt`.
+
+    Raises:
+        InputError: a clause without class, a bad count, colour, index or relation, or a tag that
+            is no text.
+    """
+    from t2i_spatial.prompts.readers.geneval import geneval_scene
+
+    record = dict(record)
+    for key in ("include", "exclude"):
+        clauses = record.get(key) or []
+        if not isinstance(clauses, list) or len(clauses) > MAX_OBJECTS:
+            raise InputError(f"{key} must be a list of at most {MAX_OBJECTS} clauses")
+        for clause in clauses:
+            color = clause.get("color") if isinstance(clause, Mapping) else None
+            if color is not None and not isinstance(color, str):
+                raise InputError(f"color must be text, got {color!r}")
+    if not record.get("include"):
+        raise InputError("a GenEval record needs a non-empty include list")
+    # flow_grpo's JSON lines may have passed through tuples
+    record["include"] = [
+        {**c, "position": list(c["position"])} if isinstance(c.get("position"), tuple) else c
+        for c in record["include"]
+    ]
+    tag, text = record.get("tag"), record.get("prompt", "(GenEval record)")
+    if not isinstance(tag, str | None) or not isinstance(text, str):
+        raise InputError("tag and prompt of a GenEval record must be text")
+    return Prompt("0", text or "(GenEval record)", tag, geneval_scene(record), {"geneval": record})
+
+
+def as_images(images: Any) -> list[Image.Image]:
+    """Pictures as 8-bit RGB.
+
+    Args:
+        images: float array or tensor (n, 3, h, w) in [0, 1] (other values are clipped), uint8
+            array or tensor (n, h, w, 3) or (n, 3, h, w), or a sequence of Pillow images and
+            single arrays of these kinds.
+
+    Raises:
+        InputError: another shape or type, or values that are not finite.
+    """
+    if hasattr(images, "ndim") and images.ndim == 4:
+        return [_from_array(_numpy(image)) for image in images]
+    if isinstance(images, Sequence) or hasattr(images, "__iter__"):
+        return [
+            to_rgb(image) if isinstance(image, Image.Image) else _from_array(_numpy(image))
+            for image in images
+        ]
+    raise InputError(f"images must be an array or a list, got {type(images).__name__}")
+
+
+def _numpy(image: Any) -> np.ndarray:
+    if hasattr(image, "detach"):
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    return np.asarray(image)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(f"an image must have shape (3, h, w) or (h, w, 3), got {array.shape}")
+    floating = np.issubdtype(array.dtype, np.floating)
+    if array.shape[0] == 3 and (array.shape[2] != 3 or floating):
+        array = array.transpose(1, 2, 0)
+    if array.shape[2] != 3:
+        raise InputError(f"an image must have three channels, got shape {array.shape}")
+    if floating:
+        if not np.isfinite(array).all():
+            raise InputError("an image holds values that are not finite")
+        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise InputError(f"an image must be float in [0, 1] or uint8, got {array.dtype}")
+    return Image.fromarray(np.ascontiguousarray(array))

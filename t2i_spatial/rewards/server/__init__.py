@@ -1,0 +1,1 @@
+"""The HTTP server: FastAPI in front, one worker process per device behind a bounded queue."""

@@ -1,0 +1,272 @@
+"""Batches across requests, one worker process per device, and nothing lost without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import math
+import multiprocessing
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from t2i_spatial.errors import ModelLoadError, T2ISpatialError
+from t2i_spatial.rewards.core import ItemScore
+from t2i_spatial.rewards.server.monitoring import Monitoring
+from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.worker import AHEAD, Job, worker_main
+
+LOG = logging.getLogger("t2i_spatial.serve")
+MAX_BACKOFF = 30.0
+
+
+class Overloaded(T2ISpatialError):
+    """The queue is full; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class WorkerLost(T2ISpatialError):
+    """The worker died with the images in its hands; the request may be sent again."""
+
+
+@dataclass(eq=False)
+class _Item:
+    job: Job
+    future: asyncio.Future[ItemScore]
+    since: float = field(default_factory=time.monotonic)
+
+
+class _Worker:
+    """A running process and what it is working on."""
+
+    def __init__(self, settings: ServerSettings, device: str, events: asyncio.Queue[Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=worker_main, args=(theirs, settings, device), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.batches: dict[int, tuple[float, list[_Item]]] = {}
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._listen, args=(loop, events), daemon=True).start()
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, events: asyncio.Queue[Any]) -> None:
+        message: Any = ()
+        while message is not None:
+            try:
+                message = self.connection.recv()
+            except (EOFError, OSError):
+                message = None
+            with contextlib.suppress(RuntimeError):  # the loop is gone at shutdown
+                loop.call_soon_threadsafe(events.put_nowait, message)
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.join(5)
+
+
+class Pool:
+    """The queue and its workers.
+
+    `submit` from the event loop; every future it returns gets a score, `WorkerLost`, or is
+    cancelled by the caller.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, devices: Sequence[str], monitoring: Monitoring
+    ) -> None:
+        self.settings = settings
+        self.devices = tuple(devices)
+        self.monitoring = monitoring
+        self.ready: set[str] = set()
+        self.workers: dict[str, _Worker] = {}
+        self.restarts = 0
+        self._waiting: collections.deque[_Item] = collections.deque()
+        self._held = 0
+        self._news = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._rate = 0.0
+        self._number = 0
+
+    async def start(self) -> None:
+        """Start all workers and wait until they have loaded their models.
+
+        Raises:
+            ModelLoadError: one of them cannot.
+        """
+        started = [asyncio.get_running_loop().create_future() for _ in self.devices]
+        self._tasks = [
+            asyncio.create_task(self._run(device, future))
+            for device, future in zip(self.devices, started, strict=True)
+        ]
+        try:
+            await asyncio.gather(*started)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop the workers; what is still queued is answered `WorkerLost`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail(list(self._waiting), "the server is stopping")
+        self._waiting.clear()
+
+    @property
+    def queued(self) -> int:
+        """Images accepted and not yet answered."""
+        return self._held
+
+    def retry_after(self) -> int:
+        """Seconds until the queue should have room, from the recent speed."""
+        seconds = self._held / self._rate if self._rate else 1.0
+        return min(60, max(1, math.ceil(seconds / 2)))
+
+    async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[ItemScore]]:
+        """Queue the images of one request, all or none.
+
+        Raises:
+            Overloaded: there is no room for them.
+        """
+        if self._held + len(jobs) > self.settings.max_queue:
+            raise Overloaded(
+                f"{self._held} images are waiting and {len(jobs)} more do not fit",
+                self.retry_after(),
+            )
+        loop = asyncio.get_running_loop()
+        items = [_Item(job, loop.create_future()) for job in jobs]
+        self._held += len(items)
+        for item in items:
+            item.future.add_done_callback(self._release)
+        self._waiting.extend(items)
+        self.monitoring.queue.set(self._held)
+        async with self._news:
+            self._news.notify_all()
+        return [item.future for item in items]
+
+    def _release(self, _: Any) -> None:
+        self._held -= 1
+        self.monitoring.queue.set(self._held)
+
+    async def _run(self, device: str, started: asyncio.Future[None]) -> None:
+        """Keep one worker alive."""
+        backoff = 0.5
+        while True:
+            events: asyncio.Queue[Any] = asyncio.Queue()
+            begun = time.monotonic()
+            worker = _Worker(self.settings, device, events)
+            self.workers[device] = worker
+            feeding: asyncio.Task[None] | None = None
+            reason = "died"
+            try:
+                while True:
+                    message = await self._next(worker, events)
+                    if message is None:
+                        break
+                    kind, content = message
+                    if kind == "failed":
+                        reason = content
+                        if not started.done():
+                            started.set_exception(ModelLoadError(content))
+                        break
+                    if kind == "ready":
+                        self.ready.add(device)
+                        feeding = asyncio.create_task(self._feed(worker))
+                        if not started.done():
+                            started.set_result(None)
+                    else:
+                        await self._answer(worker, kind, content)
+            finally:
+                self.ready.discard(device)
+                self.monitoring.ready.set(len(self.ready))
+                if feeding is not None:
+                    feeding.cancel()
+                    await asyncio.gather(feeding, return_exceptions=True)
+                worker.stop()
+                for _, items in worker.batches.values():
+                    self._fail(items, "the worker that held this image died; send it again")
+            if not started.done():
+                started.set_exception(ModelLoadError(f"the worker on {device} died while loading"))
+                return
+            self.restarts += 1
+            self.monitoring.restarts.inc()
+            if time.monotonic() - begun > 2 * MAX_BACKOFF:
+                backoff = 0.5
+            LOG.warning("worker on %s %s; a new one starts in %.1f s", device, reason, backoff)
+            await asyncio.sleep(backoff)
+            backoff = min(MAX_BACKOFF, 2 * backoff)
+
+    async def _next(self, worker: _Worker, events: asyncio.Queue[Any]) -> Any:
+        """The worker's next message; `None` when it is dead or stuck in a batch."""
+        self.monitoring.ready.set(len(self.ready))
+        while True:
+            try:
+                return await asyncio.wait_for(events.get(), timeout=1.0)
+            except TimeoutError:
+                oldest = min((since for since, _ in worker.batches.values()), default=None)
+                if oldest is not None and time.monotonic() - oldest > self.settings.timeout:
+                    LOG.warning(
+                        "a batch took more than %.0f s; its worker is killed", self.settings.timeout
+                    )
+                    return None
+
+    async def _feed(self, worker: _Worker) -> None:
+        """Hand batches to a worker: a partial one only when it would otherwise be idle."""
+        while True:
+            async with self._news:
+                await self._news.wait_for(lambda: self._may_send(worker))
+            if not worker.batches and len(self._waiting) < self.settings.max_batch:
+                await asyncio.sleep(self.settings.max_wait)
+            batch = self._take()
+            if not batch:
+                continue
+            self._number += 1
+            worker.batches[self._number] = (time.monotonic(), batch)
+            self.monitoring.batch.observe(len(batch))
+            message = (self._number, [item.job for item in batch])
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    None, worker.connection.send, message
+                )
+            except (OSError, ValueError):
+                return  # dead: the listener sees it too, and its batches are answered there
+
+    def _may_send(self, worker: _Worker) -> bool:
+        if not self._waiting or len(worker.batches) >= AHEAD:
+            return False
+        return not worker.batches or len(self._waiting) >= self.settings.max_batch
+
+    def _take(self) -> list[_Item]:
+        batch: list[_Item] = []
+        while self._waiting and len(batch) < self.settings.max_batch:
+            item = self._waiting.popleft()
+            if not item.future.done():  # its client is gone
+                batch.append(item)
+        return batch
+
+    async def _answer(self, worker: _Worker, number: int, scores: Sequence[ItemScore]) -> None:
+        since, items = worker.batches.pop(number)
+        now = time.monotonic()
+        speed = len(items) / max(1e-3, now - since)
+        self._rate = speed if not self._rate else 0.8 * self._rate + 0.2 * speed
+        for item, score in zip(items, scores, strict=True):
+            self.monitoring.items.labels(score.status).inc()
+            if not item.future.done():
+                item.future.set_result(score)
+        async with self._news:
+            self._news.notify_all()
+
+    def _fail(self, items: Sequence[_Item], reason: str) -> None:
+        for item in items:
+            if not item.future.done():
+                item.future.set_exception(WorkerLost(reason))

@@ -1,0 +1,79 @@
+"""Start the server and stop it with everything answered that it accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from t2i_spatial.errors import InputError, require
+from t2i_spatial.progress import note
+from t2i_spatial.rewards.server.monitoring import Monitoring
+from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
+
+
+def serve(settings: ServerSettings, devices: Sequence[str], host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        InputError: an address that others can reach without a token, or one that is taken.
+        ModelLoadError: a worker cannot load its models.
+    """
+    if not is_loopback(host) and settings.token is None:
+        raise InputError(
+            f"{host} can be reached by other machines, and there is no token; "
+            "set T2I_SPATIAL_SERVE_TOKEN or --token-file, or bind 127.0.0.1"
+        )
+    require("fastapi", "serve")
+    require("python_multipart", "serve")
+    uvicorn: Any = require("uvicorn", "serve")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("t2i_spatial.serve")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    asyncio.run(_serve(uvicorn, settings, devices, host, port))
+
+
+async def _serve(
+    uvicorn: Any, settings: ServerSettings, devices: Sequence[str], host: str, port: int
+) -> None:
+    from t2i_spatial.rewards.server.app import create_app
+    from t2i_spatial.rewards.server.pool import Pool
+
+    monitoring = Monitoring()
+    config = uvicorn.Config(
+        "unused",
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.timeout),
+        h11_max_incomplete_event_size=16_384,
+    )
+    try:
+        socket = config.bind_socket()
+    except SystemExit:
+        raise InputError(f"{host}:{port} cannot be bound; is another server running?") from None
+    pool = Pool(settings, devices, monitoring)
+    note(f"loading {settings.detector.spec} on {', '.join(devices)}")
+    try:
+        await pool.start()
+        config.app = create_app(settings, pool, monitoring)
+        note(f"serving on http://{host}:{socket.getsockname()[1]}")
+        await uvicorn.Server(config).serve(sockets=[socket])
+    finally:
+        socket.close()
+        await pool.close()
+    note("stopped; everything accepted was answered")
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token of a file, or of T2I_SPATIAL_SERVE_TOKEN; `None` when there is neither."""
+    text = path.read_text("utf-8") if path else os.environ.get("T2I_SPATIAL_SERVE_TOKEN", "")
+    return text.strip() or None
