@@ -24,8 +24,8 @@ _READS_TEXT = re.compile(r"(attn2\.to_k|(^|\.)transformer_blocks\.\d+\.attn\.add
 def token_order(length: int, width: int) -> torch.Tensor:
     """The encoding P of shape (length, width): sine and cosine interleaved, base 10000.
 
-    >>> token_order(2, 2).tolist()
-    [[0.0, 1.0], [0.8414709568023682, 0.5403022766113281]]
+    >>> (100 * token_order(2, 2)).round().tolist()
+    [[0.0, 100.0], [84.0, 54.0]]
     """
     import torch
 
