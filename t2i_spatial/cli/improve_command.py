@@ -25,7 +25,7 @@ import click
 @click.option("--eval-prompts", type=click.IntRange(min=1), default=60, help="Held-out prompts.")
 @click.option("--scenes", type=click.IntRange(min=1), default=2000, help="Rendered scenes.")
 @click.option("--steps", type=click.IntRange(min=1), default=300, help="Optimiser steps.")
-@click.option("--learning-rate", type=float, default=5e-4, help="Of AdamW.")
+@click.option("--learning-rate", type=float, help="Of AdamW.  [default: the model's own]")
 @click.option("--tenor", is_flag=True, help="Add token order to the keys of text attention.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of everything random.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -40,7 +40,7 @@ def command(
     eval_prompts: int,
     scenes: int,
     steps: int,
-    learning_rate: float,
+    learning_rate: float | None,
     tenor: bool,
     seed: int,
     as_json: bool,

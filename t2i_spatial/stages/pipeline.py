@@ -157,10 +157,12 @@ def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> t
         seed=settings.score.seed,
         resamples=settings.score.resamples,
     )
-    if settings.curate is not None:
-        curate_run(run, settings.curate, overwrite=overwrite)
-    if settings.report is not None:
-        report_run(run, max_images=settings.report.max_images)
+    try:
+        if settings.curate is not None:
+            curate_run(run, settings.curate, overwrite=overwrite)
+    finally:  # the report is most wanted when curation kept nothing
+        if settings.report is not None:
+            report_run(run, max_images=settings.report.max_images)
     return run, scores
 
 

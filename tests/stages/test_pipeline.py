@@ -98,3 +98,20 @@ def test_a_folder_of_others_runs_from_a_config_and_missing_images_fail(tmp_path)
         main, ["-q", "run", str(config), "--set", "score.allow_missing=true"]
     )
     assert allowed.exit_code == 0, allowed.output
+
+
+def test_curation_that_keeps_nothing_still_leaves_a_report(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("RGB", (32, 32), "white").save(folder / "0_0.png")
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "0", "text": "a cat above a dog"}\n')
+    config = _config(
+        tmp_path,
+        f"output: {tmp_path / 'run'}\nprompts: {{source: {prompts}}}\n"
+        f"images: {{folder: {folder}}}\ncurate: {{}}\n",
+    )
+    result = CliRunner().invoke(main, ["-q", "run", str(config)])
+    assert result.exit_code == 1
+    assert "what each filter removed" in result.stderr
+    assert (tmp_path / "run" / "report.html").exists()
