@@ -94,7 +94,9 @@ def geneval_prompt(record: Mapping[str, Any]) -> Prompt:
         if not isinstance(clauses, list) or len(clauses) > MAX_OBJECTS:
             raise InputError(f"{key} must be a list of at most {MAX_OBJECTS} clauses")
         for clause in clauses:
-            color = clause.get("color") if isinstance(clause, Mapping) else None
+            if not isinstance(clause, Mapping):
+                raise InputError(f"a clause of {key} must be a mapping, got {clause!r:.80}")
+            color = clause.get("color")
             if color is not None and not isinstance(color, str):
                 raise InputError(f"color must be text, got {color!r}")
     if not record.get("include"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +68,13 @@ async def _serve(
         await pool.start()
         config.app = create_app(settings, pool, monitoring)
         note(f"serving on http://{host}:{socket.getsockname()[1]}")
-        await uvicorn.Server(config).serve(sockets=[socket])
+        server = uvicorn.Server(config)
+        # uvicorn's own handling kills the process with the signal before the workers are stopped
+        server.capture_signals = contextlib.nullcontext
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.handle_exit, number, None)
+        await server.serve(sockets=[socket])
     finally:
         socket.close()
         await pool.close()

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t2i_spatial import bundled
+from t2i_spatial.api import score
+from t2i_spatial.detections import Detections
+from t2i_spatial.detectors import load_detector
+from t2i_spatial.detectors.color_pixels import PixelColor
+from t2i_spatial.errors import InputError
+from t2i_spatial.rewards import LocalScorer, RewardSpec, as_prompts, score_batch
+from t2i_spatial.rewards.core import judge_batch
+from t2i_spatial.scene import ObjectSpec, SceneSpec
+from tests.rewards.drawing_detector import (
+    ASKED,
+    LEFT,
+    ONLY_CAT,
+    RECORD,
+    RIGHT,
+    DrawingDetector,
+    drawing,
+)
+
+DETECTOR = DrawingDetector()
+
+
+def test_right_beats_wrong_beats_nothing():
+    items = score_batch([LEFT, RIGHT, ONLY_CAT], [ASKED] * 3, detector=DETECTOR)
+    assert [item.status for item in items] == ["scored"] * 3
+    right, wrong, missing = (item.reward for item in items)
+    assert right > 0.9 > 0.1 > wrong >= missing == 0.0
+    assert items[2].reason == "no dog found"
+
+
+def test_the_same_numbers_as_the_offline_scorer():
+    rng = np.random.default_rng(0)
+    pairs = [("cat", "dog"), ("bus", "cup"), ("zebra", "cat"), ("cake", "car")] * 2
+    scenes = [bundled.sample_scene(rng, nouns=pair, relation="left") for pair in pairs]
+    images = [bundled.render(scene)[0] for scene in scenes]
+    asked = [f"a {s.objects[0].noun} to the left of a {s.objects[1].noun}" for s in scenes]
+    detector = load_detector("bundled", device="cpu")
+    items = LocalScorer(detector, "spatial", protocols=["visor"])(images, asked)
+    offline = score(images, asked, detector=detector, protocols=["spatial", "visor"])
+    for protocol in ("spatial", "visor"):
+        rows = [r for r in offline.iter_rows(named=True) if r["protocol"] == protocol]
+        for item, row in zip(items, rows, strict=True):
+            ours = item.verdicts[protocol]
+            for key in ("value", "correct", "margin", "reason", "status"):
+                assert ours[key] == row[key]
+    assert sum(item.reward > 0.5 for item in items) >= 6
+
+
+def test_weighted_sums_and_parts():
+    spec = {"spatial": 0.5, "visor.objects_found": 0.25, "geneval_reward_fixed.soft": 2.0}
+    item = score_batch([RIGHT], [ASKED], detector=DETECTOR, reward=spec)[0]
+    assert set(item.parts) == set(spec)
+    assert item.parts["visor.objects_found"] == 1.0
+    assert item.reward == pytest.approx(sum(w * item.parts[n] for n, w in spec.items()))
+
+
+def test_a_part_without_a_value_leaves_no_reward():
+    asked = [SceneSpec((ObjectSpec("cat"),))]
+    item = score_batch([LEFT], asked, detector=DETECTOR, reward={"spatial": 1, "visor": 1})[0]
+    assert item.reward is None
+    assert item.status == "not_applicable"
+    assert item.parts["spatial"] > 0.9
+
+
+def test_a_name_that_cannot_be_asked_costs_its_own_image_only():
+    items = score_batch([LEFT, LEFT], ["a unicorn left of a dog", ASKED], detector=DETECTOR)
+    assert [item.status for item in items] == ["detector_failed", "scored"]
+    assert "not in its vocabulary" in items[0].reason
+    assert items[0].reward is None
+
+
+def test_colours_come_from_a_colour_model():
+    record = {"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}
+    kwargs = {"detector": DETECTOR, "reward": "geneval"}
+    assert score_batch([LEFT], [record], **kwargs)[0].status == "detector_failed"
+    assert score_batch([LEFT], [record], color=PixelColor(), **kwargs)[0].reward == 1.0
+    blue = {"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "blue"}]}
+    assert score_batch([LEFT], [blue], color=PixelColor(), **kwargs)[0].reward == 0.0
+
+
+def test_ten_thousand_boxes_are_judged():
+    items = score_batch(
+        [LEFT],
+        [ASKED],
+        detector=DrawingDetector(repeat=5000),
+        reward="spatial",
+        protocols=["visor", "geneval", "geneval_reward_fixed"],
+    )
+    assert items[0].reward > 0.9
+    assert items[0].verdicts["visor"]["correct"]
+
+
+def test_no_images_no_scores():
+    assert score_batch([], [], detector=DETECTOR) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "reward", "message"),
+    [
+        ([LEFT], [], None, "1 images for 0 scenes"),
+        ([LEFT], [""], None, "item 0: the prompt is empty"),
+        ([LEFT], [7], None, "item 0: a text, scene or prompt record"),
+        ([LEFT], [{"include": []}], None, "needs a non-empty include"),
+        ([LEFT], [{"include": [{"class": "cat"}] * 65}], None, "at most 64 clauses"),
+        ([LEFT], ["cat " * 2000], None, "at most 4,000"),
+        ([LEFT], [ASKED], "spacial", "did you mean 'spatial'"),
+        ([LEFT], [ASKED], {"visor.object": 1.0}, "no component 'object'"),
+        ([LEFT], [ASKED], {"visor": float("nan")}, "finite"),
+        ([LEFT], [ASKED], {}, "at least one protocol"),
+        ([np.zeros((4, 4))], [ASKED], None, "must have shape"),
+        ([np.zeros((0, 4, 3))], [ASKED], None, "must have shape"),
+        ([np.full((3, 4, 4), np.nan)], [ASKED], None, "not finite"),
+        ([np.zeros((4, 4, 3), dtype=np.int64)], [ASKED], None, "float in"),
+    ],
+)
+def test_bad_input_is_named(images, asked, reward, message):
+    with pytest.raises(InputError, match=message):
+        score_batch(images, asked, detector=DETECTOR, reward=reward)
+
+
+def box_of(x: float, width: float = 30) -> list[float]:
+    return [x, 40.0, x + width, 70.0]
+
+
+def reward_at(xs: list[float], reward: str, score: float = 0.9) -> list[float]:
+    found = [
+        Detections(("cat", "dog"), [score, score], [box_of(x), box_of(185)], 400, 110) for x in xs
+    ]
+    prompts = as_prompts(["a cat to the right of a dog"] * len(xs))
+    return [item.reward for item in judge_batch(found, prompts, RewardSpec({reward: 1.0}))]
+
+
+@given(st.lists(st.floats(0, 370), min_size=2, max_size=12), st.floats(0.3, 1.0))
+def test_further_on_the_right_side_never_scores_less(xs, score):
+    xs = sorted(xs)
+    for name in ("spatial", "spatial.mean", "geneval_reward_fixed"):
+        rewards = reward_at(xs, name, score)
+        assert all(0 <= value <= 1 for value in rewards)
+        assert all(b >= a - 1e-12 for a, b in itertools.pairwise(rewards))
+
+
+def test_the_soft_reward_changes_in_small_steps():
+    xs = np.arange(60.0, 340.0, 1.0)
+    rewards = np.array(reward_at(xs.tolist(), "spatial"))
+    assert np.abs(np.diff(rewards)).max() < 0.12
+    assert rewards[0] < 0.05 and rewards[-1] > 0.9
+    assert len(np.unique(rewards.round(6))) > 50
+
+
+def test_the_mended_reward_orders_what_the_peer_does_not():
+    pictures = [LEFT, RIGHT]
+    fixed = score_batch(pictures, [RECORD] * 2, detector=DETECTOR, reward="geneval_reward_fixed")
+    peer = score_batch(pictures, [RECORD] * 2, detector=DETECTOR, reward="geneval_reward")
+    assert [item.reward for item in peer] == [1.0, 0.75]
+    assert fixed[0].reward == 1.0 and fixed[1].reward == pytest.approx(2 / 3)
+    crowd = score_batch([LEFT], [RECORD], detector=DrawingDetector(16), reward="geneval_reward")
+    assert crowd[0].reward < 0
+    crowd = score_batch(
+        [LEFT], [RECORD], detector=DrawingDetector(16), reward="geneval_reward_fixed"
+    )
+    assert 0 <= crowd[0].reward < 0.5
+
+
+def test_scenes_of_drawings_go_through_every_form_of_request():
+    relation = {"subject": 0, "relation": "left of", "object": 1}
+    scene = {"scene": {"objects": [{"name": "cat"}, {"name": "dog"}], "relations": [relation]}}
+    forms = [ASKED, scene, as_prompts([ASKED])[0], as_prompts([ASKED])[0].scene, RECORD]
+    items = score_batch([LEFT] * len(forms), forms, detector=DETECTOR)
+    assert len({item.reward for item in items}) == 1
+    picture = drawing(("cup", (10, 10, 30, 30)))
+    assert score_batch([picture], ["a cup"], detector=DETECTOR)[0].reward > 0.9
