@@ -84,7 +84,7 @@ def command(
     Stops on Ctrl-C or SIGTERM after answering what it has accepted.
     """
     from t2i_spatial.detectors import resolve_detector
-    from t2i_spatial.detectors.loading import resolve_devices
+    from t2i_spatial.devices import resolve_devices
     from t2i_spatial.rewards.core import RewardSpec
     from t2i_spatial.rewards.server.serve import read_token, serve
     from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback

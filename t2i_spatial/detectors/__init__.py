@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t2i_spatial.detectors.loading import (
-    check_device,
-    is_local,
-    read_config,
-    resolve_devices,
-    weights_hash,
-)
+from t2i_spatial.detectors.loading import is_local, read_config, weights_hash
 from t2i_spatial.detectors.protocol import Detector, DetectorSpec
+from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, ModelLoadError, nearest
 from t2i_spatial.registry import Registry
 
@@ -62,6 +57,11 @@ def resolve_detector(
     if colon and not Path(source).exists() and prefix in DETECTORS:
         backend, source, commit = prefix, rest, revision
     else:
+        if "/" not in spec and not Path(source).exists():
+            known = nearest(spec, ["bundled", *(f"{name}:..." for name in DETECTORS)])
+            raise ModelLoadError(
+                f"no detector {spec!r}; {known}; or a hub id (owner/name) or local folder"
+            )
         config, commit = read_config(source, revision)
         backend = _backend_of(spec, str(config.get("model_type")))
     detector = DETECTORS[backend]

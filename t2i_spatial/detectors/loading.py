@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i_spatial.errors import InputError, ModelLoadError, require
+from t2i_spatial.errors import ModelLoadError, require
 
 if TYPE_CHECKING:
     import torch
@@ -117,31 +117,6 @@ def weights_hash(source: str) -> str | None:
     return digest.hexdigest() if files else None
 
 
-def resolve_devices(device: str) -> list[str]:
-    """Devices to use: "auto" means every CUDA device, else MPS, else the CPU.
-
-    >>> resolve_devices("cpu"), resolve_devices("cuda:0,cuda:1")
-    (['cpu'], ['cuda:0', 'cuda:1'])
-    """
-    if device != "auto":
-        return [part.strip() for part in device.split(",") if part.strip()]
-    torch = require("torch", "detect")
-    if torch.cuda.is_available():
-        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    return ["mps"] if torch.backends.mps.is_available() else ["cpu"]
-
-
-def check_device(device: str) -> None:
-    """Raise `InputError` for a device that torch cannot use here."""
-    torch = require("torch", "detect")
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise InputError(
-            f"device {device!r} cannot be used: {str(error).splitlines()[0]}"
-        ) from None
-
-
 @contextlib.contextmanager
 def autocast(device: str, dtype: str) -> Iterator[None]:
     """Inference mode, with matrix products in `dtype` when it is not float32."""
@@ -163,16 +138,6 @@ def to_device(tensors: Sequence[torch.Tensor], device: str) -> torch.Tensor:
     stage = torch.empty((len(tensors), *first.shape), dtype=first.dtype, pin_memory=True)
     torch.stack(list(tensors), out=stage)
     return stage.to(device, non_blocking=True)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine ran out of memory."""
-    torch = require("torch", "detect")
-    return (
-        isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        or "not enough memory" in str(error)
-        or "out of memory" in str(error)
-    )
 
 
 @contextlib.contextmanager

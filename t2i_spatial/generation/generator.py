@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from t2i_spatial.detectors.loading import check_device, resolve_devices
+from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, ModelLoadError, require
 from t2i_spatial.generation.lora import attach_lora
 from t2i_spatial.generation.resolve import (

@@ -11,9 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from t2i_spatial.detectors.autobatch import automatic_batch_size
 from t2i_spatial.detectors.boxes import BoxesOf
-from t2i_spatial.detectors.loading import is_out_of_memory, resolve_devices
+from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note

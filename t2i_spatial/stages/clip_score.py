@@ -9,10 +9,9 @@ from typing import Literal
 
 import polars as pl
 
-from t2i_spatial.detectors.autobatch import CPU_BATCH, LARGEST
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_score import ClipScore
-from t2i_spatial.detectors.loading import resolve_devices
+from t2i_spatial.devices import CPU_BATCH, LARGEST, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment

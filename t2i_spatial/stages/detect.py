@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.detectors import DetectorSpec, load_detector, resolve_detector
 from t2i_spatial.detectors.canary import run_canary
-from t2i_spatial.detectors.loading import resolve_devices, weights_hash
+from t2i_spatial.detectors.loading import weights_hash
 from t2i_spatial.detectors.masks import MASKS
 from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
+from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
 from t2i_spatial.progress import note

@@ -10,9 +10,8 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import DetectorSpec, load_detector
-from t2i_spatial.detectors.autobatch import automatic_batch_size
-from t2i_spatial.detectors.loading import is_out_of_memory
 from t2i_spatial.detectors.masks import MASKS, MaskedDetections
+from t2i_spatial.devices import automatic_batch_size, is_out_of_memory
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.stages.image_batches import ImageReader, Item, Loaded, by_size

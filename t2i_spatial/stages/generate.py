@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.detectors.autobatch import automatic_batch_size
-from t2i_spatial.detectors.loading import is_out_of_memory, resolve_devices
+from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError, require
 from t2i_spatial.generation.generator import (

@@ -130,19 +130,24 @@ def _evaluate(
     run = _scored_run(folder, prompts, made, settings)
     drift = pixel_drift(run)
     if singles:
-        alone = _scored_run(folder.with_name(folder.name + "-single"), singles, made, settings)
+        place = folder.with_name(folder.name + "-single")
+        alone = _scored_run(place, singles, made, settings, ("spatial",))
         summary = json.loads((alone.path / "summary.json").read_text("utf-8"))
         drift["single_object_accuracy"] = summary["spatial"]["accuracy"]["value"]
     return {"run": run.path, "drift": drift}
 
 
 def _scored_run(
-    folder: Path, prompts: Sequence[Prompt], made: GenerateSettings, settings: ImproveSettings
+    folder: Path,
+    prompts: Sequence[Prompt],
+    made: GenerateSettings,
+    settings: ImproveSettings,
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> Run:
     run = Run.create(folder)
     generate_run(run, prompts, made)
     detect_run(run, settings.detect)
-    score_run(run, make_protocols(PROTOCOLS)).require_complete()
+    score_run(run, make_protocols(protocols)).require_complete()
     return run
 
 

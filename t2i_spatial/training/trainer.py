@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from t2i_spatial.detectors.loading import check_device, resolve_devices
+from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.generation.generator import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE
