@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -13,25 +14,29 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
 
-@pytest.fixture(scope="session")
-def schema(server):
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("path", ["/score", "/compute"])
+def test_every_answer_is_a_documented_one(server, path, mode):
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=schema[path]["POST"].as_strategy(generation_mode=mode))
+    def answered(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS, timeout=60)
+
+    answered()
 
 
-lazy = schemathesis.pytest.from_fixture("schema")
-
-
-@lazy.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_a_documented_one(case):
-    case.call_and_validate(
-        checks=[
-            not_a_server_error,
-            status_code_conformance,
-            content_type_conformance,
-            response_schema_conformance,
-            negative_data_rejection,
-        ],
-        timeout=60,
-    )
+@pytest.mark.parametrize("path", ["/health", "/version", "/metrics"])
+def test_pages_keep_to_the_schema(server, path):
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    schema[path]["GET"].Case().call_and_validate(checks=CHECKS)

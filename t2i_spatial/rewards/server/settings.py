@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from t2i_spatial.detectors.protocol import DetectorSpec
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.protocol import PROTOCOLS
 from t2i_spatial.rewards.core import RewardSpec
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -51,6 +52,8 @@ class ServerSettings:
     hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]")
 
     def __post_init__(self) -> None:
+        for name in self.protocols:
+            PROTOCOLS[name]  # an unknown one is an InputError
         if self.max_images > self.max_queue:
             raise InputError(
                 f"a request may hold {self.max_images} images, but the queue only "
