@@ -142,7 +142,7 @@ def reward_at(xs: list[float], reward: str, score: float = 0.9) -> list[float]:
 @given(st.lists(st.floats(0, 370), min_size=2, max_size=12), st.floats(0.3, 1.0))
 def test_further_on_the_right_side_never_scores_less(xs, score):
     xs = sorted(xs)
-    for name in ("spatial", "spatial.mean", "geneval_reward_fixed"):
+    for name in ("spatial", "geneval_reward_fixed"):
         rewards = reward_at(xs, name, score)
         assert all(0 <= value <= 1 for value in rewards)
         assert all(b >= a - 1e-12 for a, b in itertools.pairwise(rewards))

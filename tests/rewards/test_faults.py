@@ -114,9 +114,9 @@ def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
         async with httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client:
             asked = {"items": [item(GOOD)] * 16}
             waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(8)]
-            while not server.pool.workers["cpu"].batches:
+            while not server.pool.workers[0].batches:
                 await asyncio.sleep(0.001)
-            os.kill(server.pool.workers["cpu"].process.pid, signal.SIGKILL)
+            os.kill(server.pool.workers[0].process.pid, signal.SIGKILL)
             return await asyncio.gather(*waiting)
 
     answers = asyncio.run(ask_and_kill())
@@ -130,7 +130,7 @@ def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
 
 
 def test_the_client_waits_for_a_new_worker(server):
-    os.kill(server.pool.workers["cpu"].process.pid, signal.SIGKILL)
+    os.kill(server.pool.workers[0].process.pid, signal.SIGKILL)
     with Client(server.url, batch=4, protocols=["visor"]) as client:
         items = client([IMAGE] * 6, [ASKED] * 6)
         assert [i.status for i in items] == ["scored"] * 6
