@@ -87,8 +87,8 @@ class Pool:
         self.settings = settings
         self.devices = tuple(devices)
         self.monitoring = monitoring
-        self.ready: set[str] = set()
-        self.workers: dict[str, _Worker] = {}
+        self.ready: set[int] = set()
+        self.workers: dict[int, _Worker] = {}
         self.restarts = 0
         self._waiting: collections.deque[_Item] = collections.deque()
         self._held = 0
@@ -105,8 +105,7 @@ class Pool:
         """
         started = [asyncio.get_running_loop().create_future() for _ in self.devices]
         self._tasks = [
-            asyncio.create_task(self._run(device, future))
-            for device, future in zip(self.devices, started, strict=True)
+            asyncio.create_task(self._run(slot, future)) for slot, future in enumerate(started)
         ]
         try:
             await asyncio.gather(*started)
@@ -158,14 +157,15 @@ class Pool:
         self._held -= 1
         self.monitoring.queue.set(self._held)
 
-    async def _run(self, device: str, started: asyncio.Future[None]) -> None:
+    async def _run(self, slot: int, started: asyncio.Future[None]) -> None:
         """Keep one worker alive."""
+        device = self.devices[slot]
         backoff = 0.5
         while True:
             events: asyncio.Queue[Any] = asyncio.Queue()
             begun = time.monotonic()
             worker = _Worker(self.settings, device, events)
-            self.workers[device] = worker
+            self.workers[slot] = worker
             feeding: asyncio.Task[None] | None = None
             reason = "died"
             try:
@@ -180,14 +180,14 @@ class Pool:
                             started.set_exception(ModelLoadError(content))
                         break
                     if kind == "ready":
-                        self.ready.add(device)
+                        self.ready.add(slot)
                         feeding = asyncio.create_task(self._feed(worker))
                         if not started.done():
                             started.set_result(None)
                     else:
                         await self._answer(worker, kind, content)
             finally:
-                self.ready.discard(device)
+                self.ready.discard(slot)
                 self.monitoring.ready.set(len(self.ready))
                 if feeding is not None:
                     feeding.cancel()
