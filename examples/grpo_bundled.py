@@ -38,7 +38,7 @@ PROMPTS = [
     for relation in ("to the left of", "to the right of", "above", "below")
 ]
 REWARD = {"spatial": 0.5, "spatial.mean": 0.5}
-CHUNK = 16
+CHUNK = 8
 
 
 @dataclass

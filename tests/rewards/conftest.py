@@ -60,7 +60,7 @@ def server() -> Iterator[RunningServer]:
     running = RunningServer(
         color="pixels",
         compat="geneval_reward_fixed",
-        max_queue=256,
+        max_queue=96,
         max_images=16,
         max_bytes=3_000_000,
         max_pixels=1_000_000,

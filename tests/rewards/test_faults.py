@@ -92,11 +92,11 @@ def test_a_full_queue_says_when_to_come_back(server):
         async with httpx.AsyncClient(
             base_url=server.url,
             timeout=120,
-            limits=httpx.Limits(max_connections=40),
+            limits=httpx.Limits(max_connections=12),
             trust_env=False,
         ) as client:
             asked = {"items": [item(GOOD)] * 16}
-            return await asyncio.gather(*(client.post("/score", json=asked) for _ in range(40)))
+            return await asyncio.gather(*(client.post("/score", json=asked) for _ in range(12)))
 
     answers = asyncio.run(flood())
     codes = {page.status_code for page in answers}
@@ -113,7 +113,7 @@ def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
     async def ask_and_kill() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client:
             asked = {"items": [item(GOOD)] * 16}
-            waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(8)]
+            waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(5)]
             while not server.pool.workers[0].batches:
                 await asyncio.sleep(0.001)
             os.kill(server.pool.workers[0].process.pid, signal.SIGKILL)
@@ -196,9 +196,9 @@ def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path):
 
         async def ask_and_stop() -> list[httpx.Response]:
             async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-                asked = {"items": [item(GOOD)] * 32}
+                asked = {"items": [item(GOOD)] * 12}
                 waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(6)]
-                while (await client.get("/health")).json()["queue"] < 100:
+                while (await client.get("/health")).json()["queue"] < 40:
                     await asyncio.sleep(0.01)
                 process.send_signal(signal.SIGTERM)
                 return await asyncio.gather(*waiting)
