@@ -20,6 +20,9 @@ KIND_COLORS = {"correct": "#1a7f5a", "wrong": "#c0392b"}
 SCALE = 2
 """Drawn at twice the nominal size, so that a sheet stays sharp on dense screens."""
 
+Cell = tuple[Run, Card, Verdict, str | None]
+"""One picture of a sheet; the last says which of two runs it is of."""
+
 
 def contact_sheet(
     run: Run,
@@ -52,17 +55,52 @@ def contact_sheet(
     ]
     if not chosen:
         raise InputError(f"{run.path} has none of the asked images with a verdict")
+    cells = [(run, card, verdict, None) for card, verdict in chosen]
+    return _write_sheet(path, cells, min(columns, len(chosen)), cell)
+
+
+def before_and_after(
+    before: Run, after: Run, path: str | Path, protocol: str, *, images: int = 12, columns: int = 6
+) -> Path:
+    """Write a PNG of the same prompts and seeds in two runs, `before` above `after`.
+
+    The pictures are not picked: every n-th prompt of `before`, its first sample.
+
+    Raises:
+        InputError: the runs share no image with a verdict.
+    """
+    numbers = sorted(set(before.images()["prompt_id"]), key=lambda x: (len(x), x))
+    step = max(1, len(numbers) // images)
+    keys = [(number, 0) for number in numbers[::step][:images]]
+    sides = []
+    for run in (before, after):
+        cards = {(card.prompt_id, card.sample): card for card in build_cards(run, keys)}
+        sides.append({key: (card, _verdict_of(card, protocol)) for key, card in cards.items()})
+    shared = [key for key in keys if all(side.get(key, (0, None))[1] for side in sides)]
+    if not shared:
+        raise InputError(f"{before.path} and {after.path} share no image with a verdict")
+    columns = min(columns, len(shared))
+    cells: list[Cell] = []
+    for start in range(0, len(shared) - len(shared) % columns, columns):
+        for run, side, when in ((before, sides[0], "before"), (after, sides[1], "after")):
+            for key in shared[start : start + columns]:
+                card, verdict = side[key]
+                assert verdict is not None
+                cells.append((run, card, verdict, when))
+    return _write_sheet(path, cells, columns, cell=160)
+
+
+def _write_sheet(path: str | Path, cells: Sequence[Cell], columns: int, cell: int) -> Path:
     unit = cell * SCALE
     caption, gap = round(unit * 0.34), round(unit * 0.08)
-    columns = min(columns, len(chosen))
-    rows = -(-len(chosen) // columns)
+    rows = -(-len(cells) // columns)
     size = (columns * (unit + gap) + gap, rows * (unit + caption + gap) + gap)
     sheet = Image.new("RGB", size, PAPER)
-    for number, (card, verdict) in enumerate(chosen):
+    for number, (run, card, verdict, when) in enumerate(cells):
         x = gap + (number % columns) * (unit + gap)
         y = gap + (number // columns) * (unit + caption + gap)
         _draw_picture(sheet, card, verdict, run, (x, y), unit)
-        _draw_caption(ImageDraw.Draw(sheet), card, verdict, (x, y + unit), unit)
+        _draw_caption(ImageDraw.Draw(sheet), card, verdict, (x, y + unit), unit, when)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     with atomic_write(path) as file:
@@ -118,7 +156,12 @@ def _draw_box(
 
 
 def _draw_caption(
-    draw: ImageDraw.ImageDraw, card: Card, verdict: Verdict, at: tuple[int, int], unit: int
+    draw: ImageDraw.ImageDraw,
+    card: Card,
+    verdict: Verdict,
+    at: tuple[int, int],
+    unit: int,
+    when: str | None,
 ) -> None:
     size = unit // 15
     text = "".join(part for part, _ in card.text)
@@ -129,6 +172,8 @@ def _draw_caption(
     word = verdict.kind
     if word == "graded" and verdict.value is not None:
         word = f"{verdict.value:.2f}"
+    if when is not None:
+        word = f"{when}: {word}"
     place = (at[0], at[1] + size * (0.7 + 1.3 * len(lines)))
     draw.text(place, word, font=_font(size), fill=KIND_COLORS.get(verdict.kind, MUTED))
 

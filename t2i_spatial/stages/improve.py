@@ -1,11 +1,13 @@
 """The loop as one stage: score, curate, fine-tune, and prove it on held-out prompts.
 
 output/before/        the base model on held-out prompts       (a run)
+output/before-rephrased/, before-single/     the same scenes in other words; single objects
 output/round-1/candidates/   the model on training prompts     (a run, curated)
-output/round-1/train/        what it is trained on             (an imagefolder)
+output/round-1/train-set/    what it is trained on, if joined  (an imagefolder)
 output/round-1/lora/
-output/round-1/after/        the tuned model, same prompts and seeds as `before`
+output/round-1/after/ ...    the tuned model, same prompts and seeds as `before`
 output/improve.json   differences with intervals, and drift
+output/improve.png    the same prompts and seeds before and after
 """
 
 from __future__ import annotations
@@ -14,28 +16,28 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.curation.filters.quality import blur
 from t2i_spatial.errors import InputError
-from t2i_spatial.images import read_image
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import sample_prompts, split_prompts
+from t2i_spatial.report.contact_sheet import before_and_after
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import ProtocolComparison, compare_runs
 from t2i_spatial.stages.curate import CurateSettings, curate_run
 from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.drift import clip_drift, pixel_drift, rephrased, single_objects
 from t2i_spatial.stages.finetune import finetune_folder
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
 from t2i_spatial.stages.pipeline import PromptSettings
 from t2i_spatial.stages.rendered import rendered_set
 from t2i_spatial.stages.score import make_protocols, score_run
-from t2i_spatial.tables import SCORED
+from t2i_spatial.tables import table_to_prompts
 from t2i_spatial.training.settings import FinetuneSettings
 
 PROTOCOLS = ("visor", "spatial")
@@ -52,7 +54,9 @@ class ImproveSettings(BaseModel):
     train_samples: int = Field(4, ge=1)
     eval_prompts: int = Field(60, ge=1)
     eval_samples: int = Field(4, ge=1)
+    rephrased_prompts: int = Field(30, ge=0, description="held-out scenes in other words")
     drift_prompts: int = Field(24, ge=0, description="single-object prompts")
+    drift_clip: str | None = Field(None, description="open_clip model whose score is drift, too")
     data: Literal["own", "rendered", "mixture"] = "own"
     rendered: int = Field(2000, ge=1, description="scenes of the bundled renderer")
     rounds: int = Field(1, ge=1)
@@ -64,24 +68,49 @@ class ImproveSettings(BaseModel):
     seed: int = 0
 
 
-def improve(output: Path, settings: ImproveSettings) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Questions:
+    """What a model is asked before and after: nothing it is trained on is about these pairs.
+
+    Attributes:
+        held_out: prompts about pairs of objects that no training prompt is about.
+        rephrased: some of their scenes in other words.
+        single: prompts for one object each, which should not get worse.
+    """
+
+    held_out: Sequence[Prompt]
+    rephrased: Sequence[Prompt]
+    single: Sequence[Prompt]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's answers to `Questions`; `rephrased` is `None` when none was asked."""
+
+    run: Run
+    rephrased: Run | None
+    drift: dict[str, float]
+
+
+def improve(output: Path, settings: ImproveSettings, *, base: Run | None = None) -> dict[str, Any]:
     """Run the rounds; a round that does not raise VISOR_uncond is the last one.
 
     Every sub-run resumes by itself, so the same call goes on after an interruption.
 
+    Args:
+        base: a finished run of the model, made with `settings.generate` and `settings.seed`. Its
+            prompts are the held-out ones then, and training leaves their pairs of objects out.
+
     Returns:
         What `improve.json` holds: per round `images` trained on, `numbers` (published name ->
-        before, after, difference, interval, p) on held-out prompts, and `drift` on single-object
-        prompts and in the pixels.
+        before, after, difference, interval, p) on held-out prompts, `rephrased` (the same on
+        other wordings), and `drift` on single-object prompts and in the pixels.
 
     Raises:
         T2ISpatialError: what the stages raise.
     """
-    train, held_out = split_prompts(settings.prompts.load(), settings.held_out, settings.seed)
-    train = sample_prompts(train, settings.train_prompts, settings.seed)
-    held_out = sample_prompts(held_out, settings.eval_prompts, settings.seed)
-    singles = _singles(train, settings.drift_prompts)
-    before = _evaluate(output / "before", held_out, singles, settings, None)
+    train, questions = plan_questions(settings, base)
+    before = evaluate(output / "before", questions, settings, None, base)
     write_json(output / "settings.json", settings.model_dump(mode="json"))
     rounds: list[dict[str, Any]] = []
     lora: Path | None = None
@@ -91,35 +120,52 @@ def improve(output: Path, settings: ImproveSettings) -> dict[str, Any]:
         tuned = settings.finetune.model_copy(update={"lora": None if lora is None else str(lora)})
         finetune_folder(data, folder / "lora", tuned, resume=(folder / "lora").exists())
         lora = folder / "lora"
-        after = _evaluate(folder / "after", held_out, singles, settings, lora)
-        compared = compare_runs(before["run"], after["run"], ("visor",)).protocols["visor"]
-        rounds.append(
-            {
-                "round": number,
-                "images": _count(data),
-                "numbers": _numbers(compared),
-                "drift": {
-                    key: {"before": before["drift"][key], "after": after["drift"][key]}
-                    for key in before["drift"]
-                },
-            }
-        )
+        after = evaluate(folder / "after", questions, settings, lora)
+        rounds.append({"round": number, "images": _count(data), **changes(before, after)})
         write_json(output / "improve.json", {"rounds": rounds})
-        gained = compared.numbers["VISOR_uncond"]
-        best = rounds[-2]["numbers"]["VISOR_uncond"]["after"] if number > 1 else gained.a
-        if gained.b is None or best is None or gained.b <= best:
+        before_and_after(before.run, after.run, output / "improve.png", "visor")
+        gained = rounds[-1]["numbers"]["VISOR_uncond"]
+        best = rounds[-2]["numbers"]["VISOR_uncond"]["after"] if number > 1 else gained["before"]
+        if gained["after"] is None or best is None or gained["after"] <= best:
             note(f"round {number} did not raise VISOR_uncond; stopping")
             break
     return {"rounds": rounds}
 
 
-def _evaluate(
+def plan_questions(
+    settings: ImproveSettings, base: Run | None = None
+) -> tuple[list[Prompt], Questions]:
+    """Training prompts, and the questions about other pairs of objects.
+
+    Raises:
+        InputError: too few pairs of objects to split, or `base` is about all of them.
+    """
+    prompts = settings.prompts.load()
+    if base is None:
+        train, held_out = split_prompts(prompts, settings.held_out, settings.seed)
+        held_out = sample_prompts(held_out, settings.eval_prompts, settings.seed)
+    else:
+        held_out = table_to_prompts(base.prompts())
+        asked = {frozenset(p.scene.names) for p in held_out if p.scene}
+        train = [p for p in prompts if p.scene and frozenset(p.scene.names) not in asked]
+        if not train:
+            raise InputError(f"{base.path} is about every pair of objects there is to train on")
+    train = sample_prompts(train, settings.train_prompts, settings.seed)
+    return train, Questions(
+        held_out,
+        rephrased(held_out, settings.rephrased_prompts),
+        single_objects(train, settings.drift_prompts),
+    )
+
+
+def evaluate(
     folder: Path,
-    prompts: Sequence[Prompt],
-    singles: Sequence[Prompt],
+    questions: Questions,
     settings: ImproveSettings,
     lora: Path | None,
-) -> dict[str, Any]:
+    base: Run | None = None,
+) -> Evaluation:
+    """Generate, detect and score all questions below `folder`; `base` answers the held-out ones."""
     made = settings.generate.model_copy(
         update={
             "samples": settings.eval_samples,
@@ -127,23 +173,48 @@ def _evaluate(
             "lora": None if lora is None else str(lora),
         }
     )
-    run = _scored_run(folder, prompts, made, settings)
+    run = base or scored_run(folder, questions.held_out, made, settings)
     drift = pixel_drift(run)
-    if singles:
+    if settings.drift_clip:
+        drift |= clip_drift(run, settings.drift_clip, settings.detect.device)
+    told = None
+    if questions.rephrased:
+        place = folder.with_name(folder.name + "-rephrased")
+        told = scored_run(place, questions.rephrased, made, settings)
+    if questions.single:
         place = folder.with_name(folder.name + "-single")
-        alone = _scored_run(place, singles, made, settings, ("spatial",))
+        alone = scored_run(place, questions.single, made, settings, ("spatial",))
         summary = json.loads((alone.path / "summary.json").read_text("utf-8"))
         drift["single_object_accuracy"] = summary["spatial"]["accuracy"]["value"]
-    return {"run": run.path, "drift": drift}
+    return Evaluation(run, told, drift)
 
 
-def _scored_run(
+def changes(before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    """`numbers`, `rephrased` and `drift` of two evaluations, paired by prompt and sample."""
+    told = None
+    if before.rephrased is not None and after.rephrased is not None:
+        told = _numbers(_compared(before.rephrased, after.rephrased))
+    return {
+        "numbers": _numbers(_compared(before.run, after.run)),
+        "rephrased": told,
+        "drift": {
+            key: {"before": value, "after": after.drift[key]} for key, value in before.drift.items()
+        },
+    }
+
+
+def _compared(before: Run, after: Run) -> ProtocolComparison:
+    return compare_runs(before.path, after.path, ("visor",)).protocols["visor"]
+
+
+def scored_run(
     folder: Path,
     prompts: Sequence[Prompt],
     made: GenerateSettings,
     settings: ImproveSettings,
     protocols: Sequence[str] = PROTOCOLS,
 ) -> Run:
+    """Images, boxes and verdicts of `prompts` in `folder`; what is done already is kept."""
     run = Run.create(folder)
     generate_run(run, prompts, made)
     detect_run(run, settings.detect)
@@ -171,7 +242,7 @@ def _training_set(
                 else guidance,
             }
         )
-        run = _scored_run(folder / "candidates", prompts, made, settings)
+        run = scored_run(folder / "candidates", prompts, made, settings)
         curate_run(run, settings.curate)
         parts.append(run.path / "curated")
     if settings.data in ("rendered", "mixture"):
@@ -216,39 +287,6 @@ def join_sets(parts: Sequence[Path], output: Path) -> Path:
     return output
 
 
-def pixel_drift(run: Run) -> dict[str, float]:
-    """What may change beside the scores, from the pixels alone.
-
-    Returns:
-        `sharpness`: one minus Crété-Roffet's blur measure, mean over images; `contrast`: mean
-        standard deviation of grey in [0, 1]; `diversity`: mean absolute difference in [0, 1]
-        between the samples of one prompt.
-    """
-    images = run.images()
-    sharp, contrast, between = [], [], []
-    for (_,), group in images.filter(images["status"] == SCORED).group_by(["prompt_id"]):
-        pictures = [read_image(run.image_path(name)) for name in group["image"]]
-        pixels = np.stack([np.asarray(p.convert("L"), dtype=np.float64) / 255 for p in pictures])
-        sharp += [1 - blur(p) for p in pictures]
-        contrast += [float(p.std()) for p in pixels]
-        for i in range(1, len(pixels)):
-            between.append(float(np.abs(pixels[i] - pixels[i - 1]).mean()))
-    return {
-        "sharpness": float(np.mean(sharp)),
-        "contrast": float(np.mean(contrast)),
-        "diversity": float(np.mean(between)) if between else 0.0,
-    }
-
-
-def _singles(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
-    """`a cat`, `a dog` … for the nouns of the training prompts."""
-    from t2i_spatial.prompts import sr2d
-
-    names = {name for p in prompts if p.scene for name in p.scene.names}
-    found = [p for p in sr2d() if p.tag == "single" and p.scene and p.scene.names[0] in names]
-    return found[:limit]
-
-
 def _numbers(compared: ProtocolComparison) -> dict[str, Any]:
     return {
         name: {
@@ -272,14 +310,19 @@ def format_rounds(result: dict[str, Any]) -> str:
     lines = []
     for entry in result["rounds"]:
         lines.append(f"round {entry['round']}: trained on {entry['images']:,} images")
-        lines.append(f"  {'held-out prompts':<24}{'before':>8}{'after':>8}  difference, 95 %")
-        for name, d in entry["numbers"].items():
-            if d["difference"] is None:
+        for title in ("numbers", "rephrased"):
+            if entry[title] is None:
                 continue
-            lines.append(
-                f"  {name:<24}{100 * d['before']:>8.1f}{100 * d['after']:>8.1f}"
-                f"  {100 * d['difference']:+.1f} [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-            )
+            said = "held-out prompts" if title == "numbers" else "in other words"
+            lines.append(f"  {said:<24}{'before':>8}{'after':>8}  difference, 95 %")
+            for name, d in entry[title].items():
+                if d["difference"] is None:
+                    continue
+                gain, low, high = (100 * d[key] for key in ("difference", "low", "high"))
+                lines.append(
+                    f"  {name:<24}{100 * d['before']:>8.1f}{100 * d['after']:>8.1f}"
+                    f"  {gain:+.1f} [{low:+.1f}, {high:+.1f}]"
+                )
         lines.append(f"  {'drift':<24}{'before':>8}{'after':>8}")
         for name, d in entry["drift"].items():
             lines.append(
