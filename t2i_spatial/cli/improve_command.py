@@ -27,6 +27,8 @@ import click
 @click.option("--steps", type=click.IntRange(min=1), default=300, help="Optimiser steps.")
 @click.option("--learning-rate", type=float, help="Of AdamW.  [default: the model's own]")
 @click.option("--tenor", is_flag=True, help="Add token order to the keys of text attention.")
+@click.option("--drift-clip", help="open_clip model whose score is drift, too: ViT-L-14/openai.")
+@click.option("--overwrite", is_flag=True, help="Throw away a loop with other settings.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of everything random.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -42,6 +44,8 @@ def command(
     steps: int,
     learning_rate: float | None,
     tenor: bool,
+    drift_clip: str | None,
+    overwrite: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -62,10 +66,17 @@ def command(
         train_samples=train_samples,
         eval_prompts=eval_prompts,
         rendered=scenes,
+        drift_clip=drift_clip,
         steps=steps,
         learning_rate=learning_rate,
         tenor=tenor,
         seed=seed,
     )
-    result = improve(output, settings)
-    click.echo(json.dumps(result, indent=2) if as_json else format_rounds(result))
+    result = improve(output, settings, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(format_rounds(result))
+        click.echo(f"\npictures     {output / 'improve.png'}")
+        last = output / f"round-{len(result['rounds'])}" / "after"
+        click.echo(f"report       {last / 'report.html'}")

@@ -30,6 +30,19 @@ def demo_settings(
     )
 
 
+def demo_improvement(*, samples: int, steps: int, seed: int) -> ImproveSettings:
+    """One round on rendered scenes, small enough for the end of the demo."""
+    return improve_settings(
+        data="rendered",
+        rendered=1000,
+        steps=steps,
+        seed=seed,
+        eval_samples=samples,
+        rephrased_prompts=0,
+        drift_prompts=12,
+    )
+
+
 def improve_settings(
     *,
     model: str = "bundled",

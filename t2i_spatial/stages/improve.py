@@ -36,10 +36,12 @@ from t2i_spatial.stages.finetune import finetune_folder
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
 from t2i_spatial.stages.pipeline import PromptSettings
 from t2i_spatial.stages.rendered import rendered_set
+from t2i_spatial.stages.report import report_run
 from t2i_spatial.stages.score import make_protocols, score_run
 from t2i_spatial.tables import table_to_prompts
 from t2i_spatial.training.settings import FinetuneSettings
 
+STAGE = "improve"
 PROTOCOLS = ("visor", "spatial")
 
 
@@ -92,7 +94,13 @@ class Evaluation:
     drift: dict[str, float]
 
 
-def improve(output: Path, settings: ImproveSettings, *, base: Run | None = None) -> dict[str, Any]:
+def improve(
+    output: Path,
+    settings: ImproveSettings,
+    *,
+    base: Run | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
     """Run the rounds; a round that does not raise VISOR_uncond is the last one.
 
     Every sub-run resumes by itself, so the same call goes on after an interruption.
@@ -100,6 +108,7 @@ def improve(output: Path, settings: ImproveSettings, *, base: Run | None = None)
     Args:
         base: a finished run of the model, made with `settings.generate` and `settings.seed`. Its
             prompts are the held-out ones then, and training leaves their pairs of objects out.
+        overwrite: throw away what `output` holds of a loop with other settings.
 
     Returns:
         What `improve.json` holds: per round `images` trained on, `numbers` (published name ->
@@ -107,11 +116,12 @@ def improve(output: Path, settings: ImproveSettings, *, base: Run | None = None)
         other wordings), and `drift` on single-object prompts and in the pixels.
 
     Raises:
+        PlanMismatchError: `output` holds a loop with other settings. More `rounds` may be asked.
         T2ISpatialError: what the stages raise.
     """
+    loop = _claim(output, settings, base, overwrite)
     train, questions = plan_questions(settings, base)
     before = evaluate(output / "before", questions, settings, None, base)
-    write_json(output / "settings.json", settings.model_dump(mode="json"))
     rounds: list[dict[str, Any]] = []
     lora: Path | None = None
     for number in range(1, settings.rounds + 1):
@@ -123,13 +133,38 @@ def improve(output: Path, settings: ImproveSettings, *, base: Run | None = None)
         after = evaluate(folder / "after", questions, settings, lora)
         rounds.append({"round": number, "images": _count(data), **changes(before, after)})
         write_json(output / "improve.json", {"rounds": rounds})
+        report_run(after.run)
         before_and_after(before.run, after.run, output / "improve.png", "visor")
         gained = rounds[-1]["numbers"]["VISOR_uncond"]
         best = rounds[-2]["numbers"]["VISOR_uncond"]["after"] if number > 1 else gained["before"]
         if gained["after"] is None or best is None or gained["after"] <= best:
             note(f"round {number} did not raise VISOR_uncond; stopping")
             break
+    loop.finish(STAGE, rounds=len(rounds))
     return {"rounds": rounds}
+
+
+def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite: bool) -> Run:
+    """The output folder as a run whose plan is everything that determines the result."""
+    machine = {"device", "offline"}
+    sections = settings.model_dump(
+        mode="json",
+        exclude={"rounds": True, "generate": machine, "detect": machine, "finetune": machine},
+    )
+    plan: dict[str, Any] = {}
+    for key, value in sections.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        plan |= {f"{key}.{name}": part for name, part in inner} or {key: value}
+    if base is not None:
+        plan["base"] = base.plan("generate")
+    run = Run.create(output)
+    plan = json.loads(json.dumps(plan))
+    stale = run.plan(STAGE) not in ({}, plan)
+    run.begin(STAGE, plan, overwrite=overwrite)
+    if stale:
+        for place in (*output.glob("before*"), *output.glob("round-*")):
+            shutil.rmtree(place)
+    return run
 
 
 def plan_questions(

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i_spatial.errors import InputError
+from t2i_spatial.errors import InputError, PlanMismatchError
+from t2i_spatial.images import read_image
+from t2i_spatial.prompts import parse_prompt, sr2d
+from t2i_spatial.relation_algebra import canonical_key
 from t2i_spatial.run import Run
 from t2i_spatial.stages.demo import improve_settings
-from t2i_spatial.stages.improve import format_rounds, improve, join_sets, pixel_drift
+from t2i_spatial.stages.drift import pixel_drift, rephrased
+from t2i_spatial.stages.improve import format_rounds, improve, join_sets, plan_questions
 from t2i_spatial.stages.rendered import rendered_set
-from t2i_spatial.tables import IMAGES, empty
+from t2i_spatial.tables import IMAGES, empty, prompts_to_table
 
 
 def _folder(path, text):
@@ -72,19 +76,52 @@ def test_pixel_drift_sees_blur_and_sameness(tmp_path):
     assert drifts[1]["contrast"] < drifts[0]["contrast"]
 
 
+def test_other_wordings_ask_for_the_same_scenes():
+    prompts = sr2d(relations_only=True)[:40]
+    told = rephrased(prompts, 30)
+    assert len(told) == 30 and len({p.text.split(prompts[0].scene.names[0])[0] for p in told}) > 2
+    for prompt, other in zip(prompts, told, strict=False):
+        assert other.id == prompt.id and other.text != prompt.text
+        read = parse_prompt(other.text)
+        assert canonical_key(read) == canonical_key(prompt.scene)
+
+
 @pytest.mark.timeout(900)
-def test_one_small_round_ends_with_paired_numbers(tmp_path):
+def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(tmp_path):
     settings = improve_settings(
-        steps=2, data="mixture", train_prompts=6, train_samples=2, eval_prompts=3, rendered=30
-    ).model_copy(update={"eval_samples": 1, "drift_prompts": 2})
+        steps=2, data="mixture", train_prompts=6, train_samples=2, eval_prompts=3, rendered=30,
+        rephrased_prompts=2,
+    ).model_copy(update={"eval_samples": 1, "drift_prompts": 2})  # fmt: skip
     result = improve(tmp_path, settings)
-    numbers = result["rounds"][0]["numbers"]["VISOR_uncond"]
-    assert numbers["low"] <= numbers["after"] - numbers["before"] <= numbers["high"]
+    for title in ("numbers", "rephrased"):
+        numbers = result["rounds"][0][title]["VISOR_uncond"]
+        assert numbers["low"] <= numbers["after"] - numbers["before"] <= numbers["high"]
     assert set(result["rounds"][0]["drift"]) == {
         "sharpness", "contrast", "diversity", "single_object_accuracy"
     }  # fmt: skip
     assert json.loads((tmp_path / "improve.json").read_text()) == result
+    assert read_image(tmp_path / "improve.png").height > 300
     held_out = set(Run.open(tmp_path / "before").prompts()["text"])
     trained = set(Run.open(tmp_path / "round-1" / "candidates").prompts()["text"])
     assert not held_out & trained
-    assert "VISOR_uncond" in format_rounds(result)
+    assert "in other words" in format_rounds(result)
+    again = improve(tmp_path, settings)
+    assert again == result
+    other = settings.model_copy(update={"seed": 1})
+    with pytest.raises(PlanMismatchError, match="seed: 0 there, 1 now"):
+        improve(tmp_path, other)
+    assert (tmp_path / "before").exists()
+
+
+def test_a_base_run_decides_what_is_held_out(tmp_path):
+    settings = improve_settings(train_prompts=50)
+    prompts = settings.prompts.load()
+    base = Run.create(tmp_path)
+    base.write_prompts(prompts_to_table(prompts[:20]))
+    train, questions = plan_questions(settings, base)
+    assert [p.text for p in questions.held_out] == [p.text for p in prompts[:20]]
+    asked = {frozenset(p.scene.names) for p in prompts[:20]}
+    assert len(train) == 50 and not asked & {frozenset(p.scene.names) for p in train}
+    base.write_prompts(prompts_to_table(prompts))
+    with pytest.raises(InputError, match="every pair of objects"):
+        plan_questions(settings, base)

@@ -51,22 +51,29 @@ def test_a_broken_override_is_named(tmp_path):
         load_config(path, ["output.steps=3"])
 
 
-def test_demo_ends_with_a_table_a_curated_set_and_a_report_and_resumes(tmp_path):
+@pytest.mark.timeout(600)
+def test_demo_ends_with_a_report_and_a_tuned_model_and_resumes(tmp_path):
     arguments = ["-q", "demo", "-o", str(tmp_path / "demo"), "--prompts", "4", "--samples", "2"]
-    first = CliRunner().invoke(main, arguments)
+    first = CliRunner().invoke(main, [*arguments, "--steps", "2"])
     assert first.exit_code == 0, first.output
     assert "visor: 8 of 8 images scored" in first.stdout
     assert "VISOR_cond" in first.stdout
     run = Run.open(tmp_path / "demo")
     assert (run.path / "report.html").stat().st_size > 10_000
     assert run.has("selection.parquet")
+    assert "round 1: trained on" in first.stdout
+    assert run.has("improve/round-1/lora/pytorch_lora_weights.safetensors")
+    assert run.has("improve/improve.png")
     pictures = {p.name: p.read_bytes() for p in (run.path / "images").iterdir()}
     assert len(pictures) == 8
-    again = CliRunner().invoke(main, [*arguments, "--json"])
+    again = CliRunner().invoke(main, [*arguments, "--steps", "2", "--json"])
     assert again.exit_code == 0, again.output
-    assert json.loads(again.stdout)["visor"]["OA"]["n_images"] == 8
+    result = json.loads(again.stdout)
+    assert result["scores"]["visor"]["OA"]["n_images"] == 8
+    before = result["improve"]["rounds"][0]["numbers"]["OA"]["before"]
+    assert before == result["scores"]["visor"]["OA"]["value"]
     assert {p.name: p.read_bytes() for p in (run.path / "images").iterdir()} == pictures
-    other = CliRunner().invoke(main, [*arguments, "--seed", "1"])
+    other = CliRunner().invoke(main, [*arguments, "--steps", "0", "--seed", "1"])
     assert other.exit_code == 1
     assert "was made with another plan for 'generate'" in other.stderr
 
