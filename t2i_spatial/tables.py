@@ -120,7 +120,8 @@ VERDICTS = _schema(
         "components": pl.List(COMPONENT),
     }
 )
-"""One row per image and protocol. `value` in [0, 1] and `correct` are null unless `scored`;
+"""One row per image and protocol. `value` (in [0, 1]; `geneval_reward`, as its peer, may be
+negative) and `correct` are null unless `scored`;
 `margin` is the signed distance from the other answer (protocol's own unit, > 0 when correct);
 `components` are the named parts the protocol aggregates (VISOR: `objects_found`, ...)."""
 

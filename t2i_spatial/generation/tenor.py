@@ -1,6 +1,6 @@
 """TENOR: the order of the caption's tokens, added where attention reads them as keys.
 
-CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 05ac94c, `TENOR/`. In UNets, keys of
+CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 4b51c28, `TENOR/`. In UNets, keys of
 every cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by
 analogy SD3), queries and keys of the text stream of the double blocks are made from `text + P`.
 P is the sinusoidal encoding of the token index. It has no weights, but a model trained with it must
