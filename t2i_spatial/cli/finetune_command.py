@@ -104,11 +104,14 @@ def command(
     `pipe.load_lora_weights` of plain diffusers and with `t2i-spatial generate --lora`.
     """
     from t2i_spatial.stages.finetune import finetune_folder
+    from t2i_spatial.training.processes import is_first
 
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     settings = FinetuneSettings(**options)
     folder, result = finetune_folder(data, output, settings, resume=resume, overwrite=overwrite)
+    if not is_first():
+        return
     if as_json:
         click.echo(json.dumps({"output": str(folder), **result}))
     else:

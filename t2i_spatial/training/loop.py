@@ -25,6 +25,7 @@ from t2i_spatial.training.cache import Captions
 from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.objective import Diffusion, Flow
+from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
 
 _LOG_EVERY = 10
@@ -44,11 +45,12 @@ class Loop:
     weights: Tensor
     settings: FinetuneSettings
     precision: str
-    device: str
+    processes: Processes
     folder: Path
 
     def __post_init__(self) -> None:
         options = self.settings
+        self.device = self.processes.device
         self.parameters = self.adapters.parameters
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
@@ -116,9 +118,11 @@ class Loop:
             "images_per_second": round((step - first) * per_step / max(seconds, 1e-9), 2),
         }
 
-    def save_weights(self) -> Path:
-        """Write the LoRA (its moving average, if one is kept)."""
-        return self.adapters.save(self.family.pipe, self.folder, self.average)
+    def save_weights(self) -> None:
+        """Write the LoRA (its moving average, if one is kept); the first process does."""
+        if self.processes.is_first:
+            self.adapters.save(self.family.pipe, self.folder, self.average)
+        self.processes.wait()
 
     def _gradients(self, step: int) -> float:
         """Accumulate the gradients of one step; returns the mean loss."""
@@ -131,10 +135,11 @@ class Loop:
             numbers = self.captions.numbers[chosen].clone()
             dropped = torch.rand(len(chosen), generator=generator) < options.caption_dropout
             numbers[dropped] = 0
-            device = torch.device(self.device)
+            device, rows = torch.device(self.device), self.processes.rows
             latents = self.latents[chosen].to(device)
+            noised = self.objective(latents, generator).part(rows)
+            chosen, numbers, dropped = chosen[rows], numbers[rows], dropped[rows]
             weights = self.weights[chosen].to(device)
-            noised = self.objective(latents, generator)
             with self.autocast:
                 text = self.captions.rows(self.family, numbers, device)
                 output = self.family.predict(self._cast(noised.latents), noised.time, text)
@@ -143,7 +148,9 @@ class Loop:
             if self.grounder is not None:
                 loss = loss + self.grounder(chosen.tolist(), dropped.tolist())
             loss = loss / options.accumulate
-            total += loss.item()
+            mean = loss.detach().clone()
+            self.processes.average([mean])
+            total += mean.item()
             if not math.isfinite(total):
                 self._stop(step, "loss")
             self.scaler.scale(loss).backward()
@@ -151,6 +158,7 @@ class Loop:
 
     def _update(self, step: int) -> None:
         options = self.settings
+        self.processes.average(p.grad for p in self.parameters.values() if p.grad is not None)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), options.max_grad_norm)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
@@ -201,8 +209,11 @@ class Loop:
     # -- keeping --------------------------------------------------------------------------------
 
     def _checkpoint(self, step: int) -> Path:
+        folder = self.folder / "checkpoints"
+        if not self.processes.is_first:
+            return folder
         return save_checkpoint(
-            self.folder / "checkpoints",
+            folder,
             step,
             self.parameters,
             self.optimizer,
@@ -221,6 +232,8 @@ class Loop:
         return step
 
     def _log(self, step: int, losses: list[float], rate: float) -> None:
+        if not self.processes.is_first:
+            return
         record = {
             "step": step,
             "loss": sum(losses) / len(losses),
@@ -233,13 +246,15 @@ class Loop:
     def _forget_log(self, step: int) -> None:
         """Drop log lines of steps that are going to be repeated."""
         path = self.folder / "log.jsonl"
-        if path.exists():
+        if path.exists() and self.processes.is_first:
             lines = path.read_text("utf-8").splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= step]
             path.write_text("".join(line + "\n" for line in kept), "utf-8")
 
     def _validate(self, step: int) -> None:
         """Images of the validation prompts (the first captions, if none are given)."""
+        if not self.processes.is_first:
+            return
         texts = list(self.settings.validation_prompts or self.captions.texts[1:5])
         generator = Generator(self.family.pipe, self.source, self.device, self.precision)
         self.family.pipe.set_progress_bar_config(disable=True)

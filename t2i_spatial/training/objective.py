@@ -20,6 +20,10 @@ class Noised(NamedTuple):
     target: Tensor
     factor: Tensor
 
+    def part(self, rows: slice) -> Noised:
+        """Some rows of the batch."""
+        return Noised(*(tensor[rows] for tensor in self))
+
 
 class Diffusion:
     """Epsilon- or v-prediction on the model's own noise schedule, times drawn uniformly."""

@@ -15,7 +15,7 @@ from t2i_spatial.generation.generator import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE
 from t2i_spatial.generation.resolve import LORA_FILE, resolve_lora, resolve_model
 from t2i_spatial.generation.tenor import add_token_order
-from t2i_spatial.progress import note
+from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import write_json
 from t2i_spatial.training.adapters import Adapters
@@ -25,6 +25,7 @@ from t2i_spatial.training.data import data_hash, read_imagefolder
 from t2i_spatial.training.families import Family, find_family
 from t2i_spatial.training.loop import Loop
 from t2i_spatial.training.objective import find_objective
+from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
 
 FORMAT = 1
@@ -68,7 +69,11 @@ def finetune(
         offline=settings.offline,
     )
     lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
-    device = resolve_devices(settings.device)[0]
+    processes = Processes(resolve_devices(settings.device)[0])
+    processes.check_batch(settings.batch_size)
+    if not processes.is_first:
+        set_quiet(True)
+    device = processes.device
     check_device(device)
     precision = _precision(settings.precision, device)
     plan = settings.plan() | {
@@ -78,7 +83,7 @@ def finetune(
         "precision": precision,
         "device": device.split(":")[0],
     }
-    done = _claim(output, plan, resume, overwrite)
+    done = processes.from_first(lambda: _claim(output, plan, resume, overwrite))
     if done is not None:
         note(f"{output}: trained already")
         return done
@@ -120,7 +125,8 @@ def finetune(
         family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
     if settings.compile:
         family.denoiser.compile()
-    write_json(output / FLAGS_FILE, record)
+    if processes.is_first:
+        write_json(output / FLAGS_FILE, record)
     loop = Loop(
         source=source,
         family=family,
@@ -132,13 +138,14 @@ def finetune(
         weights=torch.tensor([example.weight for example in examples]),
         settings=settings,
         precision=precision,
-        device=device,
+        processes=processes,
         folder=output,
     )
     result = loop.run()
     loop.save_weights()
     result |= {"images": len(examples), "distinct_captions": len(captions.texts) - 1}
-    write_json(output / FLAGS_FILE, record | {"finished": result})
+    if processes.is_first:
+        write_json(output / FLAGS_FILE, record | {"finished": result})
     return result
 
 
