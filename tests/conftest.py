@@ -7,8 +7,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+from hypothesis import settings
 
 from t2i_spatial.progress import set_quiet
+
+settings.register_profile("t2i-spatial", deadline=None)  # a busy machine is no bug
+settings.load_profile("t2i-spatial")
 
 
 @pytest.fixture(autouse=True)

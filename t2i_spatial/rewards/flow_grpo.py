@@ -98,8 +98,8 @@ def geneval_values(
     for number, item in enumerate(items):
         verdict = item.verdicts.get(protocol)
         if verdict is None or verdict["value"] is None:
-            reason = verdict["reason"] if verdict else f"not judged by {protocol}"
-            raise InputError(f"item {number} has no score: {reason or item.reason}")
+            reason = (verdict or {}).get("reason") or item.reason or f"not judged by {protocol}"
+            raise InputError(f"item {number} has no score: {reason}")
         parts = verdict["components"]
         scores.append(float(parts["soft"]))
         rewards.append(0.0 if only_strict else float(parts["nonstrict"]))

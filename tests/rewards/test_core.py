@@ -148,6 +148,17 @@ def test_further_on_the_right_side_never_scores_less(xs, score):
         assert all(b >= a - 1e-12 for a, b in itertools.pairwise(rewards))
 
 
+@given(st.lists(st.floats(185, 370), min_size=2, max_size=12), st.floats(0.3, 1.0))
+def test_the_mean_is_monotone_once_the_side_is_right(xs, score):
+    rewards = reward_at(sorted(xs), "spatial.mean", score)
+    assert all(b >= a - 1e-12 for a, b in itertools.pairwise(rewards))
+
+
+def test_coinciding_boxes_cost_the_mean_more_than_a_wrong_side():
+    apart, same = reward_at([20.0, 184.0], "spatial.mean")
+    assert same < apart < 0.7  # two names for one thing are less than two things, wrongly placed
+
+
 def test_the_soft_reward_changes_in_small_steps():
     xs = np.arange(60.0, 340.0, 1.0)
     rewards = np.array(reward_at(xs.tolist(), "spatial"))

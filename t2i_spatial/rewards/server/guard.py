@@ -19,6 +19,8 @@ from t2i_spatial.rewards.server.settings import ServerSettings
 LOG = logging.getLogger("t2i_spatial.serve")
 OPEN = ("/health",)
 """Paths that need no token."""
+PATHS = ("/", "/score", "/compute", "/health", "/version", "/metrics", "/openapi.json")
+"""Paths that are counted one by one; whatever else is asked for counts as one."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -68,7 +70,7 @@ class Guard:
             scope["note"] = f"unexpected {type(error).__name__}"
             if not code:
                 await answer(Refused(500, "unexpected error; see the log of the server"), watched)
-        path = scope["path"] if code != 404 else "(unknown)"
+        path = scope["path"] if scope["path"] in PATHS else "(unknown)"
         seconds = time.monotonic() - begun
         self.monitoring.requests.labels(path, code).inc()
         self.monitoring.seconds.labels(path).observe(seconds)
