@@ -37,6 +37,7 @@ RELATIONS = ("to the left of", "to the right of", "above", "below")
 TRAINED = [f"a {a} {r} a {b}" for a, b in (("cat", "dog"), ("car", "pizza")) for r in RELATIONS]
 OTHERS = [f"a {a} {r} a {b}" for a, b in (("zebra", "bus"), ("cake", "cup")) for r in RELATIONS]
 """Asked before and after, never trained on."""
+CHUNK = 8
 REWARD = {"spatial": 0.5, "spatial.mean": 0.5}
 
 
@@ -51,18 +52,27 @@ class Policy:
         self.sampling = Sampling(steps=options.steps, guidance_scale=options.guidance)
         target = ["to_q", "to_k", "to_v", "to_out.0"]
         torch.manual_seed(0)
-        self.unet.add_adapter(LoraConfig(r=options.rank, target_modules=target))
+        self.unet.add_adapter(
+            LoraConfig(r=options.rank, lora_alpha=options.rank, target_modules=target)
+        )
         self.parameters = [p for p in self.unet.parameters() if p.requires_grad]
         rate = options.learning_rate
         self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, weight_decay=0.0)
 
-    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        """Images of the present policy."""
-        return [
-            made.image
-            for made in self.generator(prompts, seeds, self.sampling)
-            if made.image is not None
+    def sample(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling | None = None
+    ) -> list[Image.Image]:
+        """Images of the present policy, by few steps unless told otherwise."""
+        made = [
+            image
+            for start in range(0, len(prompts), CHUNK)
+            for image in self.generator(
+                prompts[start : start + CHUNK],
+                seeds[start : start + CHUNK],
+                sampling or self.sampling,
+            )
         ]
+        return [entry.image for entry in made if entry.image is not None]
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
@@ -153,7 +163,7 @@ def evaluate(policy: Policy, scorer: Any, per_prompt: int, sheet: Path) -> dict[
     for name, prompts in (("trained prompts", TRAINED), ("other prompts", OTHERS)):
         texts = [prompt for prompt in prompts for _ in range(per_prompt)]
         seeds = [1_000_000 + i for i in range(len(texts))]
-        images = [m.image for m in policy.generator(texts, seeds) if m.image is not None]
+        images = policy.sample(texts, seeds, Sampling())
         found[name] = {**shares(scorer(images, texts)), "diversity": diversity(images, per_prompt)}
         if prompts is TRAINED:
             side = images[0].width
@@ -211,7 +221,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=16, help="optimiser steps per iteration")
     parser.add_argument("--batch", type=int, default=16, help="images per optimiser step")
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument(
         "--evaluate", type=int, default=8, help="images per prompt, before and after"
     )

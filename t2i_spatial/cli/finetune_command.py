@@ -86,6 +86,9 @@ def _switch(flag: str, text: str) -> _Decorator:
     multiple=True,
     help="May be repeated.  [default: the first four captions]",
 )
+@click.option(
+    "--tracker", "trackers", multiple=True, help="tensorboard, wandb, mlflow …; may be repeated."
+)
 @_switch("--offline", "Use only models that are on this machine.")
 @_switch("--resume", "Go on with the training in the output folder.")
 @_switch("--overwrite", "Throw away the training in the output folder.")

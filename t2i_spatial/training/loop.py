@@ -27,6 +27,7 @@ from t2i_spatial.training.families import Family
 from t2i_spatial.training.objective import Diffusion, Flow
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.trackers import Trackers
 
 _LOG_EVERY = 10
 
@@ -46,6 +47,7 @@ class Loop:
     settings: FinetuneSettings
     precision: str
     processes: Processes
+    trackers: Trackers
     folder: Path
 
     def __post_init__(self) -> None:
@@ -242,6 +244,8 @@ class Loop:
         }
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        told = ("loss", "learning_rate", "images_per_second")
+        self.trackers.log({name: record[name] for name in told}, step)
 
     def _forget_log(self, step: int) -> None:
         """Drop log lines of steps that are going to be repeated."""
@@ -261,10 +265,13 @@ class Loop:
         seeds = [image_seed(self.settings.seed, "validation", k) for k in range(len(texts))]
         with self.autocast, self.adapters.holding(self.average):
             results = generator(texts, seeds, generator.resolved(self._sampling()))
+        shown = {}
         for k, (text, result) in enumerate(zip(texts, results, strict=True)):
             if result.image is not None:
+                shown[text] = result.image
                 path = self.folder / "validation" / f"step-{step:08d}" / f"{k}.png"
                 write_png(path, result.image, {"prompt": text, "seed": seeds[k], "step": step})
+        self.trackers.log_images(shown, step)
 
     def _sampling(self) -> Sampling:
         from t2i_spatial.generation.generator import default_sampling

@@ -53,6 +53,7 @@ class FinetuneSettings(BaseModel):
     checkpoint_every: int = Field(default=100, ge=1)
     validate_every: int = Field(default=0, ge=0)
     validation_prompts: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -69,5 +70,6 @@ class FinetuneSettings(BaseModel):
             "checkpoint_every",
             "validate_every",
             "validation_prompts",
+            "trackers",
         }
         return self.model_dump(mode="json", exclude=ignored) | {"learning_rate": self.rate}

@@ -27,6 +27,7 @@ from t2i_spatial.training.loop import Loop
 from t2i_spatial.training.objective import find_objective
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.trackers import Trackers
 
 FORMAT = 1
 
@@ -125,6 +126,7 @@ def finetune(
         family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
     if settings.compile:
         family.denoiser.compile()
+    trackers = Trackers(settings.trackers if processes.is_first else (), output, plan)
     if processes.is_first:
         write_json(output / FLAGS_FILE, record)
     loop = Loop(
@@ -139,10 +141,14 @@ def finetune(
         settings=settings,
         precision=precision,
         processes=processes,
+        trackers=trackers,
         folder=output,
     )
-    result = loop.run()
-    loop.save_weights()
+    try:
+        result = loop.run()
+        loop.save_weights()
+    finally:
+        trackers.finish()
     result |= {"images": len(examples), "distinct_captions": len(captions.texts) - 1}
     if processes.is_first:
         write_json(output / FLAGS_FILE, record | {"finished": result})

@@ -282,6 +282,27 @@ def test_validation_images_are_written_and_change_nothing(data, tmp_path, whole)
     assert same(weights(tmp_path), weights(whole))
 
 
+def test_a_tracker_is_told_what_the_log_says_and_changes_nothing(data, tmp_path, whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = {"trackers": ("tensorboard",), "validate_every": 3, "validation_prompts": (TEXT,)}
+    finetune(data, tmp_path, settings(**THOROUGH, **told))
+    assert same(weights(tmp_path), weights(whole))
+    events = EventAccumulator(str(tmp_path / "trackers" / "t2i-spatial")).Reload()
+    logged = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    loss = events.Scalars("loss")[-1]
+    assert loss.step == logged["step"] and loss.value == pytest.approx(logged["loss"])
+    assert [picture.step for picture in events.Images(events.Tags()["images"][0])] == [3, 6]
+
+
+def test_trackers_that_do_not_exist(data, tmp_path):
+    with pytest.raises(
+        InputError, match=r"unknown tracker 'tensorbord'; did you mean 'tensorboard"
+    ):
+        finetune(data, tmp_path, settings(trackers=("tensorbord",)))
+    assert not (tmp_path / LORA).exists()
+
+
 def test_training_goes_on_from_another_lora(data, tmp_path):
     finetune(data, tmp_path / "first", settings())
     still = settings(lora=str(tmp_path / "first"), learning_rate=1e-30, weight_decay=0.0)
