@@ -24,7 +24,7 @@ import click
 @click.option("--train-samples", type=click.IntRange(min=1), default=4, help="Of each of them.")
 @click.option("--eval-prompts", type=click.IntRange(min=1), default=60, help="Held-out prompts.")
 @click.option("--scenes", type=click.IntRange(min=1), default=2000, help="Rendered scenes.")
-@click.option("--steps", type=click.IntRange(min=1), default=300, help="Optimiser steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=400, help="Optimiser steps.")
 @click.option("--learning-rate", type=float, help="Of AdamW.  [default: the model's own]")
 @click.option("--tenor", is_flag=True, help="Add token order to the keys of text attention.")
 @click.option("--drift-clip", help="open_clip model whose score is drift, too: ViT-L-14/openai.")

@@ -5,6 +5,7 @@ One image at a time, for scenes of any shape; `spatial` has a vectorised path fo
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import re
@@ -65,6 +66,18 @@ class Candidates:
     def __post_init__(self) -> None:
         self.columns = Boxes(*self.boxes.reshape(-1, 4).T)
 
+    def take(self, ids: list[int]) -> Candidates:
+        """Some of the boxes, in the order of `ids`."""
+        return Candidates(
+            [self.labels[i] for i in ids],
+            self.scores[ids],
+            self.boxes[ids],
+            [self.colors[i] for i in ids],
+            self.depths[ids],
+            self.width,
+            self.height,
+        )
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -107,19 +120,30 @@ def assign(scene: SceneSpec, text: str, found: Candidates) -> Assignment:
         [i for i, label in enumerate(found.labels) if matches(label, spec.name, names)]
         for spec in scene.objects
     ]
+    present = [len(ids) for ids in own]
+    own = [_best(spec, ids, found) for spec, ids in zip(scene.objects, own, strict=True)]
+    kept = sorted({i for ids in own for i in ids})
+    found = found.take(kept)
+    own = [[bisect.bisect(kept, i) - 1 for i in ids] for ids in own]
     options = [_options(spec, ids, found) for spec, ids in zip(scene.objects, own, strict=True)]
     tables = [_relation_table(r, found) for r in scene.relations]
     best = _search(scene, options, found, tables)
-    return Assignment(best, tuple(_parts(scene, text, own, best, found, tables)))
+    parts = tuple(_parts(scene, text, present, best, found, tables))
+    return Assignment(tuple(tuple(kept[i] for i in ids) for ids in best), parts)
 
 
-def _options(spec: ObjectSpec, ids: list[int], found: Candidates) -> list[tuple[int, ...]]:
+def _best(spec: ObjectSpec, ids: list[int], found: Candidates) -> list[int]:
+    """The boxes of an object that are considered, the most confident first."""
+    wanted = 1 if spec.count is None else spec.count
+    return sorted(ids, key=lambda i: -found.scores[i])[: max(CANDIDATES, wanted) if wanted else 0]
+
+
+def _options(spec: ObjectSpec, order: list[int], found: Candidates) -> list[tuple[int, ...]]:
     """Sets of boxes that the object may take; the empty one when there is nothing to take."""
     wanted = 1 if spec.count is None else spec.count
-    if wanted == 0 or not ids:
+    if wanted == 0 or not order:
         return [()]
-    order = sorted(ids, key=lambda i: -found.scores[i])
-    keep = sorted(order[: max(CANDIDATES, wanted)])
+    keep = sorted(order)
     size = min(wanted, len(keep))
     if math.comb(len(keep), size) > MAX_COMBINATIONS:
         return [tuple(sorted(order[:size]))]
@@ -212,13 +236,13 @@ def _distinct(a: tuple[int, ...], b: tuple[int, ...], found: Candidates) -> floa
 def _parts(
     scene: SceneSpec,
     text: str,
-    own: list[list[int]],
+    present: list[int],
     chosen: tuple[tuple[int, ...], ...],
     found: Candidates,
     tables: list[Floats],
 ) -> Iterator[Part]:
     for k, spec in enumerate(scene.objects):
-        yield from _object_parts(scene, k, text, own, chosen, found)
+        yield from _object_parts(scene, k, text, present[k], bool(chosen[k]))
         if spec.color and chosen[k]:
             yield from _color_part(spec, chosen[k], found)
         if spec.frame_position and chosen[k]:
@@ -240,20 +264,14 @@ def _parts(
 
 
 def _object_parts(
-    scene: SceneSpec,
-    k: int,
-    text: str,
-    own: list[list[int]],
-    chosen: tuple[tuple[int, ...], ...],
-    found: Candidates,
+    scene: SceneSpec, k: int, text: str, present: int, chosen: bool
 ) -> Iterator[Part]:
     spec = scene.objects[k]
     namesakes = [j for j, other in enumerate(scene.objects) if other.name == spec.name]
-    present = len(own[k])
     if spec.count == 0:
         yield Part("objects", float(present == 0), f"{present} {spec.name} found, none wanted")
         return
-    if not chosen[k]:
+    if not chosen:
         yield Part("objects", 0.0, f"no {spec.name} found")
         return
     yield Part("objects", 1.0, f"{spec.name} found")

@@ -143,6 +143,9 @@ RATIOS = {
     "unsure": ("unsure", "images"),
 }
 
+CROWD = 200
+"""Boxes of one label in one image beyond which they are compared one by one, to save memory."""
+
 # -- scenes of any shape, one image at a time ---------------------------------------------------
 
 
@@ -215,18 +218,36 @@ def _all_said(result: Assignment) -> str:
 def _without_duplicates(boxes: pl.DataFrame, limit: float) -> pl.DataFrame:
     """Drops boxes that overlap a better (or equal, earlier) one of their label; adds `place`."""
     boxes = boxes.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
-    several = boxes.filter(pl.len().over("row", "label") > 1).select(
-        "row", "label", "place", "score", *CORNERS
+    several = boxes.with_columns(pl.len().over("row", "label").alias("namesakes")).filter(
+        pl.col("namesakes") > 1
     )
     if len(several) == 0:
         return boxes
-    pairs = several.join(several, on=["row", "label"], suffix="_better").filter(
-        (pl.col("score_better") > pl.col("score"))
-        | ((pl.col("score_better") == pl.col("score")) & (pl.col("place_better") < pl.col("place")))
-    )
+    pairs = _better_pairs(several.filter(pl.col("namesakes") <= CROWD))
     overlap: Floats = iou(
         columns(pairs.select(CORNERS).to_numpy()),
         columns(pairs.select(f"{c}_better" for c in CORNERS).to_numpy()),
     )
-    again = pairs.filter(pl.Series(overlap > limit))["place"].unique()
-    return boxes.filter(~pl.col("place").is_in(again.implode()))
+    again = pairs.filter(pl.Series(overlap > limit))["place"].unique().to_list()
+    for _, crowd in several.filter(pl.col("namesakes") > CROWD).group_by("row", "label"):
+        again += _crowd_duplicates(crowd, limit)
+    return boxes.filter(~pl.col("place").is_in(again))
+
+
+def _better_pairs(boxes: pl.DataFrame) -> pl.DataFrame:
+    boxes = boxes.select("row", "label", "place", "score", *CORNERS)
+    return boxes.join(boxes, on=["row", "label"], suffix="_better").filter(
+        (pl.col("score_better") > pl.col("score"))
+        | ((pl.col("score_better") == pl.col("score")) & (pl.col("place_better") < pl.col("place")))
+    )
+
+
+def _crowd_duplicates(boxes: pl.DataFrame, limit: float) -> list[int]:
+    """The same for many boxes of one label in one image, without a table of all pairs."""
+    ordered = boxes.sort("score", "place", descending=[True, False])
+    corners = ordered.select(CORNERS).to_numpy()
+    again = [
+        bool((iou(columns(corners[:i]), columns(corners[i : i + 1])) > limit).any())
+        for i in range(len(corners))
+    ]
+    return ordered.filter(pl.Series(again, dtype=pl.Boolean))["place"].to_list()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from t2i_spatial.metrics.geometry import Floats
@@ -245,32 +247,36 @@ def _distinct(boxes: pl.DataFrame, limit: float, pixel: float) -> list[bool]:
         .filter(pl.col("at").list.len() > 1)
     )
     for places in several["at"].to_list():
-        kept: list[int] = []
+        kept, count = np.empty((len(places), 4)), 0
         for place in places:
-            keep[place] = not any(
-                is_duplicate(corners[place], corners[other], limit, pixel) for other in kept
-            )
+            keep[place] = not is_duplicate(corners[place], kept[:count], limit, pixel).any()
             if keep[place]:
-                kept.append(place)
+                kept[count] = corners[place]
+                count += 1
     return keep
 
 
-def is_duplicate(a: Floats, b: Floats, limit: float = 0.9, pixel: float = 1.0) -> bool:
-    """Whether two boxes (4,) overlap, or one lies inside the other, by more than `limit`.
+def is_duplicate(
+    box: Floats, others: Floats, limit: float = 0.9, pixel: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """Whether a box (4,) and each of `others` (n, 4) overlap by more than `limit`, (n,).
+
+    Overlap is the common area as a share of the union, of the one box, or of the other.
 
     >>> import numpy as np
-    >>> is_duplicate(np.array([0.0, 0, 100, 100]), np.array([10.0, 10, 20, 20]))
-    True
+    >>> others = np.array([[10.0, 10, 20, 20], [90, 0, 190, 100]])
+    >>> is_duplicate(np.array([0.0, 0, 100, 100]), others)
+    array([ True, False])
     """
 
-    def area(x1: float, y1: float, x2: float, y2: float) -> float:
-        return max(x2 - x1 + pixel, 0.0) * max(y2 - y1 + pixel, 0.0)
+    def area(x1: Floats, y1: Floats, x2: Floats, y2: Floats) -> Floats:
+        return np.maximum(x2 - x1 + pixel, 0.0) * np.maximum(y2 - y1 + pixel, 0.0)
 
-    common = area(max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
-    first, second = area(*a), area(*b)
-    shares = (
-        (common, first + second - common),
-        (common, first),
-        (common, second),
-    )
-    return any(whole > 0 and shared / whole > limit for shared, whole in shares)
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = area(low[:, 0], low[:, 1], high[:, 0], high[:, 1])
+    first, second = area(*box), area(*others.T)
+    found = np.zeros(len(others), dtype=np.bool_)
+    for whole in (first + second - common, np.broadcast_to(first, common.shape), second):
+        share = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+        found |= share > limit
+    return found

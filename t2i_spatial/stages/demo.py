@@ -47,7 +47,7 @@ def improve_settings(
     *,
     model: str = "bundled",
     detector: str = "bundled",
-    steps: int = 300,
+    steps: int = 400,
     learning_rate: float | None = None,
     tenor: bool = False,
     seed: int = 0,

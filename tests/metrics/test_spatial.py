@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2i_spatial.metrics import Spatial, spatial_pairs
+from t2i_spatial.metrics import Spatial, spatial, spatial_pairs
 from t2i_spatial.metrics.assignment import Candidates, assign
 from t2i_spatial.scene import RELATIONS, ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import DETECTIONS, prompts_to_table
@@ -291,3 +291,21 @@ def test_by_relation_covers_every_prompt_that_asks_for_it():
         "on": 0.0,
     }
     assert summary["accuracy"]["value"] == 0.5
+
+
+def test_a_crowd_loses_the_same_duplicates_as_a_few(monkeypatch):
+    random = np.random.default_rng(1)
+    corner = random.uniform(0, 60, (90, 2))
+    corners = np.concatenate([corner, corner + random.uniform(20, 40, (90, 2))], axis=1)
+    boxes = pl.DataFrame(
+        {
+            "row": [k % 3 for k in range(90)],
+            "label": [("cat", "dog")[k % 2] for k in range(90)],
+            "score": random.choice([0.5, 0.6, 0.7], 90),
+            **dict(zip(spatial.CORNERS, corners.T, strict=True)),
+        }
+    )
+    few = spatial._without_duplicates(boxes, 0.5)
+    monkeypatch.setattr(spatial, "CROWD", 5)
+    assert spatial._without_duplicates(boxes, 0.5).equals(few)
+    assert 10 < len(few) < 80

@@ -166,7 +166,7 @@ def test_3d_without_depth_has_no_verdict():
     ],
 )
 def test_numeracy_duplicates(b, same):
-    assert is_duplicate(np.array([0.0, 0, 100, 100]), np.array(b, float)) is same
+    assert is_duplicate(np.array([0.0, 0, 100, 100]), np.array([b], float)).tolist() == [same]
 
 
 def numeracy(protocol, objects, *items):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -179,6 +180,18 @@ def test_the_mended_reward_orders_what_the_peer_does_not():
         [LEFT], [RECORD], detector=DrawingDetector(16), reward="geneval_reward_fixed"
     )
     assert 0 <= crowd[0].reward < 0.5
+
+
+@pytest.mark.parametrize("name", ["spatial", "visor", "geneval", "t2i_compbench_numeracy"])
+def test_ten_thousand_boxes_are_judged_in_a_moment(name):
+    random = np.random.default_rng(0)
+    corner = random.uniform(0, 900, (10_000, 2))
+    boxes = np.concatenate([corner, corner + random.uniform(5, 100, (10_000, 2))], axis=1)
+    crowd = Detections(("cat", "dog") * 5000, random.uniform(0.4, 1, 10_000), boxes, 1000, 1000)
+    begun = time.process_time()
+    (item,) = judge_batch([crowd], as_prompts(["three cats above two dogs"]), RewardSpec({name: 1}))
+    assert item.reward is not None
+    assert time.process_time() - begun < 5  # every pair of boxes would take a minute
 
 
 def test_scenes_of_drawings_go_through_every_form_of_request():
