@@ -214,7 +214,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("rl-run"))
     parser.add_argument("--server", help="score through a server instead of in this process")
-    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--group", type=int, default=8, help="images per prompt")
     parser.add_argument("--steps", type=int, default=8, help="sampling steps of the rollouts")
     parser.add_argument("--guidance", type=float, default=3.0)

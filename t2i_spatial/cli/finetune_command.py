@@ -118,7 +118,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"output": str(folder), **result}))
     else:
+        loss = "" if result["loss"] is None else f", loss {result['loss']:.4f}"
         click.echo(
-            f"{result['steps']:,} steps on {result['images']:,} images, loss {result['loss']:.4f}, "
+            f"{result['steps']:,} steps on {result['images']:,} images{loss}, "
             f"{result['images_per_second']:.1f} img/s: {folder}"
         )

@@ -115,7 +115,7 @@ class Loop:
         seconds = time.monotonic() - started
         return {
             "steps": step,
-            "loss": sum(recent[-50:]) / max(1, len(recent[-50:])) if recent else None,
+            "loss": sum(recent[-50:]) / len(recent[-50:]) if recent else None,
             "seconds": round(seconds, 2),
             "images_per_second": round((step - first) * per_step / max(seconds, 1e-9), 2),
         }

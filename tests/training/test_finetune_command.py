@@ -101,3 +101,16 @@ def test_the_learning_rate_follows_the_model_and_is_recorded():
     assert FinetuneSettings(model="someone/sdxl").rate == 1e-4
     assert FinetuneSettings(learning_rate=0.5).plan()["learning_rate"] == 0.5
     assert FinetuneSettings().plan() == FinetuneSettings(learning_rate=2e-3).plan()
+
+
+def test_an_interrupt_after_the_last_step_is_resumed_too(data, tmp_path, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    arguments = [data, "-o", tmp_path / "lora", *options()]
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "save_weights", interrupted)
+        assert invoke(*arguments).exit_code == 130
+    result = invoke(*arguments, "--resume")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("2 steps on 6 images, ")
