@@ -1,7 +1,10 @@
 """Images per second through HTTP against the same model in this process, and against the peer.
 
     python benchmarks/serving.py --seconds 20                       # two CPU cores
+    python benchmarks/serving.py --detector random-owl --per-request 8 --batch 8 --seconds 40
     python benchmarks/serving.py --device cuda --detector google/owlv2-base-patch16-ensemble
+
+`random-owl` is OWL-ViT-B/32 with random weights: the time is that of the real one.
 
 Ways, taking turns in one run on the same images and prompts:
 
@@ -34,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detection import random_owl
 from PIL import Image
 
 from t2i_spatial import bundled
@@ -154,6 +158,8 @@ def start_server(arguments: argparse.Namespace) -> tuple[subprocess.Popen[bytes]
     command = [sys.executable, "-m", "t2i_spatial.cli.main", "serve", "--port", "0"]
     command += ["--detector", arguments.detector, "--device", arguments.device]
     command += ["--max-batch", str(arguments.batch)]
+    if arguments.threshold is not None:
+        command += ["--threshold", str(arguments.threshold)]
     process = subprocess.Popen(command, stderr=log)
     for _ in range(600):
         found = re.search(r"serving on (http://\S+)", Path(log.name).read_text())
@@ -184,6 +190,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--detector", default="bundled")
+    parser.add_argument("--threshold", type=float, help="of the detector")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--side", type=int, default=512, help="pixels of the images")
     parser.add_argument("--batch", type=int, default=16)
@@ -194,7 +201,15 @@ def main() -> None:
     parser.add_argument("--long", type=float, default=0.0, help="seconds of the memory run")
     options = parser.parse_args()
     images, prompts = make_inputs(options.per_request, options.side)
-    scorer = LocalScorer(options.detector, device=options.device, batch_size=options.batch)
+    if options.detector == "random-owl":
+        options.detector = random_owl(Path(tempfile.mkdtemp(prefix="owl-")), "owlvit")
+        options.threshold = options.threshold or 0.99
+    scorer = LocalScorer(
+        options.detector,
+        device=options.device,
+        batch_size=options.batch,
+        threshold=options.threshold,
+    )
     scorer(images, prompts)
     process, url = start_server(options)
     peer = PeerServer(scorer)

@@ -13,10 +13,13 @@ from PIL import Image
 from t2i_spatial.errors import InputError, T2ISpatialError, require
 from t2i_spatial.rewards.core import ItemScore
 from t2i_spatial.rewards.requests import as_images
+from t2i_spatial.rewards.server.settings import is_loopback
 from t2i_spatial.scene import Prompt, SceneSpec
 
 RETRIED = (503, 504)
 MAX_WAIT = 30.0
+MAX_BYTES = 32_000_000
+"""Of pictures in a request; half of what a server takes by default."""
 
 
 class ServerError(T2ISpatialError):
@@ -31,10 +34,11 @@ class Client:
         token: the server's token, if it has one.
         reward: name -> weight; `None` leaves it to the server.
         protocols: further protocols whose verdicts are wanted.
-        batch: images per request; larger inputs are cut.
+        batch: images per request; larger inputs are cut, and also at 32 MB of pictures.
         timeout: seconds per request.
         retries: how often a request is sent again when the server is busy or not there.
-        image_format: "PNG" (exact) or "WEBP" (lossless too, smaller and slower).
+        image_format: "PNG" (exact; hardly compressed to a server on this machine) or "WEBP"
+            (lossless too, smaller and slower).
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Client:
         self.reward = dict(reward) if reward else None
         self.protocols = list(protocols)
         self.batch, self.retries, self.image_format = batch, retries, image_format
+        self._level = 0 if is_loopback(self._http.base_url.host) else 1
 
     def __call__(self, images: Any, prompts: Sequence[Any]) -> list[ItemScore]:
         """One `ItemScore` per image, in order; bad items carry their status and reason.
@@ -74,10 +79,16 @@ class Client:
         if len(pictures) != len(prompts):
             raise InputError(f"{len(pictures)} images for {len(prompts)} prompts")
         scores: list[ItemScore] = []
-        for start in range(0, len(pictures), self.batch):
-            part = slice(start, start + self.batch)
-            scores += self._score(pictures[part], prompts[part])
-        return scores
+        files: list[bytes] = []
+        for picture in pictures:
+            encoded = self._encode(picture)
+            if files and (
+                len(files) == self.batch or sum(map(len, files)) + len(encoded) > MAX_BYTES
+            ):
+                scores += self._score(files, prompts[len(scores) : len(scores) + len(files)])
+                files = []
+            files.append(encoded)
+        return scores + (self._score(files, prompts[len(scores) :]) if files else [])
 
     def health(self) -> dict[str, Any]:
         """The server's `/health`.
@@ -101,8 +112,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _score(self, images: Sequence[Image.Image], prompts: Sequence[Any]) -> list[ItemScore]:
-        files = [("images", (f"{i}", self._encode(image))) for i, image in enumerate(images)]
+    def _score(self, images: Sequence[bytes], prompts: Sequence[Any]) -> list[ItemScore]:
+        files = [("images", (f"{i}", image)) for i, image in enumerate(images)]
         form = {"items": json.dumps([_asked(prompt) for prompt in prompts])}
         if self.reward is not None:
             form["reward"] = json.dumps(self.reward)
@@ -114,7 +125,7 @@ class Client:
     def _encode(self, image: Image.Image) -> bytes:
         buffer = io.BytesIO()
         if self.image_format == "PNG":
-            image.save(buffer, "PNG", compress_level=1)
+            image.save(buffer, "PNG", compress_level=self._level)
         else:
             image.save(buffer, "WEBP", lossless=True, quality=20, method=0, exact=True)
         return buffer.getvalue()

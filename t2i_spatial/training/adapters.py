@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2i_spatial.errors import InputError, ModelLoadError, require
+from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
 from t2i_spatial.generation.resolve import LORA_FILE, LoraSource, quiet_libraries
 from t2i_spatial.run import atomic_write
 from t2i_spatial.training.families import Family
@@ -102,8 +102,12 @@ class Adapters:
 
         Args:
             values: save these instead of the present values (the moving average).
+
+        Raises:
+            T2ISpatialError: a full disk.
         """
         peft = require("peft", "train")
+        safetensors = require("safetensors", "train")
         with self.holding(values or {}):
             layers = {
                 f"{part}_lora_layers": {
@@ -112,9 +116,12 @@ class Adapters:
                 }
                 for part, module in self.parts.items()
             }
-        with tempfile.TemporaryDirectory() as temporary:
-            type(pipe).save_lora_weights(temporary, **layers)
-            content = (Path(temporary) / LORA_FILE).read_bytes()
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                type(pipe).save_lora_weights(temporary, **layers)
+                content = (Path(temporary) / LORA_FILE).read_bytes()
+        except (OSError, safetensors.SafetensorError) as error:
+            raise T2ISpatialError(f"cannot write a temporary file: {error}") from None
         with atomic_write(folder / LORA_FILE) as file:
             file.write(content)
         return folder / LORA_FILE

@@ -17,18 +17,34 @@ _BATCH = 16
 
 
 def encode_images(family: Family, examples: Sequence[Example], size: int) -> Tensor:
-    """Latents of every example, float32 on the CPU, computed in float32."""
+    """Latents of every example, float32 on the CPU, computed in float32.
+
+    Raises:
+        InputError: images that cannot be read; says how many, and which.
+    """
     vae = family.pipe.vae
     dtype = vae.dtype
     if dtype != torch.float32:
         vae.to(torch.float32)
     parts = []
+    broken = []
     with torch.no_grad(), progress_bar(len(examples), "encode", "img") as bar:
         for start in range(0, len(examples), _BATCH):
             batch = examples[start : start + _BATCH]
-            pixels = np.stack([fit_image(example.path, size) for example in batch])
-            parts.append(family.latents(torch.from_numpy(pixels)).float().cpu())
+            pixels = []
+            for example in batch:
+                try:
+                    pixels.append(fit_image(example.path, size))
+                except InputError as error:  # the others are looked at first, then it is raised
+                    broken.append(str(error))
+            if not broken:
+                parts.append(family.latents(torch.from_numpy(np.stack(pixels))).float().cpu())
             bar.update(len(batch))
+    if broken:
+        raise InputError(
+            f"{len(broken)} of {len(examples)} images cannot be read: {'; '.join(broken[:3])}"
+            f"{' ...' if len(broken) > 3 else ''}"
+        )
     if dtype != torch.float32:
         vae.to(dtype)
     return torch.cat(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
 
     Raises:
         InputError: no metadata, a broken line (says which), missing images (says how many), images
-            outside the folder, or fewer than 4 examples.
+            outside the folder, or fewer than 4 examples of weight above 0.
     """
     folder = Path(folder)
     for metadata in (folder / "train" / "metadata.jsonl", folder / "metadata.jsonl"):
@@ -78,13 +79,19 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
     examples = [example for example in examples if example.weight > 0]
     if not examples:
         raise InputError(f"all weights in {metadata} are 0")
-    mean = sum(example.weight for example in examples) / len(examples)
+    if len(examples) < SMALLEST:
+        raise InputError(
+            f"{metadata} has {len(examples)} images of weight above 0; {SMALLEST} are the least to "
+            "train on"
+        )
+    mean = sum(example.weight / len(examples) for example in examples)
     return [replace(example, weight=example.weight / mean) for example in examples]
 
 
 def _lines(metadata: Path) -> list[str]:
     try:
-        return metadata.read_text("utf-8").splitlines()
+        # not splitlines: JSON may hold line separators of Unicode as they are
+        return metadata.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{metadata} cannot be read: {error}") from None
 
@@ -93,17 +100,20 @@ def _example(metadata: Path, number: int, line: str) -> Example:
     where = f"{metadata}, line {number}"
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
     name = record.get("file_name") if isinstance(record, dict) else None
     if not isinstance(name, str) or not isinstance(record.get("text"), str):
         raise InputError(f"{where}: needs file_name and text")
+    for value in (name, record["text"]):
+        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise InputError(f"{where}: {value!r} holds what is not text")
     weight = record.get("weight")
     weight = 1.0 if weight is None else weight
     if isinstance(weight, bool) or not isinstance(weight, (int, float)):
         raise InputError(f"{where}: weight {weight!r} is not a number")
-    if not (math.isfinite(weight) and weight >= 0):
-        raise InputError(f"{where}: weight {weight} is not a number >= 0")
+    if not 0 <= weight < math.inf or weight > sys.float_info.max:
+        raise InputError(f"{where}: weight {str(weight)[:20]} is not a number >= 0")
     path = _inside(metadata, name, where)
     objects = record.get("objects") or []
     if not isinstance(objects, list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.generation.generator import DTYPES, Generator, Sampling
+from t2i_spatial.generation.lora import FLAGS_FILE
 from t2i_spatial.generation.png import write_png
 from t2i_spatial.generation.resolve import ModelSource
 from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
+from t2i_spatial.run import atomic_write
 from t2i_spatial.training.adapters import Adapters
 from t2i_spatial.training.attention import Grounder
 from t2i_spatial.training.cache import Captions
@@ -28,6 +31,9 @@ from t2i_spatial.training.objective import Diffusion, Flow
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
 from t2i_spatial.training.trackers import Trackers
+
+LAST_GOOD = "last_good"
+"""Folder of the LoRA that is kept when the loss stops being a number."""
 
 _LOG_EVERY = 10
 
@@ -73,6 +79,7 @@ class Loop:
         )
         self.scaler = torch.amp.GradScaler(kind, enabled=self.precision == "fp16")
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._good: tuple[int, dict[str, Tensor]] = (0, {})
 
     # -- running --------------------------------------------------------------------------------
 
@@ -80,7 +87,8 @@ class Loop:
         """Train to the last step, from the newest checkpoint if there is one.
 
         Raises:
-            T2ISpatialError: loss or gradient is not a number; the state before is kept.
+            T2ISpatialError: loss or gradient is not a number; the LoRA of the last step whose loss
+                was one is kept in `last_good`.
         """
         options = self.settings
         step = self._restore()
@@ -165,6 +173,7 @@ class Loop:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), options.max_grad_norm)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             self._stop(step, "gradient")
+        self._good = step, {k: v.detach().clone() for k, v in self._kept().items()}
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.scaler.step(self.optimizer)
@@ -177,12 +186,25 @@ class Loop:
                     value.lerp_(self.parameters[name].detach(), weight)
 
     def _stop(self, step: int, what: str) -> None:
-        kept = self._checkpoint(step) if step else None
+        # a loss that is not finite can be the fault of the last update, a gradient cannot
+        good, values = self._good if what == "loss" else (step, self._kept())
+        kept = "nothing was learnt yet"
+        if good and values:
+            folder = self.folder / LAST_GOOD
+            if self.processes.is_first:
+                self.adapters.save(self.family.pipe, folder, values)
+                shutil.copyfile(self.folder / FLAGS_FILE, folder / FLAGS_FILE)
+            kept = f"the LoRA after step {good} is kept in {folder}"
+        if step:
+            self._checkpoint(step)
         raise T2ISpatialError(
-            f"the {what} of step {step + 1} is not a finite number; "
-            + (f"the state before it is kept in {kept}; " if kept else "nothing was learnt yet; ")
-            + "a lower --learning-rate, or another --precision, usually helps"
+            f"the {what} of step {step + 1} is not a finite number; {kept}; "
+            "a lower --learning-rate, or another --precision, usually helps"
         )
+
+    def _kept(self) -> dict[str, Tensor]:
+        """What a LoRA saved now would hold."""
+        return self.average or {name: value.data for name, value in self.parameters.items()}
 
     def _cast(self, latents: Tensor) -> Tensor:
         """Latents in the format of the frozen weights, where those are not float32."""
@@ -242,18 +264,24 @@ class Loop:
             "learning_rate": self._learning_rate(step - 1),
             "images_per_second": round(rate, 2),
         }
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise T2ISpatialError(
+                f"cannot write {self.folder / 'log.jsonl'}: {error.strerror}"
+            ) from None
         told = ("loss", "learning_rate", "images_per_second")
         self.trackers.log({name: record[name] for name in told}, step)
 
     def _forget_log(self, step: int) -> None:
-        """Drop log lines of steps that are going to be repeated."""
+        """Drop log lines of steps that are going to be repeated, and one that was cut off."""
         path = self.folder / "log.jsonl"
         if path.exists() and self.processes.is_first:
             lines = path.read_text("utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in kept), "utf-8")
+            whole = [line for line in lines if line.endswith("}")]
+            with atomic_write(path, "w") as file:
+                file.writelines(f"{line}\n" for line in whole if json.loads(line)["step"] <= step)
 
     def _validate(self, step: int) -> None:
         """Images of the validation prompts (the first captions, if none are given)."""

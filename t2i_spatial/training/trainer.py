@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.generation.generator import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE
-from t2i_spatial.generation.resolve import LORA_FILE, resolve_lora, resolve_model
+from t2i_spatial.generation.resolve import (
+    LORA_FILE,
+    LoraSource,
+    ModelSource,
+    resolve_lora,
+    resolve_model,
+)
 from t2i_spatial.generation.tenor import add_token_order
 from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
@@ -21,9 +29,9 @@ from t2i_spatial.run import write_json
 from t2i_spatial.training.adapters import Adapters
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
-from t2i_spatial.training.data import data_hash, read_imagefolder
+from t2i_spatial.training.data import Example, data_hash, read_imagefolder
 from t2i_spatial.training.families import Family, find_family
-from t2i_spatial.training.loop import Loop
+from t2i_spatial.training.loop import LAST_GOOD, Loop
 from t2i_spatial.training.objective import find_objective
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.settings import FinetuneSettings
@@ -55,10 +63,11 @@ def finetune(
         Steps, images, last loss and images per second, as stored in `t2i_spatial_lora.json`.
 
     Raises:
-        InputError: empty or broken data, captions that are too long, or a used `output`.
+        InputError: empty or broken data, captions that are too long, or a used `output`, also one
+            that another training is writing to.
         ModelLoadError: a model or LoRA that cannot be loaded or fine-tuned.
         PlanMismatchError: `resume` with other settings or data.
-        T2ISpatialError: the loss is not a number any more; the last good checkpoint is kept.
+        T2ISpatialError: the loss is not a number any more; the last good LoRA is kept.
     """
     settings = settings or FinetuneSettings()
     output = Path(output)
@@ -84,10 +93,28 @@ def finetune(
         "precision": precision,
         "device": device.split(":")[0],
     }
-    done = processes.from_first(lambda: _claim(output, plan, resume, overwrite))
-    if done is not None:
-        note(f"{output}: trained already")
-        return done
+    lock = FileLock(output / ".lock", timeout=0)
+    try:
+        done = processes.from_first(lambda: _claim(output, lock, plan, resume, overwrite))
+        if done is not None:
+            note(f"{output}: trained already")
+            return done
+        return _train(examples, source, lora, output, plan, processes, precision, settings)
+    finally:
+        lock.release()
+
+
+def _train(
+    examples: Sequence[Example],
+    source: ModelSource,
+    lora: LoraSource | None,
+    output: Path,
+    plan: dict[str, Any],
+    processes: Processes,
+    precision: str,
+    settings: FinetuneSettings,
+) -> dict[str, Any]:
+    device = processes.device
     record = {
         "format": FORMAT,
         "tenor": settings.tenor,
@@ -183,16 +210,22 @@ def _native_size(family: Family) -> int:
 
 
 def _claim(
-    output: Path, plan: dict[str, Any], resume: bool, overwrite: bool
+    output: Path, lock: FileLock, plan: dict[str, Any], resume: bool, overwrite: bool
 ) -> dict[str, Any] | None:
     """Make the output folder ours; returns the result if the same training is finished."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another training is writing to {output} right now") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {output}: {error.strerror or error}") from None
     if overwrite:
         _clear(output)
     flags = output / FLAGS_FILE
     if not flags.exists():
         if (output / LORA_FILE).exists():
             raise InputError(f"{output} has LoRA weights of another origin; use --overwrite")
-        output.mkdir(parents=True, exist_ok=True)
         return None
     try:
         known = json.loads(flags.read_text("utf-8"))
@@ -221,7 +254,7 @@ def _claim(
 
 
 def _clear(output: Path) -> None:
-    for name in ("checkpoints", "validation"):
+    for name in ("checkpoints", "validation", "trackers", LAST_GOOD):
         shutil.rmtree(output / name, ignore_errors=True)
     for name in (FLAGS_FILE, LORA_FILE, "log.jsonl"):
         (output / name).unlink(missing_ok=True)

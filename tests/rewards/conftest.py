@@ -20,6 +20,7 @@ from t2i_spatial.detectors import resolve_detector
 from t2i_spatial.rewards.server.app import create_app
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Pool
+from t2i_spatial.rewards.server.serve import server_config
 from t2i_spatial.rewards.server.settings import ServerSettings
 
 
@@ -39,8 +40,8 @@ class RunningServer:
         monitoring = Monitoring()
         self.pool = Pool(self.settings, ["cpu"], monitoring)
         await self.pool.start()
-        app = create_app(self.settings, self.pool, monitoring)
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
+        config = server_config(uvicorn, self.settings, "127.0.0.1", 0)
+        config.app = create_app(self.settings, self.pool, monitoring)
         socket = config.bind_socket()
         self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
         self.server = uvicorn.Server(config)

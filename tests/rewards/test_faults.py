@@ -238,3 +238,20 @@ def test_a_short_token_and_a_taken_port_are_refused(server, tmp_path):
     assert result.exit_code == 1 and "at least 16 characters" in result.stderr
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1 and "cannot be bound" in result.stderr
+
+
+def test_the_client_sends_no_request_that_is_too_large(server, monkeypatch):
+    sent = []
+    post = Client._post
+
+    def watched(client, form, files):
+        sent.append(len(files))
+        return post(client, form, files)
+
+    monkeypatch.setattr(Client, "_post", watched)
+    with Client(server.url) as client:
+        size = len(client._encode(IMAGE))
+        monkeypatch.setattr("t2i_spatial.rewards.client.MAX_BYTES", 2 * size)
+        items = client([IMAGE] * 5, [ASKED] * 5)
+        assert sent == [2, 2, 1] and {item.reward for item in items} == {items[0].reward}
+        assert client([], []) == []

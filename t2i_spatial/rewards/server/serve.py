@@ -17,6 +17,9 @@ from t2i_spatial.progress import note
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
 
+KEEP_ALIVE = 600
+"""Seconds after which an idle connection is closed."""
+
 
 def serve(settings: ServerSettings, devices: Sequence[str], host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -48,16 +51,7 @@ async def _serve(
     from t2i_spatial.rewards.server.pool import Pool
 
     monitoring = Monitoring()
-    config = uvicorn.Config(
-        "unused",
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.timeout),
-        h11_max_incomplete_event_size=16_384,
-    )
+    config = server_config(uvicorn, settings, host, port)
     try:
         socket = config.bind_socket()
     except SystemExit:
@@ -79,6 +73,22 @@ async def _serve(
         socket.close()
         await pool.close()
     note("stopped; everything accepted was answered")
+
+
+def server_config(uvicorn: Any, settings: ServerSettings, host: str, port: int) -> Any:
+    """How uvicorn is run."""
+    return uvicorn.Config(
+        "unused",
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # a trainer asks once per step; closing its connection in between would race with its call
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(settings.timeout),
+        h11_max_incomplete_event_size=16_384,
+    )
 
 
 def read_token(path: Path | None) -> str | None:
