@@ -221,7 +221,7 @@ class SceneSpec:
         """
         _check_keys(data, {"objects", "relations", "unparsed"}, "scene")
         objects = []
-        for entry in data.get("objects") or ():
+        for entry in _listed(data, "objects"):
             _check_keys(entry, {"name", "count", "color", "attributes", "frame_position"}, "object")
             if not isinstance(entry.get("name"), str):
                 raise InputError(f"an object needs a name (text), got {entry.get('name')!r}")
@@ -234,28 +234,26 @@ class SceneSpec:
                 ObjectSpec(
                     name=entry["name"],
                     count=count,
-                    color=entry.get("color"),
-                    attributes=tuple(entry.get("attributes") or ()),
-                    frame_position=entry.get("frame_position"),
+                    color=_word(entry, "color"),
+                    attributes=_words(entry, "attributes"),
+                    frame_position=_word(entry, "frame_position"),
                 )
             )
         relations = []
-        for entry in data.get("relations") or ():
+        for entry in _listed(data, "relations"):
             _check_keys(entry, {"subject", "relation", "object", "phrase"}, "relation")
-            try:
-                phrase = entry.get("phrase") or entry["relation"]
-                relation = canonical_relation(entry["relation"])
-                subject, target = entry["subject"], entry["object"]
-            except KeyError as error:
-                raise InputError(
-                    f"a relation needs the key {error.args[0]!r}: {dict(entry)}"
-                ) from None
+            for key in ("subject", "relation", "object"):
+                if entry.get(key) is None:
+                    raise InputError(f"a relation needs the key {key!r}: {dict(entry)}")
+            words = _word(entry, "relation") or ""
+            phrase, relation = _word(entry, "phrase") or words, canonical_relation(words)
+            subject, target = entry["subject"], entry["object"]
             if not (isinstance(subject, int) and isinstance(target, int)):
                 raise InputError(f"subject and object of a relation are indices, got {dict(entry)}")
             relations.append(
                 RelationSpec(subject, relation, target, None if phrase == relation else phrase)
             )
-        return cls(tuple(objects), tuple(relations), tuple(data.get("unparsed") or ()))
+        return cls(tuple(objects), tuple(relations), _words(data, "unparsed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +319,30 @@ def check_unique_ids(prompts: Sequence[Prompt]) -> None:
                 "ids must be unique"
             )
         seen[prompt.id] = number
+
+
+def _listed(data: Mapping[str, Any], key: str) -> Sequence[Any]:
+    value = data.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{key} must be a list, got {type(value).__name__}")
+    return value
+
+
+def _word(data: Mapping[str, Any], key: str) -> str | None:
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{key} must be text, got {type(value).__name__}")
+    return value
+
+
+def _words(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    words = tuple(_listed(data, key))
+    for word in words:
+        if not isinstance(word, str):
+            raise InputError(f"{key} must hold texts, got {type(word).__name__}")
+    return words
 
 
 def _check_keys(data: Any, known: set[str], what: str) -> None:

@@ -56,6 +56,23 @@ def test_the_interface_example_is_read_as_documented():
             },
             "did you mean 'left of'",
         ),
+        ({"objects": 1e308}, "objects must be a list, got float"),
+        ({"objects": "cat"}, "objects must be a list, got str"),
+        ({"objects": [{"name": "cat", "color": [[]]}]}, "color must be text, got list"),
+        ({"objects": [{"name": "cat", "frame_position": 2}]}, "frame_position must be text"),
+        ({"objects": [{"name": "cat", "attributes": -1}]}, "attributes must be a list"),
+        ({"objects": [{"name": "cat", "attributes": [[]]}]}, "attributes must hold texts"),
+        ({"relations": True}, "relations must be a list"),
+        ({"relations": [{"subject": 0, "relation": 5, "object": 1}]}, "relation must be text"),
+        ({"relations": [{"subject": 0, "relation": None, "object": 1}]}, "needs the key"),
+        (
+            {
+                "objects": [{"name": "cat"}] * 2,
+                "relations": [{"subject": 0, "relation": "on", "object": 1, "phrase": [0]}],
+            },
+            "phrase must be text",
+        ),
+        ({"unparsed": [True]}, "unparsed must hold texts"),
     ],
 )
 def test_a_broken_scene_says_what_is_wrong(scene, message):

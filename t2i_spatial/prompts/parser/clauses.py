@@ -415,13 +415,11 @@ class Reader(Draft):
     def _style_follows(self, at: int) -> bool:
         end = at
         tokens = self.tokens
+        if KINDS.get(tokens[at]) is not None or tokens[at].isdecimal():
+            return False
         while end < len(tokens) and tokens[end] not in (",", "."):
             if tokens[end] in STYLE_WORDS:
-                return (
-                    KINDS.get(tokens[at]) is None
-                    and not tokens[at].isdecimal()
-                    and match_relation(tokens, at) is None
-                )
+                return match_relation(tokens, at) is None
             end += 1
         return False
 
