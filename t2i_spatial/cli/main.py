@@ -65,7 +65,9 @@ class _LazyGroup(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo(
-                "\ninterrupted; finished batches are kept, the same command goes on", err=True
+                "\ninterrupted; what is finished is kept, the same command goes on "
+                "(finetune: with --resume)",
+                err=True,
             )
             ctx.exit(130)
 

@@ -277,7 +277,7 @@ class Loop:
     def _forget_log(self, step: int) -> None:
         """Drop log lines of steps that are going to be repeated, and one that was cut off."""
         path = self.folder / "log.jsonl"
-        if path.exists() and self.processes.is_first:
+        if path.is_file() and self.processes.is_first:
             lines = path.read_text("utf-8").splitlines()
             whole = [line for line in lines if line.endswith("}")]
             with atomic_write(path, "w") as file:

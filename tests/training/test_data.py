@@ -31,12 +31,33 @@ def rows(count, **extra):
 
 
 def test_weights_are_divided_by_their_mean_and_zeros_left_out(folder):
-    lines = rows(4)
-    for line, weight in zip(lines, [1, 3, 0, None], strict=True):
+    lines = rows(5)
+    for line, weight in zip(lines, [1, 5, 0, None, 1], strict=True):
         line["weight"] = weight
     examples = read_imagefolder(folder(lines))
-    assert [example.text for example in examples] == ["t0", "t1", "t3"]
-    assert [example.weight for example in examples] == pytest.approx([0.6, 1.8, 0.6])
+    assert [example.text for example in examples] == ["t0", "t1", "t3", "t4"]
+    assert [example.weight for example in examples] == pytest.approx([0.5, 2.5, 0.5, 0.5])
+
+
+def test_the_largest_weights_have_a_mean(folder):
+    lines = rows(4)
+    for line in lines:
+        line["weight"] = 1e308
+    assert [example.weight for example in read_imagefolder(folder(lines))] == [1.0] * 4
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\r\n"])
+def test_line_separators_in_captions_separate_no_lines(folder, separator):
+    lines = rows(4)
+    lines[1]["text"] = f"a cat{separator}left of a dog, 猫 🐱"
+    lines = [json.dumps(line, ensure_ascii=False) for line in lines]
+    path = folder(lines, images=False)
+    for k in range(4):
+        Image.new("RGB", (4, 4)).save(path / f"{k}.png")
+    metadata = path / "metadata.jsonl"
+    for start, end in (("", "\n"), ("\ufeff", "\r\n")):  # as Windows writes it
+        metadata.write_bytes((start + end.join(lines) + end).encode())
+        assert read_imagefolder(path)[1].text == f"a cat{separator}left of a dog, 猫 🐱"
 
 
 def test_what_the_curation_exports_is_found_in_train(tmp_path, folder):
@@ -75,6 +96,11 @@ def test_missing_images_are_counted(folder):
         ('{"file_name": "0.png", "text": "x", "weight": -1}', "weight -1"),
         ('{"file_name": "0.png", "text": "x", "weight": NaN}', "weight nan"),
         ('{"file_name": "0.png", "text": "x", "weight": "much"}', "'much' is not a number"),
+        ('{"file_name": "0.png", "text": "x", "weight": 1' + 400 * "0" + "}", "weight 1000"),
+        ('{"file_name": "0.png", "text": "x", "sample": ' + 5000 * "9" + "}", "line 5: "),
+        ('{"file_name": "0.png", "text": "half \\ud83d"}', "holds what is not text"),
+        ('{"file_name": "0\\u0000.png", "text": "x"}', "holds what is not text"),
+        (100_000 * "[", "line 5: "),
         ('{"file_name": "../../etc/passwd", "text": "x"}', "is outside"),
     ],
 )
@@ -86,6 +112,10 @@ def test_broken_lines_are_named(folder, line, message):
 def test_weights_that_are_all_zero(folder):
     with pytest.raises(InputError, match="all weights"):
         read_imagefolder(folder(rows(4, weight=0)))
+    lines = rows(5)
+    lines[0]["weight"] = lines[1]["weight"] = 0
+    with pytest.raises(InputError, match="has 3 images of weight above 0; 4 are the least"):
+        read_imagefolder(folder(lines))
 
 
 def test_an_unreadable_image_is_named(tmp_path):

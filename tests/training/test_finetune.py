@@ -188,6 +188,59 @@ def test_a_second_training_in_the_same_folder(data, whole, tmp_path, monkeypatch
     assert same(weights(tmp_path), weights(other))
 
 
+def test_one_training_at_a_time_writes_to_a_folder(data, tmp_path, monkeypatch):
+    refused = []
+    original = Loop._gradients
+
+    def second(self, step):
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match="another training is writing to"):
+                finetune(data, tmp_path, settings(), **options)
+            refused.append(options)
+        return original(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_gradients", second)
+        finetune(data, tmp_path, settings(steps=1))
+    assert len(refused) == 3
+    finetune(data, tmp_path, settings(), overwrite=True)
+    finetune(data, tmp_path / "alone", settings())
+    assert same(weights(tmp_path), weights(tmp_path / "alone"))
+
+
+def test_a_log_line_that_was_cut_off_is_dropped(data, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("t2i_spatial.training.loop._LOG_EVERY", 1)
+        fail_at(patch, 5, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            finetune(data, tmp_path, settings(**THOROUGH))
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    finetune(data, tmp_path, settings(**THOROUGH), resume=True)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 7]
+    assert same(weights(tmp_path), weights(whole))
+
+
+@pytest.mark.parametrize("place", ["log.jsonl", "checkpoints"])
+def test_what_cannot_be_written_is_one_error(place, data, tmp_path):
+    (tmp_path / "log.jsonl" if place == "log.jsonl" else tmp_path / "elsewhere").mkdir()
+    if place == "checkpoints":
+        (tmp_path / "checkpoints").write_bytes(b"")
+    with pytest.raises(T2ISpatialError, match=rf"cannot write .*{place}"):
+        finetune(data, tmp_path, settings())
+
+
+def test_unreadable_images_are_counted_before_any_step(data, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(data, tmp_path / "data")
+    (folder / "train" / "1.png").write_bytes((data / "train" / "1.png").read_bytes()[:600])
+    (folder / "train" / "4.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"2 of 6 images cannot be read: .*1\.png.*4\.png"):
+        finetune(folder, tmp_path / "lora", settings())
+
+
 def test_other_data_is_another_plan(data, whole, tmp_path):
     import shutil
 
@@ -204,14 +257,48 @@ def test_foreign_weights_are_not_overwritten(data, tmp_path):
     assert (tmp_path / LORA).read_bytes() == b"precious"
 
 
-def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(data, tmp_path):
-    with pytest.raises(T2ISpatialError, match=r"not a finite number; the state before it is kept"):
+def test_a_first_step_that_is_too_long_stops_the_training(data, tmp_path):
+    with pytest.raises(T2ISpatialError, match=r"loss of step 2 is not .* nothing was learnt yet"):
         finetune(data, tmp_path, settings(learning_rate=1e25, warmup=0, max_grad_norm=1e9))
-    assert not (tmp_path / LORA).exists()
+    assert not list(tmp_path.rglob(LORA))
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     state = load_file(checkpoint)
     assert state
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_a_number_leaves_the_last_good_lora(
+    what, ema, data, tmp_path, monkeypatch
+):
+    finetune(data, tmp_path / "good", settings(steps=2, ema=ema, tenor=True))
+    update = Loop._update
+
+    def diverging(self, step):
+        parameter = next(iter(self.parameters.values()))
+        if step == 2 and what == "gradient":
+            parameter.grad.fill_(torch.nan)
+        update(self, step)
+        if step == 2:
+            parameter.data.fill_(1e38)
+
+    wanted = settings(steps=8, ema=ema, tenor=True)
+    message = rf"the {what} of step .* the LoRA after step 2 is"
+    with monkeypatch.context() as patch, pytest.raises(T2ISpatialError, match=message):
+        patch.setattr(Loop, "_update", diverging)
+        finetune(data, tmp_path / "bad", wanted)
+    assert not (tmp_path / "bad" / LORA).exists()
+    kept = tmp_path / "bad" / "last_good"
+    assert same(weights(kept), weights(tmp_path / "good"))
+    image = load_generator(str(tiny_model("sd1")), device="cpu", lora=str(kept))(
+        [TEXT], [1], Sampling(steps=1, width=SIZE, height=SIZE)
+    )[0].image
+    expected = load_generator(str(tiny_model("sd1")), device="cpu", lora=str(tmp_path / "good"))(
+        [TEXT], [1], Sampling(steps=1, width=SIZE, height=SIZE)
+    )[0].image
+    assert np.array_equal(np.asarray(image), np.asarray(expected))  # with TENOR, too
+    finetune(data, tmp_path / "next", settings(lora=str(kept)))
 
 
 # -- options --------------------------------------------------------------------------------------
