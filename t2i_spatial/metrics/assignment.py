@@ -127,8 +127,9 @@ def assign(scene: SceneSpec, text: str, found: Candidates) -> Assignment:
     own = [[bisect.bisect(kept, i) - 1 for i in ids] for ids in own]
     options = [_options(spec, ids, found) for spec, ids in zip(scene.objects, own, strict=True)]
     tables = [_relation_table(r, found) for r in scene.relations]
-    best = _search(scene, options, found, tables)
-    parts = tuple(_parts(scene, text, present, best, found, tables))
+    same = _same_table(found)
+    best = _search(scene, options, found, tables, same)
+    parts = tuple(_parts(scene, text, present, best, found, tables, same))
     return Assignment(tuple(tuple(kept[i] for i in ids) for ids in best), parts)
 
 
@@ -155,6 +156,7 @@ def _search(
     options: list[list[tuple[int, ...]]],
     found: Candidates,
     tables: list[Floats],
+    same: list[set[int]],
 ) -> tuple[tuple[int, ...], ...]:
     unary = [
         [_fit(spec, ids, found) for ids in choices]
@@ -169,7 +171,7 @@ def _search(
                 fit = _pairwise(table, sets[relation.subject], sets[relation.object])
                 total += math.log(max(fit, DOUBT))
         for a, b in itertools.combinations(range(len(sets)), 2):
-            total += math.log(_distinct(sets[a], sets[b], found))
+            total += math.log(_distinct(sets[a], sets[b], same))
         return total
 
     sizes = [len(choices) for choices in options]
@@ -223,14 +225,19 @@ def _pairwise(table: Floats, subjects: tuple[int, ...], objects: tuple[int, ...]
     return max(float(table[np.ix_(subjects, objects)].min()), _EPSILON)
 
 
-def _distinct(a: tuple[int, ...], b: tuple[int, ...], found: Candidates) -> float:
-    if set(a) & set(b):
+def _same_table(found: Candidates) -> list[set[int]]:
+    """For every box the boxes that cover the same thing, itself among them."""
+    n = len(found.labels)
+    first, second = (np.repeat(np.arange(n), n), np.tile(np.arange(n), n))
+    a, b = (Boxes(*(c[ids] for c in found.columns)) for ids in (first, second))
+    alike = (iou(a, b) > SAME_BOX).reshape(n, n)
+    return [{i, *np.flatnonzero(row).tolist()} for i, row in enumerate(alike)]
+
+
+def _distinct(a: tuple[int, ...], b: tuple[int, ...], same: list[set[int]]) -> float:
+    if not set(a).isdisjoint(b):
         return _EPSILON
-    if not a or not b:
-        return 1.0
-    first, second = np.repeat(a, len(b)), np.tile(b, len(a))
-    boxes = [Boxes(*(c[ids] for c in found.columns)) for ids in (first, second)]
-    return SAME_BOX_PROBABILITY if (iou(boxes[0], boxes[1]) > SAME_BOX).any() else 1.0
+    return SAME_BOX_PROBABILITY if any(not same[i].isdisjoint(b) for i in a) else 1.0
 
 
 def _parts(
@@ -240,6 +247,7 @@ def _parts(
     chosen: tuple[tuple[int, ...], ...],
     found: Candidates,
     tables: list[Floats],
+    same: list[set[int]],
 ) -> Iterator[Part]:
     for k, spec in enumerate(scene.objects):
         yield from _object_parts(scene, k, text, present[k], bool(chosen[k]))
@@ -253,7 +261,7 @@ def _parts(
                     "frame", min(known), f"{spec.name} in the {spec.frame_position} of the picture"
                 )
     for a, b in itertools.combinations(range(len(chosen)), 2):
-        if chosen[a] and chosen[b] and (value := _distinct(chosen[a], chosen[b], found)) < 1:
+        if chosen[a] and chosen[b] and (value := _distinct(chosen[a], chosen[b], same)) < 1:
             names = scene.objects[a].name, scene.objects[b].name
             yield Part("objects", min(value, 0.1), f"{names[0]} and {names[1]} share one box")
     for relation, table in zip(scene.relations, tables, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,12 @@ from t2i_spatial.scene import Prompt, SceneSpec
 
 MAX_TEXT = 4000
 """Longest prompt in characters; benchmark prompts have at most a few hundred."""
-MAX_OBJECTS = 64
+MAX_OBJECTS = 32
+MAX_RELATIONS = 64
+MAX_COUNT = 100
+"""Of all objects of a scene together. The best assignment of boxes takes a second or two then."""
+MAX_RECORD = 64_000
+"""Most bytes of a scene or record as JSON."""
 
 
 def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
@@ -27,7 +33,8 @@ def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
         prompt_id: id it gets.
 
     Raises:
-        InputError: none of these, an empty or overlong text, or a broken scene.
+        InputError: none of these, an empty or overlong text, a scene that is broken or asks for
+            more than the limits of this module, or text that is not Unicode.
     """
     if isinstance(asked, Prompt):
         prompt = asked
@@ -47,9 +54,27 @@ def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
         from t2i_spatial.prompts import read_scenes
 
         prompt = read_scenes([prompt])[0]
-    if prompt.scene is not None and len(prompt.scene.objects) > MAX_OBJECTS:
-        raise InputError(f"{len(prompt.scene.objects)} objects in a scene; at most {MAX_OBJECTS}")
-    return replace(prompt, id=prompt_id)
+    prompt = replace(prompt, id=prompt_id)
+    _check_limits(prompt)
+    return prompt
+
+
+def _check_limits(prompt: Prompt) -> None:
+    scene = prompt.scene or SceneSpec()
+    counted = sum(1 if spec.count is None else spec.count for spec in scene.objects)
+    for seen, most, what in (
+        (len(scene.objects), MAX_OBJECTS, "objects"),
+        (len(scene.relations), MAX_RELATIONS, "relations"),
+        (counted, MAX_COUNT, "counted objects"),
+    ):
+        if seen > most:
+            raise InputError(f"{seen} {what} in a scene; at most {most}")
+    try:
+        size = len(json.dumps(prompt.to_dict(), ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise InputError("the prompt holds half a character (a lone surrogate)") from None
+    if size > MAX_RECORD:
+        raise InputError(f"the prompt's record has {size:,} bytes; at most {MAX_RECORD:,}")
 
 
 def as_prompts(asked: Sequence[Any]) -> list[Prompt]:
@@ -68,6 +93,8 @@ def _from_record(record: dict[str, Any]) -> Prompt:
         return geneval_prompt(record)
     keys = ("text", "tag", "scene", "metadata")
     known: dict[str, Any] = {key: record[key] for key in keys if key in record}
+    if not isinstance(known.get("metadata") or {}, Mapping):
+        raise InputError("metadata must be a mapping")
     text = known.get("text", record.get("prompt"))
     if text is None and known.get("scene") is not None:
         text = "(scene)"
@@ -99,6 +126,9 @@ def geneval_prompt(record: Mapping[str, Any]) -> Prompt:
             color = clause.get("color")
             if color is not None and not isinstance(color, str):
                 raise InputError(f"color must be text, got {color!r}")
+            count = clause.get("count", 1)
+            if isinstance(count, int) and count > MAX_COUNT:
+                raise InputError(f"a count of {count}; at most {MAX_COUNT}")
     if not record.get("include"):
         raise InputError("a GenEval record needs a non-empty include list")
     # flow_grpo's JSON lines may have passed through tuples

@@ -16,7 +16,7 @@ from t2i_spatial.detectors.color_pixels import PixelColor
 from t2i_spatial.errors import InputError
 from t2i_spatial.rewards import LocalScorer, RewardSpec, as_prompts, score_batch
 from t2i_spatial.rewards.core import judge_batch
-from t2i_spatial.scene import ObjectSpec, SceneSpec
+from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 from tests.rewards.drawing_detector import (
     ASKED,
     LEFT,
@@ -28,6 +28,7 @@ from tests.rewards.drawing_detector import (
 )
 
 DETECTOR = DrawingDetector()
+BESIDE = RelationSpec(0, "next to", 1)
 
 
 def test_right_beats_wrong_beats_nothing():
@@ -111,7 +112,12 @@ def test_no_images_no_scores():
         ([LEFT], [""], None, "item 0: the prompt is empty"),
         ([LEFT], [7], None, "item 0: a text, scene or prompt record"),
         ([LEFT], [{"include": []}], None, "needs a non-empty include"),
-        ([LEFT], [{"include": [{"class": "cat"}] * 65}], None, "at most 64 clauses"),
+        ([LEFT], [{"include": [{"class": "cat"}] * 33}], None, "at most 32 clauses"),
+        ([LEFT], ["300 cats left of a dog"], None, "301 counted objects"),
+        ([LEFT], [SceneSpec((ObjectSpec("cat"),) * 33)], None, "33 objects in a scene"),
+        ([LEFT], [SceneSpec((ObjectSpec("cat"),) * 2, (BESIDE,) * 65)], None, "65 relations"),
+        ([LEFT], ["a cat \ud800"], None, "half a character"),
+        ([LEFT], [{**RECORD, "note": "x" * 64_000}], None, "at most 64,000"),
         ([LEFT], ["cat " * 2000], None, "at most 4,000"),
         ([LEFT], [ASKED], "spacial", "did you mean 'spatial'"),
         ([LEFT], [ASKED], {"visor.object": 1.0}, "no component 'object'"),

@@ -49,6 +49,8 @@ def test_transparent_pictures_lie_on_white():
         {"include": [{"class": 5}]},
         {"include": [{"class": "cat", "count": -1}]},
         {"include": [{"class": "cat", "count": "many"}]},
+        {"include": [{"class": "cat", "count": 2**64}]},
+        {"include": [{"class": "cat"}], "exclude": [{"class": "dog", "count": 2**64}]},
         {"include": [{"class": "cat", "color": 3}]},
         {"include": [{"class": "cat", "position": ["left of", 3]}]},
         {"include": [{"class": "cat", "position": "left"}]},

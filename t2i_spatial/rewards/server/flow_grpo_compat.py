@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.rewards.core import ItemScore
 from t2i_spatial.rewards.flow_grpo import geneval_values
-from t2i_spatial.rewards.requests import geneval_prompt
+from t2i_spatial.rewards.requests import as_prompts, geneval_prompt
 from t2i_spatial.rewards.server.plain_pickle import loads_plain
 from t2i_spatial.rewards.server.worker import Job
 
@@ -45,7 +45,7 @@ async def answer_flow_grpo(
         raise InputError(f"{len(images)} images for {len(records)} records")
     if len(images) > max_images:
         raise InputError(f"{len(images)} images in a request; at most {max_images}")
-    prompts = [geneval_prompt(record) for record in records]
+    prompts = as_prompts([geneval_prompt(record) for record in records])
     weights = {protocol: 1.0}
     items = await score(
         [Job(image, prompt, weights) for image, prompt in zip(images, prompts, strict=True)]
