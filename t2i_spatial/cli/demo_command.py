@@ -19,7 +19,7 @@ from t2i_spatial.progress import note
 @click.option("--prompts", "limit", type=click.IntRange(min=1), default=60, help="Prompts of SR2D.")
 @click.option("--samples", type=click.IntRange(min=1), default=4, help="Images per prompt.")
 @click.option(
-    "--steps", type=click.IntRange(min=0), default=200,
+    "--steps", type=click.IntRange(min=0), default=300,
     help="Optimiser steps of the fine-tuning at the end; 0 leaves it out.",
 )  # fmt: skip
 @click.option("--seed", default=0, help="Seed of the prompt sample and of the images.")
