@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pydantic
 
 from t2i_spatial.training.settings import FinetuneSettings
 
@@ -19,6 +20,10 @@ def _option(flag: str, kind: Any, text: str) -> _Decorator:
     """An option whose default is that of `FinetuneSettings`."""
     name = flag.removeprefix("--").replace("-", "_")
     return click.option(flag, type=kind, default=_DEFAULTS[name], help=text)
+
+
+def _flag(setting: int | str) -> str:
+    return str(setting).replace("_", "-")
 
 
 def _switch(flag: str, text: str) -> _Decorator:
@@ -67,7 +72,7 @@ def _switch(flag: str, text: str) -> _Decorator:
 @_option("--token-loss", float, "Factor of the attention loss on tokens (needs `objects`).")
 @_option("--pixel-loss", float, "Factor of the attention loss on pixels (needs `objects`).")
 @click.option(
-    "--resolution", type=click.IntRange(min=8), help="Pixels.  [default: the model's own size]"
+    "--resolution", type=click.IntRange(8, 4096), help="Pixels.  [default: the model's own size]"
 )
 @_option("--caption-dropout", click.FloatRange(0, 1), "Share of captions left empty, for guidance.")
 @_switch("--truncate-captions", "Accept captions whose end the text encoder does not read.")
@@ -111,7 +116,11 @@ def command(
 
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    settings = FinetuneSettings(**options)
+    try:
+        settings = FinetuneSettings(**options)
+    except pydantic.ValidationError as error:
+        wrong = [f"--{_flag(item['loc'][0])}: {item['msg']}" for item in error.errors()]
+        raise click.UsageError("; ".join(wrong)) from None
     folder, result = finetune_folder(data, output, settings, resume=resume, overwrite=overwrite)
     if not is_first():
         return

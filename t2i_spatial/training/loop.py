@@ -105,6 +105,9 @@ class Loop:
                     complete = False
                     self._update(step)
                     step += 1
+                    due = step % options.checkpoint_every == 0 or step == options.steps
+                    if due and not self._finite():
+                        self._stop(f"the weights after step {step} are not finite", *self._good)
                     complete = True
                     recent.append(loss)
                     bar.set_postfix(loss=f"{sum(recent[-50:]) / len(recent[-50:]):.4f}")
@@ -112,12 +115,12 @@ class Loop:
                     if step % _LOG_EVERY == 0 or step == options.steps:
                         rate = (step - first) * per_step / (time.monotonic() - started)
                         self._log(step, recent[-_LOG_EVERY:], rate)
-                    if step % options.checkpoint_every == 0 or step == options.steps:
+                    if due:
                         self._checkpoint(step)
                     if options.validate_every and step % options.validate_every == 0:
                         self._validate(step)
             except KeyboardInterrupt:
-                if complete and step > first:
+                if complete and step > first and self._finite():
                     self._checkpoint(step)
                 raise
         seconds = time.monotonic() - started
@@ -162,7 +165,7 @@ class Loop:
             self.processes.average([mean])
             total += mean.item()
             if not math.isfinite(total):
-                self._stop(step, "loss")
+                self._stop(f"the loss of step {step + 1} is not finite", *self._good)
             self.scaler.scale(loss).backward()
         return total
 
@@ -172,7 +175,7 @@ class Loop:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), options.max_grad_norm)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
-            self._stop(step, "gradient")
+            self._stop(f"the gradient of step {step + 1} is not finite", step, self._kept())
         self._good = step, {k: v.detach().clone() for k, v in self._kept().items()}
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
@@ -185,21 +188,21 @@ class Loop:
                 for name, value in self.average.items():
                     value.lerp_(self.parameters[name].detach(), weight)
 
-    def _stop(self, step: int, what: str) -> None:
-        # a loss that is not finite can be the fault of the last update, a gradient cannot
-        good, values = self._good if what == "loss" else (step, self._kept())
-        kept = "nothing was learnt yet"
+    def _finite(self) -> bool:
+        """Whether the weights can be written: a loss shows what an update broke one step later."""
+        return all(bool(value.isfinite().all()) for value in self._kept().values())
+
+    def _stop(self, what: str, good: int, values: dict[str, Tensor]) -> None:
+        """Keep the LoRA of `values`, the last one whose loss was a number, and give up."""
+        folder = self.folder / LAST_GOOD
+        kept = f"see {folder}" if folder.exists() else "nothing was learnt yet"
         if good and values:
-            folder = self.folder / LAST_GOOD
             if self.processes.is_first:
                 self.adapters.save(self.family.pipe, folder, values)
                 shutil.copyfile(self.folder / FLAGS_FILE, folder / FLAGS_FILE)
             kept = f"the LoRA after step {good} is kept in {folder}"
-        if step:
-            self._checkpoint(step)
         raise T2ISpatialError(
-            f"the {what} of step {step + 1} is not a finite number; {kept}; "
-            "a lower --learning-rate, or another --precision, usually helps"
+            f"{what}; {kept}; a lower --learning-rate, or another --precision, usually helps"
         )
 
     def _kept(self) -> dict[str, Tensor]:

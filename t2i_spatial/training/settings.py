@@ -12,7 +12,7 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 class FinetuneSettings(BaseModel):
     """Settings of `finetune`. There is no flip and no random crop, on purpose."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = "bundled"
     revision: str | None = None
@@ -24,7 +24,7 @@ class FinetuneSettings(BaseModel):
     steps: int = Field(default=500, ge=1)
     batch_size: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=1e30)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(default=20, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -39,7 +39,7 @@ class FinetuneSettings(BaseModel):
     token_loss: float = Field(default=0.0, ge=0)
     pixel_loss: float = Field(default=0.0, ge=0)
 
-    resolution: int | None = Field(default=None, ge=8)
+    resolution: int | None = Field(default=None, ge=8, le=4096)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     truncate_captions: bool = False
     min_snr: float | None = Field(default=None, gt=0)
@@ -48,7 +48,7 @@ class FinetuneSettings(BaseModel):
     ema: float | None = Field(default=None, gt=0, lt=1)
     gradient_checkpointing: bool = False
     compile: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     checkpoint_every: int = Field(default=100, ge=1)
     validate_every: int = Field(default=0, ge=0)

@@ -129,7 +129,7 @@ def _train(
     captions = Captions(examples)
     captions.check_length(family, settings.truncate_captions)
     pipe.to(device)
-    size = settings.resolution or _native_size(family)
+    size = _size(family, settings.resolution)
     latents = encode_images(family, examples, size)
     if not settings.text_encoder:
         captions.cache(family)
@@ -198,9 +198,15 @@ def _precision(wanted: str, device: str) -> str:
     return "fp32"
 
 
-def _native_size(family: Family) -> int:
-    """The side of the images the model was made for, in pixels."""
+def _size(family: Family, wanted: int | None) -> int:
+    """The side of the training images in pixels: as wanted, or what the model was made for."""
     pipe = family.pipe
+    if wanted is not None:
+        # transformers read latents in patches of 2 x 2
+        part = pipe.vae_scale_factor * (2 if family.part == "transformer" else 1)
+        if wanted % part:
+            raise InputError(f"this model needs a --resolution that is a multiple of {part}")
+        return wanted
     size = getattr(pipe, "default_sample_size", None)
     if size is None:
         size = family.denoiser.config.sample_size  # type: ignore[union-attr]

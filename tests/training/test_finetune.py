@@ -258,13 +258,32 @@ def test_foreign_weights_are_not_overwritten(data, tmp_path):
 
 
 def test_a_first_step_that_is_too_long_stops_the_training(data, tmp_path):
+    long = {"learning_rate": 1e25, "warmup": 0, "max_grad_norm": 1e9}
     with pytest.raises(T2ISpatialError, match=r"loss of step 2 is not .* nothing was learnt yet"):
-        finetune(data, tmp_path, settings(learning_rate=1e25, warmup=0, max_grad_norm=1e9))
-    assert not list(tmp_path.rglob(LORA))
-    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
-    state = load_file(checkpoint)
-    assert state
-    assert all(torch.isfinite(value).all() for value in state.values())
+        finetune(data, tmp_path, settings(**long))
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_weights_that_the_last_step_broke_are_not_written(every, data, tmp_path, monkeypatch):
+    update = Loop._update
+
+    def overflowing(self, step):
+        update(self, step)
+        if step == 3:
+            next(iter(self.parameters.values())).data.fill_(torch.inf)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_update", overflowing)
+        with pytest.raises(T2ISpatialError, match=r"weights after step 4 are not .* after step 3"):
+            finetune(data, tmp_path, settings(checkpoint_every=every))
+    assert not (tmp_path / LORA).exists()
+    found = list(tmp_path.rglob("*.safetensors"))
+    assert len(found) == (3 if every == 1 else 1)  # last_good, and checkpoints of steps 2 and 3
+    assert all(value.isfinite().all() for file in found for value in load_file(file).values())
+    finetune(data, tmp_path, settings(checkpoint_every=every), resume=True)
+    finetune(data, tmp_path / "untouched", settings())
+    assert same(weights(tmp_path), weights(tmp_path / "untouched"))
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
@@ -421,6 +440,13 @@ def test_captions_that_are_too_long_are_counted(data, tmp_path, capsys):
         finetune(path, tmp_path / "lora", settings())
     finetune(path, tmp_path / "lora", settings(steps=1, truncate_captions=True))
     assert "ends are not learnt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("family", "part"), [("sd1", 2), ("sd3", 4), ("flux", 4)])
+def test_resolutions_that_do_not_fit_the_model(family, part, data, tmp_path):
+    with pytest.raises(InputError, match=f"a multiple of {part}$"):
+        finetune(data, tmp_path, settings(family, resolution=8 * part + 1))
+    finetune(data, tmp_path, settings(family, resolution=5 * part, steps=1))
 
 
 def test_t5_reads_longer_captions_than_clip():

@@ -66,6 +66,31 @@ def test_usage_errors(data, tmp_path):
     assert "say with --output" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--learning-rate", "-1"),
+        ("--learning-rate", "inf"),
+        ("--ema", "1"),
+        ("--min-snr", "0"),
+        ("--alpha", "0"),
+        ("--noise-mean", "nan"),
+        ("--noise-std", "0"),
+        ("--weight-decay", "-1"),
+        ("--max-grad-norm", "0"),
+        ("--caption-dropout", "1"),
+        ("--token-loss", "nan"),
+        ("--resolution", "1000000"),
+        ("--seed", "9" * 20),
+    ],
+)
+def test_values_out_of_range_are_usage_errors(data, tmp_path, option, value):
+    result = invoke(data, "-o", tmp_path / "lora", *options(), option, value)
+    assert result.exit_code == 2, result.output
+    assert option in result.stderr
+    assert not (tmp_path / "lora").exists()
+
+
 def test_nothing_was_curated(tmp_path):
     run = Run.create(tmp_path / "run")
     result = invoke(run.path, *options())
