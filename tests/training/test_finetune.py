@@ -388,11 +388,17 @@ def test_validation_images_are_written_and_change_nothing(data, tmp_path, whole)
     assert same(weights(tmp_path), weights(whole))
 
 
-def test_a_tracker_is_told_what_the_log_says_and_changes_nothing(data, tmp_path, whole):
+def test_a_tracker_is_told_what_the_log_says_and_changes_nothing(
+    data, tmp_path, whole, monkeypatch
+):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     told = {"trackers": ("tensorboard",), "validate_every": 3, "validation_prompts": (TEXT,)}
-    finetune(data, tmp_path, settings(**THOROUGH, **told))
+    with monkeypatch.context() as patch:
+        fail_at(patch, 5, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            finetune(data, tmp_path, settings(**THOROUGH, **told))
+    finetune(data, tmp_path, settings(**THOROUGH, **told), resume=True)
     assert same(weights(tmp_path), weights(whole))
     events = EventAccumulator(str(tmp_path / "trackers" / "t2i-spatial")).Reload()
     logged = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
