@@ -27,6 +27,8 @@ def finetune_run(
     from t2i_spatial.training import finetune
 
     if not run.has(DATA):
+        if removed := _removed(run):
+            raise InputError(f"nothing was kept to train on in {run.path}; {removed}")
         raise InputError(f"{run.path} has no {DATA}/ yet; run `t2i-spatial curate` first")
     try:
         return finetune(

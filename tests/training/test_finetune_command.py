@@ -110,6 +110,10 @@ def test_too_little_was_curated_and_the_filters_are_named(run):
     assert "has 2 images; 4 are the least to train on" in result.stderr
     assert "of 9 candidates the filters removed: margin 7, blur 1" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    shutil.rmtree(run.path / "curated")
+    result = invoke(run.path, *options())
+    assert "nothing was kept to train on" in result.stderr
+    assert "of 9 candidates the filters removed: margin 7, blur 1" in result.stderr
 
 
 def test_every_setting_has_an_option_with_the_same_default():
