@@ -13,7 +13,6 @@ from PIL import Image
 from t2i_spatial.errors import InputError, T2ISpatialError, require
 from t2i_spatial.rewards.core import ItemScore
 from t2i_spatial.rewards.requests import as_images
-from t2i_spatial.rewards.server.settings import is_loopback
 from t2i_spatial.scene import Prompt, SceneSpec
 
 RETRIED = (503, 504)
@@ -37,8 +36,7 @@ class Client:
         batch: images per request; larger inputs are cut, and also at 32 MB of pictures.
         timeout: seconds per request.
         retries: how often a request is sent again when the server is busy or not there.
-        image_format: "PNG" (exact; hardly compressed to a server on this machine) or "WEBP"
-            (lossless too, smaller and slower).
+        image_format: "PNG" (exact) or "WEBP" (lossless too, smaller and slower).
     """
 
     def __init__(
@@ -62,7 +60,6 @@ class Client:
         self.reward = dict(reward) if reward else None
         self.protocols = list(protocols)
         self.batch, self.retries, self.image_format = batch, retries, image_format
-        self._level = 0 if is_loopback(self._http.base_url.host) else 1
 
     def __call__(self, images: Any, prompts: Sequence[Any]) -> list[ItemScore]:
         """One `ItemScore` per image, in order; bad items carry their status and reason.
@@ -125,7 +122,7 @@ class Client:
     def _encode(self, image: Image.Image) -> bytes:
         buffer = io.BytesIO()
         if self.image_format == "PNG":
-            image.save(buffer, "PNG", compress_level=self._level)
+            image.save(buffer, "PNG", compress_level=1)
         else:
             image.save(buffer, "WEBP", lossless=True, quality=20, method=0, exact=True)
         return buffer.getvalue()
