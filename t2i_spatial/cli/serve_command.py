@@ -103,6 +103,6 @@ def command(
         max_pixels=max_pixels,
         timeout=timeout,
         token=read_token(token_file),
-        hosts=ServerSettings.hosts if is_loopback(host) else None,
+        local_only=is_loopback(host),
     )
     serve(settings, resolve_devices(device), host, port)

@@ -25,7 +25,7 @@ PLAIN = st.recursive(
     SCALARS,
     lambda inner: (
         st.lists(inner, max_size=6)
-        | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=6)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=6)
         | st.tuples(inner, inner)
     ),
     max_leaves=25,
@@ -81,6 +81,13 @@ def attacks(marker: str) -> dict[str, bytes]:
         "date": pickle.dumps(datetime.date(2026, 1, 1)),
         "ordered dict": pickle.dumps(collections.OrderedDict(a=1)),
         "text int": b"I1\n.",
+        "keys of the sender's choice": pickle.dumps({k * (2**61 - 1): None for k in range(9)}),
+        "text shared a thousand times": pickle.dumps(["x" * 10_000] * 1000),
+        "key shared a thousand times": pickle.dumps([{"x" * 10_000: 1}] * 1000),
+        "empty tuple called": b"\x80\x04)R.",
+        "stack global": b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93.",
+        "dup": b"\x80\x042.",
+        "long of four-byte length": b"\x80\x04\x8b\xff\xff\xff\x7f\x01.",
         "decimal bomb": b"I" + b"9" * 10_000 + b"\n.",
     }
 

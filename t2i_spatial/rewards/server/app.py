@@ -60,6 +60,7 @@ def create_app(settings: ServerSettings, pool: Pool, monitoring: Monitoring) -> 
         description="Spatial rewards for generated images.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     intake = Intake(settings)
     _add_pages(app, settings, pool, monitoring)
@@ -69,6 +70,7 @@ def create_app(settings: ServerSettings, pool: Pool, monitoring: Monitoring) -> 
 
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
     return Guard(app, settings, monitoring)
 
 
@@ -81,6 +83,10 @@ async def _refused(request: Request, error: Any) -> Response:
 async def _http_error(request: Request, error: Any) -> Response:
     request.scope["note"] = str(error.detail)
     return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _unexpected(request: Request, error: Any) -> Response:
+    return JSONResponse({"error": "unexpected error; see the log of the server"}, 500)
 
 
 def _add_pages(app: FastAPI, settings: ServerSettings, pool: Pool, monitoring: Monitoring) -> None:
@@ -137,8 +143,9 @@ def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Int
             for name, job in items
         ]
         faults = [a for a in answers if a.status in (bodies.BAD_REQUEST, IMAGE_UNREADABLE)]
+        bare = [a for a in answers if a.reward is None]
         request.scope["note"] = f"{len(answers)} images" + (
-            f", {len(faults)} at fault: {faults[0].reason}" if faults else ""
+            f", {len(bare)} without a reward: {bare[0].reason}" if bare else ""
         )
         page = bodies.ScoreAnswer(
             rewards=[a.reward for a in answers], errors=len(faults), items=answers
@@ -151,7 +158,7 @@ def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Int
         """The same for Flow-Factory's remote reward client; one bad image refuses the request."""
         async with _body(request, intake) as body:
             try:
-                jobs = _compute_jobs(body, settings)
+                jobs = await asyncio.to_thread(_compute_jobs, body, settings)
             except InputError as error:
                 raise Refused(422, str(error)) from None
             scores = await _scores(request, pool, jobs, settings.timeout)
@@ -236,10 +243,15 @@ async def _parse(request: Request, body: bytes, settings: ServerSettings) -> bod
         if kind == "application/json":
             return await asyncio.to_thread(bodies.from_json, body, *rest)
         if kind == "multipart/form-data":
-            images, fields = await _parts(request, body, settings.max_images)
+            # in a thread of its own: a parser that is kept busy must not keep the server busy
+            images, fields = await asyncio.to_thread(
+                lambda: asyncio.run(_parts(request, body, settings.max_images))
+            )
             return await asyncio.to_thread(bodies.from_parts, images, fields, *rest)
     except InputError as error:
         raise Refused(422, str(error)) from None
+    except UnicodeError as error:  # of a charset that the client chose
+        raise Refused(422, f"the form is not readable text ({error})") from None
     raise Refused(415, f"send application/json or multipart/form-data, not {kind[:80]!r}")
 
 

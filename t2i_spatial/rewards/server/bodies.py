@@ -18,6 +18,9 @@ from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.tables import STATUSES
 
 BAD_REQUEST = "bad_request"
+MAX_JSON_PARTS = 200_000
+"""Most commas and brackets of a JSON text: 60 MB of `[],` would become gigabytes of lists."""
+MAX_ID = 200
 
 
 class AskedOf(BaseModel):
@@ -25,7 +28,7 @@ class AskedOf(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str | None = Field(default=None, max_length=200, description="Echoed in the answer.")
+    id: str | None = Field(default=None, max_length=MAX_ID, description="Echoed in the answer.")
     prompt: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT)
     scene: dict[str, Any] | None = Field(
         default=None, description="Objects and relations, as in a prompt file."
@@ -154,7 +157,7 @@ def from_parts(
     Raises:
         InputError: the body as a whole cannot be served.
     """
-    data = {name: load_json(text.encode()) for name, text in fields.items()}
+    data = {name: load_json(text) for name, text in fields.items()}
     envelope = validated(_Envelope, data)
     if len(images) != len(envelope.items):
         raise InputError(f"{len(images)} images for {len(envelope.items)} items")
@@ -162,12 +165,17 @@ def from_parts(
     return _jobs(envelope, pairs, default, protocols, limit)
 
 
-def load_json(body: bytes) -> Any:
+def load_json(body: bytes | str) -> Any:
     """JSON without NaN and infinities.
 
     Raises:
-        InputError: no JSON, or nested too deeply.
+        InputError: no JSON, nested too deeply, or of too many parts.
     """
+    parts = sum(
+        body.count(sign) if isinstance(body, str) else body.count(sign.encode()) for sign in ",[{"
+    )
+    if parts > MAX_JSON_PARTS:
+        raise InputError(f"the JSON has {parts:,} parts; at most {MAX_JSON_PARTS:,}")
 
     def refuse(name: str) -> Any:
         raise InputError(f"the JSON holds {name}, which is no number")
@@ -190,7 +198,7 @@ def validated(model: Any, data: Any) -> Any:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part)[:60] for part in first["loc"]) or "the body"
+        place = ".".join(ascii(part)[:60].strip("'") for part in first["loc"]) or "the body"
         raise InputError(f"{place}: {first['msg']}") from None
 
 
@@ -215,13 +223,18 @@ def _jobs(
         PROTOCOLS[name]
     jobs: list[tuple[str | None, Job | str]] = []
     for asked, image in pairs:
-        given = asked.get("id") if isinstance(asked, dict) else None
-        item_id = given if isinstance(given, str) else None
+        item_id = asked.get("id") if isinstance(asked, dict) else None
         try:
             jobs.append((item_id, _job(asked, image, spec, wanted)))
         except InputError as error:
-            jobs.append((item_id, str(error)))
+            jobs.append((_echoed(item_id), str(error)))
     return jobs, spec
+
+
+def _echoed(item_id: Any) -> str | None:
+    """The id of an item at fault, unless the fault may be in the id."""
+    sound = isinstance(item_id, str) and len(item_id) <= MAX_ID and item_id.isprintable()
+    return item_id if sound else None
 
 
 def _job(asked: Any, image: Any, spec: RewardSpec, protocols: tuple[str, ...]) -> Job:

@@ -6,6 +6,7 @@ bytes and GenEval records, a pickled answer with five lists.
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -33,6 +34,18 @@ async def answer_flow_grpo(
         InputError: the request is not what that client sends.
         CompatRefused: an image cannot be scored; the client has no way to hear of single images.
     """
+    jobs, only_strict = await asyncio.to_thread(_read, body, protocol, max_images)
+    items = await score(jobs)
+    tags = [job.prompt.tag for job in jobs]
+    try:
+        values = geneval_values(items, tags, only_strict, protocol)
+    except InputError as error:
+        raise CompatRefused(str(error)) from None
+    names = ("scores", "rewards", "strict_rewards", "group_rewards", "group_strict_rewards")
+    return pickle.dumps(dict(zip(names, values, strict=True)))
+
+
+def _read(body: bytes, protocol: str, max_images: int) -> tuple[list[Job], bool]:
     asked = loads_plain(body)
     if not isinstance(asked, dict) or not {"images", "meta_datas"} <= asked.keys():
         raise InputError("expected a mapping with images and meta_datas")
@@ -46,16 +59,7 @@ async def answer_flow_grpo(
     if len(images) > max_images:
         raise InputError(f"{len(images)} images in a request; at most {max_images}")
     prompts = as_prompts([geneval_prompt(record) for record in records])
-    weights = {protocol: 1.0}
-    items = await score(
-        [Job(image, prompt, weights) for image, prompt in zip(images, prompts, strict=True)]
-    )
-    only_strict = bool(asked.get("only_strict", True))
-    try:
-        values = geneval_values(
-            items, [record.get("tag") for record in records], only_strict, protocol
-        )
-    except InputError as error:
-        raise CompatRefused(str(error)) from None
-    names = ("scores", "rewards", "strict_rewards", "group_rewards", "group_strict_rewards")
-    return pickle.dumps(dict(zip(names, values, strict=True)))
+    jobs = [
+        Job(image, prompt, {protocol: 1.0}) for image, prompt in zip(images, prompts, strict=True)
+    ]
+    return jobs, bool(asked.get("only_strict", True))

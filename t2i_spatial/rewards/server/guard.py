@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.rewards.server.monitoring import Monitoring
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
 
 LOG = logging.getLogger("t2i_spatial.serve")
 OPEN = ("/health",)
@@ -75,16 +75,21 @@ class Guard:
         self.monitoring.requests.labels(path, code).inc()
         self.monitoring.seconds.labels(path).observe(seconds)
         level = logging.DEBUG if path in OPEN and code == 200 else logging.INFO
-        words = "".join(c if c.isprintable() else "?" for c in scope["note"])[:300]
         LOG.log(
-            level, "%s %s %s %.0f ms %s", scope["method"], path[:100], code, 1e3 * seconds, words
+            level,
+            "%s %s %s %.0f ms %s",
+            scope["method"][:20],
+            _one_line(scope["path"], 100),
+            code,
+            1e3 * seconds,
+            _one_line(scope["note"], 300),
         )
 
     def _refusal(self, scope: Scope) -> Refused | None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if self.settings.hosts is not None and name not in self.settings.hosts:
+        if self.settings.local_only and not is_loopback(name.lower()):
             return Refused(421, "this server does not answer to that host name")
         if self.settings.token is not None and scope["path"] not in OPEN:
             given = headers.get(b"authorization", b"")
@@ -92,6 +97,10 @@ class Guard:
             if not hmac.compare_digest(given, wanted):
                 return Refused(401, "a valid token is needed: Authorization: Bearer ...")
         return None
+
+
+def _one_line(text: str, most: int) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
 async def answer(refusal: Refused, send: Send) -> None:

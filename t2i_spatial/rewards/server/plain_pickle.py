@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 import pickletools
+from dataclasses import dataclass
 from typing import Any
 
 from t2i_spatial.errors import InputError
 
 MAX_OPCODES = 200_000
 MAX_DEPTH = 16
+MAX_TEXT = 1_000_000
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {
@@ -35,6 +37,9 @@ def loads_plain(data: bytes, *, max_opcodes: int = MAX_OPCODES, max_depth: int =
             time they are reached, so that nested sharing cannot blow up).
         max_depth: deepest nesting; also what ends self-containing lists.
 
+    Texts have at most a million characters together, shared ones counted each time, and keys are
+    texts: keys of the sender's choice that are numbers could all fall into one place of a dict.
+
     >>> import pickle
     >>> loads_plain(pickle.dumps({"a": [1, 2.5, None, True, "x", b"y"]}))
     {'a': [1, 2.5, None, True, 'x', b'y']}
@@ -48,7 +53,7 @@ def loads_plain(data: bytes, *, max_opcodes: int = MAX_OPCODES, max_depth: int =
         if isinstance(error, InputError):
             raise
         raise InputError(f"not a readable pickle of plain data ({error})") from None
-    return _copy(value, max_depth, [max_opcodes])
+    return _copy(value, max_depth, _Left(max_opcodes, MAX_TEXT))
 
 
 def _run(data: bytes, max_opcodes: int) -> Any:
@@ -77,8 +82,8 @@ def _run(data: bytes, max_opcodes: int) -> Any:
             _target(stack, list).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             items = [_pop(stack), _pop(stack)][::-1] if name == "SETITEM" else _to_mark(stack)
-            if len(items) % 2 or not all(isinstance(k, str | int) for k in items[::2]):
-                raise InputError("a pickle whose mapping has keys that are neither text nor int")
+            if len(items) % 2 or not all(isinstance(k, str) for k in items[::2]):
+                raise InputError("a pickle whose mapping has keys that are no texts")
             _target(stack, dict).update(zip(items[::2], items[1::2], strict=True))
         elif name == "MEMOIZE":
             memo[len(memo)] = _top(stack, 1)[0]
@@ -127,14 +132,23 @@ def _target(stack: list[Any], kind: type) -> Any:
     return target
 
 
-def _copy(value: Any, depth: int, left: list[int]) -> Any:
-    left[0] -= 1
-    if left[0] < 0:
-        raise InputError("a pickle of too many values")
+@dataclass
+class _Left:
+    values: int
+    text: int
+
+
+def _copy(value: Any, depth: int, left: _Left) -> Any:
+    left.values -= 1
+    if isinstance(value, str):
+        left.text -= len(value)
+    if left.values < 0 or left.text < 0:
+        raise InputError("a pickle of too many values, or of too much text")
     if not isinstance(value, list | tuple | dict):
         return value
     if depth == 0:
         raise InputError("a pickle that nests too deeply")
     if isinstance(value, dict):
+        left.text -= sum(map(len, value))
         return {key: _copy(item, depth - 1, left) for key, item in value.items()}
     return type(value)(_copy(item, depth - 1, left) for item in value)

@@ -11,7 +11,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from t2i_spatial.errors import ModelLoadError, T2ISpatialError
@@ -40,7 +40,6 @@ class WorkerLost(T2ISpatialError):
 class _Item:
     job: Job
     future: asyncio.Future[ItemScore]
-    since: float = field(default_factory=time.monotonic)
 
 
 class _Worker:
@@ -54,24 +53,32 @@ class _Worker:
         )
         self.process.start()
         theirs.close()
-        self.batches: dict[int, tuple[float, list[_Item]]] = {}
+        self.batches: dict[int, list[_Item]] = {}
+        """What it has been handed and not answered, in order."""
+        self.begun = 0.0
+        """When it began with the first of them: at once if it was idle, else when it had answered
+        the one before."""
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._listen, args=(loop, events), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(loop, events), daemon=True)
+        self._listener.start()
 
     def _listen(self, loop: asyncio.AbstractEventLoop, events: asyncio.Queue[Any]) -> None:
-        message: Any = ()
-        while message is not None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone at shutdown
             try:
-                message = self.connection.recv()
+                while True:
+                    message = self.connection.recv()
+                    loop.call_soon_threadsafe(events.put_nowait, message)
             except (EOFError, OSError):
-                message = None
-            with contextlib.suppress(RuntimeError):  # the loop is gone at shutdown
-                loop.call_soon_threadsafe(events.put_nowait, message)
+                pass
+            finally:
+                loop.call_soon_threadsafe(events.put_nowait, None)
 
     def stop(self) -> None:
-        self.connection.close()
+        """Kill the process; the connection is closed when nobody reads from it any more."""
         self.process.kill()
         self.process.join(5)
+        self._listener.join(5)
+        self.connection.close()
 
 
 class Pool:
@@ -90,7 +97,9 @@ class Pool:
         self.ready: set[int] = set()
         self.workers: dict[int, _Worker] = {}
         self.restarts = 0
-        self._waiting: collections.deque[_Item] = collections.deque()
+        self._waiting: collections.OrderedDict[asyncio.Future[ItemScore], _Item] = (
+            collections.OrderedDict()
+        )
         self._held = 0
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
@@ -118,7 +127,7 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail(list(self._waiting), "the server is stopping")
+        self._fail(list(self._waiting.values()), "the server is stopping")
         self._waiting.clear()
 
     @property
@@ -128,7 +137,8 @@ class Pool:
 
     def retry_after(self) -> int:
         """Seconds until the queue should have room, from the recent speed."""
-        seconds = self._held / self._rate if self._rate else 1.0
+        rate = self._rate * max(1, len(self.ready))
+        seconds = self._held / rate if rate else 1.0
         return min(60, max(1, math.ceil(seconds / 2)))
 
     async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[ItemScore]]:
@@ -147,13 +157,14 @@ class Pool:
         self._held += len(items)
         for item in items:
             item.future.add_done_callback(self._release)
-        self._waiting.extend(items)
+            self._waiting[item.future] = item
         self.monitoring.queue.set(self._held)
         async with self._news:
             self._news.notify_all()
         return [item.future for item in items]
 
-    def _release(self, _: Any) -> None:
+    def _release(self, future: asyncio.Future[ItemScore]) -> None:
+        self._waiting.pop(future, None)  # its client is gone
         self._held -= 1
         self.monitoring.queue.set(self._held)
 
@@ -162,59 +173,57 @@ class Pool:
         device = self.devices[slot]
         backoff = 0.5
         while True:
-            events: asyncio.Queue[Any] = asyncio.Queue()
             begun = time.monotonic()
-            worker = _Worker(self.settings, device, events)
-            self.workers[slot] = worker
-            feeding: asyncio.Task[None] | None = None
-            reason = "died"
             try:
-                while True:
-                    message = await self._next(worker, events)
-                    if message is None:
-                        break
-                    kind, content = message
-                    if kind == "failed":
-                        reason = content
-                        if not started.done():
-                            started.set_exception(ModelLoadError(content))
-                        break
-                    if kind == "ready":
-                        self.ready.add(slot)
-                        feeding = asyncio.create_task(self._feed(worker))
-                        if not started.done():
-                            started.set_result(None)
-                    else:
-                        await self._answer(worker, kind, content)
-            finally:
-                self.ready.discard(slot)
-                self.monitoring.ready.set(len(self.ready))
-                if feeding is not None:
-                    feeding.cancel()
-                    await asyncio.gather(feeding, return_exceptions=True)
-                worker.stop()
-                for _, items in worker.batches.values():
-                    self._fail(items, "the worker that held this image died; send it again")
+                reason = await self._live(slot, started)
+            except OSError as error:  # no process or pipe to be had
+                reason = f"could not be started ({error})"
             if not started.done():
-                started.set_exception(ModelLoadError(f"the worker on {device} died while loading"))
+                started.set_exception(ModelLoadError(f"the worker on {device} {reason}"))
                 return
             self.restarts += 1
             self.monitoring.restarts.inc()
             if time.monotonic() - begun > 2 * MAX_BACKOFF:
                 backoff = 0.5
-            LOG.warning("worker on %s %s; a new one starts in %.1f s", device, reason, backoff)
+            LOG.warning("the worker on %s %s; a new one starts in %.1f s", device, reason, backoff)
             await asyncio.sleep(backoff)
             backoff = min(MAX_BACKOFF, 2 * backoff)
 
+    async def _live(self, slot: int, started: asyncio.Future[None]) -> str:
+        """The life of one worker; returns how it ended."""
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        worker = self.workers[slot] = _Worker(self.settings, self.devices[slot], events)
+        feeding: asyncio.Task[None] | None = None
+        try:
+            while (message := await self._next(worker, events)) is not None:
+                kind, content = message
+                if kind == "failed":
+                    return f"failed: {content}"
+                if kind == "ready":
+                    self.ready.add(slot)
+                    self.monitoring.ready.set(len(self.ready))
+                    feeding = asyncio.create_task(self._feed(worker))
+                    if not started.done():
+                        started.set_result(None)
+                else:
+                    await self._answer(worker, kind, content)
+            return "died" if started.done() else "died while loading"
+        finally:
+            self.ready.discard(slot)
+            self.monitoring.ready.set(len(self.ready))
+            if feeding is not None:
+                feeding.cancel()
+            for items in worker.batches.values():
+                self._fail(items, "the worker that held this image died; send it again")
+            await asyncio.to_thread(worker.stop)
+
     async def _next(self, worker: _Worker, events: asyncio.Queue[Any]) -> Any:
         """The worker's next message; `None` when it is dead or stuck in a batch."""
-        self.monitoring.ready.set(len(self.ready))
         while True:
             try:
                 return await asyncio.wait_for(events.get(), timeout=1.0)
             except TimeoutError:
-                oldest = min((since for since, _ in worker.batches.values()), default=None)
-                if oldest is not None and time.monotonic() - oldest > self.settings.timeout:
+                if worker.batches and time.monotonic() - worker.begun > self.settings.timeout:
                     LOG.warning(
                         "a batch took more than %.0f s; its worker is killed", self.settings.timeout
                     )
@@ -231,7 +240,9 @@ class Pool:
             if not batch:
                 continue
             self._number += 1
-            worker.batches[self._number] = (time.monotonic(), batch)
+            if not worker.batches:
+                worker.begun = time.monotonic()
+            worker.batches[self._number] = batch
             self.monitoring.batch.observe(len(batch))
             message = (self._number, [item.job for item in batch])
             try:
@@ -249,15 +260,16 @@ class Pool:
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
         while self._waiting and len(batch) < self.settings.max_batch:
-            item = self._waiting.popleft()
-            if not item.future.done():  # its client is gone
+            future, item = self._waiting.popitem(last=False)
+            if not future.done():
                 batch.append(item)
         return batch
 
     async def _answer(self, worker: _Worker, number: int, scores: Sequence[ItemScore]) -> None:
-        since, items = worker.batches.pop(number)
+        items = worker.batches.pop(number)
         now = time.monotonic()
-        speed = len(items) / max(1e-3, now - since)
+        speed = len(items) / max(1e-3, now - worker.begun)
+        worker.begun = now
         self._rate = speed if not self._rate else 0.8 * self._rate + 0.2 * speed
         for item, score in zip(items, scores, strict=True):
             self.monitoring.items.labels(score.status).inc()

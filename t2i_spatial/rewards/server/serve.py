@@ -77,6 +77,8 @@ async def _serve(
 
 def server_config(uvicorn: Any, settings: ServerSettings, host: str, port: int) -> Any:
     """How uvicorn is run."""
+    from t2i_spatial.rewards.server.connections import Connection
+
     return uvicorn.Config(
         "unused",
         host=host,
@@ -84,6 +86,10 @@ def server_config(uvicorn: Any, settings: ServerSettings, host: str, port: int) 
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
+        http=Connection,
+        ws="none",
+        lifespan="off",
         # a trainer asks once per step; closing its connection in between would race with its call
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.timeout),

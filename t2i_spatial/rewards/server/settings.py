@@ -32,7 +32,8 @@ class ServerSettings:
         max_pixels: most pixels per image.
         timeout: seconds until a request, or a batch in a worker, is given up.
         token: secret that clients must send, or `None`.
-        hosts: host names that a request may be addressed to, or `None` for any.
+        local_only: answer only what is addressed to this machine by a loopback address or
+            "localhost": a web page in a browser here could give its own name to 127.0.0.1.
     """
 
     detector: DetectorSpec
@@ -49,7 +50,7 @@ class ServerSettings:
     max_pixels: int = 16_777_216
     timeout: float = 120.0
     token: str | None = None
-    hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]")
+    local_only: bool = True
 
     def __post_init__(self) -> None:
         for name in self.protocols:
@@ -59,8 +60,11 @@ class ServerSettings:
                 f"a request may hold {self.max_images} images, but the queue only "
                 f"{self.max_queue}; raise --queue or lower --max-images"
             )
-        if self.token is not None and len(self.token) < 16:
-            raise InputError("the token must have at least 16 characters")
+        # `not <=` also refuses NaN
+        if not 0 <= self.max_wait <= 60 or not 1 <= self.timeout <= 86_400:
+            raise InputError("seconds: --max-wait is 0 to 60, --timeout 1 to 86,400")
+        if self.token is not None and not (len(self.token) >= 16 and self.token.isascii()):
+            raise InputError("the token must have at least 16 characters, all of them ASCII")
 
 
 def is_loopback(host: str) -> bool:

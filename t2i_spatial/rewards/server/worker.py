@@ -7,6 +7,7 @@ one worker with it and never the server.
 from __future__ import annotations
 
 import io
+import math
 import os
 import queue
 import signal
@@ -20,13 +21,12 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from t2i_spatial.detections import Detections
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.images import to_rgb
 from t2i_spatial.rewards.core import ItemScore, RewardSpec, detect, judge_batch, load_color
 from t2i_spatial.rewards.server.settings import FORMATS, ServerSettings
 from t2i_spatial.scene import Prompt
-from t2i_spatial.tables import IMAGE_UNREADABLE
+from t2i_spatial.tables import DETECTOR_FAILED, IMAGE_UNREADABLE
 
 AHEAD = 2
 """Batches a worker may hold: one in the model, one being decoded."""
@@ -47,7 +47,10 @@ def worker_main(connection: Connection, settings: ServerSettings, device: str) -
 
     Sends `("ready", None)` or `("failed", reason)` once, then `(number, scores)` per batch.
     """
+    # the server ends its workers, when it is done
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is answered
     from t2i_spatial.detectors import load_detector
 
     try:
@@ -85,59 +88,70 @@ def _receive(connection: Connection, inbox: queue.Queue[Any], max_pixels: int) -
 def decode(data: bytes, max_pixels: int) -> Image.Image | str:
     """A PNG, JPEG or WebP as 8-bit RGB, or what is wrong with it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    return f"{width}x{height} pixels are more than the limit of {max_pixels:,}"
-                image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            # detectors pad to a square: a long thin picture costs as much as a square one
+            if width * height > max_pixels or max(width, height) ** 2 > 4 * max_pixels:
+                return (
+                    f"{width}x{height} pixels are more than the limit of {max_pixels:,}, "
+                    f"or than {math.isqrt(4 * max_pixels):,} in a line"
+                )
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         return f"not a picture in one of the formats {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
         return f"more pixels than the limit of {max_pixels:,}"
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - decoders raise whatever they like on broken data
         return f"cannot be decoded ({error})"
 
 
 def _score(
     jobs: Sequence[Job], pictures: Sequence[Image.Image | str], detector: Any, color: Any, size: int
 ) -> list[ItemScore]:
-    readable = [i for i, picture in enumerate(pictures) if not isinstance(picture, str)]
-    found = _detect(
-        [pictures[i] for i in readable], [jobs[i].prompt for i in readable], detector, color, size
-    )
-    scores: dict[int, ItemScore] = {
-        i: ItemScore(IMAGE_UNREADABLE, picture, None)
-        for i, picture in enumerate(pictures)
-        if isinstance(picture, str)
-    }
-    groups: dict[Any, list[int]] = {}
-    for place, i in enumerate(readable):
-        key = (tuple(jobs[i].weights.items()), jobs[i].protocols)
-        groups.setdefault(key, []).append(place)
-    for (weights, protocols), places in groups.items():
-        # ids of different requests may be the same
-        prompts = [replace(jobs[readable[p]].prompt, id=str(p)) for p in places]
-        judged = judge_batch(
-            [found[p] for p in places], prompts, RewardSpec(dict(weights)), protocols
-        )
-        scores.update(zip((readable[p] for p in places), judged, strict=True))
-    return [scores[i] for i in range(len(jobs))]
+    """Scores; when a batch fails its images are tried alone, so that one cannot fail the others.
 
-
-def _detect(
-    pictures: Sequence[Any], prompts: Sequence[Prompt], detector: Any, color: Any, size: int
-) -> list[Detections | str]:
-    """Boxes; when a batch fails its images are tried alone, so that one cannot fail the others."""
+    Raises:
+        RuntimeError: the device itself is lost; a new worker is needed.
+    """
     try:
-        return detect(pictures, prompts, detector, color, size)
-    except (RuntimeError, ValueError, MemoryError) as error:
-        if len(pictures) == 1:
-            return [str(error).strip().splitlines()[0] if str(error).strip() else repr(error)]
-        return [
-            found
-            for picture, prompt in zip(pictures, prompts, strict=True)
-            for found in _detect([picture], [prompt], detector, color, size)
-        ]
+        return _score_together(jobs, pictures, detector, color, size)
+    except Exception as error:  # every image gets its reason
+        if "CUDA error" in str(error):
+            raise
+        if len(jobs) == 1:
+            said = str(error).strip() or "no reason given"
+            reason = f"{type(error).__name__}: {said.splitlines()[0]}"
+            return [ItemScore(DETECTOR_FAILED, reason, None)]
+    return [
+        score
+        for job, picture in zip(jobs, pictures, strict=True)
+        for score in _score([job], [picture], detector, color, size)
+    ]
+
+
+def _score_together(
+    jobs: Sequence[Job], pictures: Sequence[Image.Image | str], detector: Any, color: Any, size: int
+) -> list[ItemScore]:
+    scores: dict[int, ItemScore] = {}
+    readable: list[int] = []
+    images: list[Image.Image] = []
+    for i, picture in enumerate(pictures):
+        if isinstance(picture, str):
+            scores[i] = ItemScore(IMAGE_UNREADABLE, picture, None)
+        else:
+            readable.append(i)
+            images.append(picture)
+    # ids of different requests may be the same
+    prompts = {i: replace(jobs[i].prompt, id=str(i)) for i in readable}
+    found = detect(images, list(prompts.values()), detector, color, size)
+    boxes = dict(zip(readable, found, strict=True))
+    groups: dict[Any, list[int]] = {}
+    for i in readable:
+        groups.setdefault((tuple(jobs[i].weights.items()), jobs[i].protocols), []).append(i)
+    for (weights, protocols), ids in groups.items():
+        judged = judge_batch(
+            [boxes[i] for i in ids], [prompts[i] for i in ids], RewardSpec(dict(weights)), protocols
+        )
+        scores.update(zip(ids, judged, strict=True))
+    return [scores[i] for i in range(len(jobs))]
