@@ -60,6 +60,12 @@ EXPORTERS: Registry[type[Exporter]] = Registry("exporter", "t2i_spatial.curation
 """All exporters by name."""
 
 
+def discard(folder: Path) -> None:
+    """Remove a training set of ours; anything else is left alone."""
+    if (folder / MARK).exists():
+        shutil.rmtree(folder)
+
+
 def export(
     rows: pl.DataFrame, folder: str | Path, exporter: str, *, resolution: int | None = None
 ) -> Path:

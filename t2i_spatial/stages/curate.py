@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.curation.captions import load_tokenizer
-from t2i_spatial.curation.exporter import EXPORTERS, export
+from t2i_spatial.curation.exporter import EXPORTERS, discard, export
 from t2i_spatial.curation.filter import Filter, make_filters
 from t2i_spatial.curation.pipeline import Selection, select
 from t2i_spatial.curation.recaption import recaption
@@ -259,6 +259,8 @@ def _curate(
             detections=detections,
         )
     if selection.kept < settings.min_images:
+        if settings.export is not None:  # an older set would belong to another selection
+            discard(root / export_folder(settings.export))
         raise TooFewImagesError(
             f"{selection.kept:,} images were kept, {settings.min_images:,} are needed; "
             f"what each filter removed:\n{selection.refusals()}"

@@ -138,6 +138,8 @@ def test_a_folder_that_is_not_ours_is_not_replaced(run):
 
 
 def test_an_empty_set_says_what_each_filter_removed(run):
+    curate_run(run)
+    assert (run.path / "curated").exists()
     with pytest.raises(TooFewImagesError) as caught:
         curate_run(run, CurateSettings(min_score=0.95))
     message = str(caught.value)
