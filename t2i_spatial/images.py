@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from pathlib import Path
 
@@ -51,7 +50,9 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise ImageUnreadableError(
             f"{path.name}: more pixels than the limit of {max_pixels:,}"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except ImageUnreadableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise whatever they like on broken data
         raise ImageUnreadableError(f"{path.name}: cannot be decoded ({error})") from None
 
 

@@ -90,15 +90,14 @@ def pointwise(
 
 def asked_of(prompt: Sequence[str], metadata: Any = None) -> list[Any]:
     """What is asked of each image: its metadata when that holds a scene, else its prompt."""
-    records = (
-        list(metadata) if isinstance(metadata, Sequence) and not isinstance(metadata, str) else []
-    )
-    if not records:
+    if metadata is None:
         return list(prompt)
-    if len(records) != len(prompt):
-        raise InputError(f"{len(records)} metadata records for {len(prompt)} prompts")
+    if isinstance(metadata, str) or not isinstance(metadata, Sequence):
+        raise InputError(f"metadata must be a list of records, got {type(metadata).__name__}")
+    if len(metadata) != len(prompt):
+        raise InputError(f"{len(metadata)} metadata records for {len(prompt)} prompts")
     asked: list[Any] = []
-    for text, record in zip(prompt, records, strict=True):
+    for text, record in zip(prompt, metadata, strict=True):
         if isinstance(record, str):
             try:
                 record = json.loads(record)

@@ -100,6 +100,10 @@ def test_flow_factory_pointwise():
         flow_factory.pointwise(SCORER, ["x"], None)
     with pytest.raises(InputError, match="metadata is not JSON"):
         flow_factory.pointwise(SCORER, ["x"], [LEFT], ["{"])
+    with pytest.raises(InputError, match="must be a list of records, got dict"):
+        flow_factory.pointwise(SCORER, ["x"], [LEFT], RECORD)
+    with pytest.raises(InputError, match="0 metadata records for 1 prompts"):
+        flow_factory.pointwise(SCORER, ["x"], [LEFT], [])
     with pytest.raises(InputError, match="image 0 has no reward"):
         flow_factory.pointwise(SCORER, [NOTHING_TO_SEE], [LEFT])
 

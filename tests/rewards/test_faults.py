@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from t2i_spatial.cli import main
 from t2i_spatial.errors import InputError
 from t2i_spatial.rewards import Client
 from t2i_spatial.rewards.client import ServerError
+from t2i_spatial.rewards.server import connections
 from tests.rewards.conftest import RunningServer, encoded, item, scene_image
 
 IMAGE = scene_image("cat", "left of", "dog")
@@ -61,6 +63,44 @@ def test_clients_that_leave_take_nothing_with_them(server, http):
         leave_before_the_answer(server.url, 16)
     assert http.post("/score", json={"items": [item(GOOD)]}).status_code == 200
     wait_until(lambda: server.pool.queued == 0)
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(server, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    address = urlsplit(server.url)
+    with httpx.Client(base_url=server.url, trust_env=False) as resting:
+        assert resting.get("/health").status_code == 200
+        for sent in (b"", b"POST /score HTTP/1.1\r\nhost: loc"):
+            with socket.create_connection((address.hostname, address.port), 10) as connection:
+                connection.sendall(sent)
+                with contextlib.suppress(ConnectionResetError):
+                    assert connection.recv(1000) == b""
+        # one that rests between two requests is left alone
+        kept = resting._transport._pool.connections
+        assert resting.get("/health").status_code == 200
+        assert resting._transport._pool.connections == kept
+
+
+def test_a_body_that_does_not_come_is_answered_408():
+    server = RunningServer(timeout=2.0)
+    try:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), 20) as connection:
+            connection.sendall(
+                b"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"
+            )
+            with connection.makefile("rb") as answer:
+                page = answer.read()  # to the end: the server closes
+        assert page.startswith(b"HTTP/1.1 408") and b"did not arrive in time" in page
+    finally:
+        server.stop()
+
+
+def test_a_signal_to_a_worker_alone_does_not_end_it(server, http):
+    restarts = server.pool.restarts
+    os.kill(server.pool.workers[0].process.pid, signal.SIGTERM)
+    assert http.post("/score", json={"items": [item(GOOD)]}).status_code == 200
+    assert server.pool.restarts == restarts
 
 
 def test_two_hundred_clients_at_once_are_all_answered(server):
@@ -200,7 +240,7 @@ def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path):
                 waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(6)]
                 while (await client.get("/health")).json()["queue"] < 40:
                     await asyncio.sleep(0.01)
-                process.send_signal(signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGTERM)  # the workers get it too
                 return await asyncio.gather(*waiting)
 
         answers = asyncio.run(ask_and_stop())
@@ -222,6 +262,8 @@ def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path):
         (["--max-images", "1000"], "raise --queue or lower --max-images"),
         (["--detector", "/nowhere"], "/nowhere"),
         (["--protocol", "nothing"], "unknown protocol"),
+        (["--max-wait", "nan"], "--max-wait is 0 to 60"),
+        (["--timeout", "inf"], "--timeout 1 to 86,400"),
     ],
 )
 def test_a_server_that_cannot_start_says_why(arguments, message, monkeypatch):

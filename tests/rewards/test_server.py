@@ -62,6 +62,10 @@ def test_multipart_takes_every_format(http, kind):
     assert set(answer["verdicts"]) == {"geneval_reward_fixed", "spatial", "visor"}
 
 
+def asked_by_scene(scene: object) -> dict[str, object]:
+    return {"image": base64.b64encode(GOOD).decode(), "scene": scene}
+
+
 def test_bad_items_do_not_cost_the_good_ones(http):
     truncated = GOOD[: len(GOOD) // 2]
     items = [
@@ -77,9 +81,14 @@ def test_bad_items_do_not_cost_the_good_ones(http):
         5,
         {**item(GOOD), "surprise": 1},
         {"image": 7, "prompt": "a cat"},
+        asked_by_scene({"objects": 1e308}),
+        asked_by_scene({"objects": [{"name": "cat"}], "unparsed": [True]}),
+        {"image": item(GOOD)["image"], "geneval": {"tag": "\ud800", "include": [{"class": "x"}]}},
+        item(GOOD, id="\ud800"),
         item(WRONG),
     ]
-    page = http.post("/score", json={"items": items})
+    body = json.dumps({"items": items}).encode()  # httpx itself refuses to write half a character
+    page = http.post("/score", content=body, headers={"content-type": "application/json"})
     assert page.status_code == 422
     answer = page.json()
     assert answer["errors"] == len(items) - 2
@@ -94,7 +103,7 @@ def test_bad_items_do_not_cost_the_good_ones(http):
     assert reasons[9] == "an item must be a JSON object"
     statuses = [i["status"] for i in answer["items"]]
     assert statuses[1:5] == ["image_unreadable"] * 4
-    assert statuses[5:-1] == ["bad_request"] * 7
+    assert statuses[5:-1] == ["bad_request"] * 11
 
 
 def test_what_a_protocol_does_not_judge_is_no_fault(http):
@@ -121,6 +130,8 @@ def test_what_a_protocol_does_not_judge_is_no_fault(http):
         (b'{"items": [{}], "protocols": ["nothing"]}', 422, "unknown protocol"),
         (b'{"items": [{}], "more": 1}', 422, "more"),
         (b'{"items": [' + b"{}," * 16 + b"{}]}", 422, "at most 16"),
+        (b'{"items": [' + b"[]," * 300_000 + b"[]]}", 422, "at most 200,000"),
+        (b'{"items": [{}], "\\ud800": 1}', 422, "the body"),
     ],
 )
 def test_a_body_that_cannot_be_read_says_why(http, body, code, message):
@@ -147,6 +158,17 @@ def test_a_form_that_cannot_be_read_says_why(http, files, data, message):
     page = http.post("/score", data=data, files=files)
     assert page.status_code in (400, 422)
     assert message in page.json()["error"]
+
+
+@pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "punycode", "nonsense"])
+def test_a_charset_of_the_clients_choice_breaks_nothing(http, charset):
+    body = (
+        b'--B\r\nContent-Disposition: form-data; name="items"\r\n\r\n[{"prompt": "\\ud800"}]\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="images"; filename="0"\r\n\r\nx\r\n--B--\r\n'
+    )
+    kind = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
+    page = http.post("/score", content=body, headers=kind)
+    assert page.status_code == 422 and page.json()
 
 
 def test_limits_of_bytes_and_kinds(http):
@@ -183,7 +205,10 @@ def test_health_version_and_metrics(http):
 
 def test_other_host_names_are_not_answered(http):
     assert http.get("/health", headers={"host": "evil.example"}).status_code == 421
-    assert http.get("/health", headers={"host": "localhost:1"}).status_code == 200
+    for name in ("localhost.evil.example:80", "127.0.0.1.evil.example", "", "localhost@evil"):
+        assert http.get("/health", headers={"host": name}).status_code == 421
+    for name in ("localhost:1", "LOCALHOST", "127.0.0.2:80", "[::1]:80"):
+        assert http.get("/health", headers={"host": name}).status_code == 200
 
 
 def test_flow_factory_is_answered(http):
@@ -204,6 +229,8 @@ def test_flow_factory_is_answered(http):
     )
     assert by_record.json()["rewards"][0] > 0.5
     assert http.post("/compute", json={"prompt": ["x"], "image": []}).status_code == 422
+    wrong = {"prompt": ["x"], "image": images[:1], "kwargs": {"metadata": {"a": 1}}}
+    assert "list of records" in http.post("/compute", json=wrong).json()["error"]
     bad = http.post("/compute", json={"prompt": ["a cat"], "image": ["AAAA"]})
     assert bad.status_code == 422 and "image 0" in bad.json()["error"]
 

@@ -77,6 +77,8 @@ def create_app(settings: ServerSettings, pool: Pool, monitoring: Monitoring) -> 
 async def _refused(request: Request, error: Any) -> Response:
     request.scope["note"] = str(error)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if error.code == 408:
+        headers["Connection"] = "close"
     return JSONResponse({"error": str(error)}, error.code, headers)
 
 

@@ -41,6 +41,7 @@ def serve(settings: ServerSettings, devices: Sequence[str], host: str, port: int
     logger = logging.getLogger("t2i_spatial.serve")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addHandler(handler)  # "Invalid HTTP request received."
     asyncio.run(_serve(uvicorn, settings, devices, host, port))
 
 
