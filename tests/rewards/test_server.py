@@ -62,48 +62,54 @@ def test_multipart_takes_every_format(http, kind):
     assert set(answer["verdicts"]) == {"geneval_reward_fixed", "spatial", "visor"}
 
 
-def asked_by_scene(scene: object) -> dict[str, object]:
-    return {"image": base64.b64encode(GOOD).decode(), "scene": scene}
+def bad_items_between_good_ones(http, bad):
+    """Statuses and reasons of the bad items; the good ones around them are scored."""
+    items = [item(GOOD), *bad, item(WRONG)]
+    body = json.dumps({"items": items}).encode()  # httpx itself refuses to write half a character
+    page = http.post("/score", content=body, headers={"content-type": "application/json"})
+    assert page.status_code == 422
+    answer = page.json()
+    assert answer["errors"] == len(bad)
+    assert answer["rewards"][0] > 0.5 > answer["rewards"][-1] is not None
+    assert answer["rewards"][1:-1] == [None] * len(bad)
+    answers = answer["items"][1:-1]
+    return {a["status"] for a in answers}, [a["reason"] for a in answers]
 
 
-def test_bad_items_do_not_cost_the_good_ones(http):
-    truncated = GOOD[: len(GOOD) // 2]
-    items = [
-        item(GOOD),
-        item(truncated),
+def test_bad_pictures_do_not_cost_the_good_ones(http):
+    bad = [
+        item(GOOD[: len(GOOD) // 2]),
         item(bomb(30_000, 30_000)),
         item(b"text"),
         item(encoded(Image.new("RGB", (8, 8)), "GIF")),
+    ]
+    statuses, reasons = bad_items_between_good_ones(http, bad)
+    assert statuses == {"image_unreadable"}
+    assert "cannot be decoded" in reasons[0]
+    assert "limit of" in reasons[1]
+    assert "not a picture" in reasons[2] and "not a picture" in reasons[3]
+
+
+def test_bad_questions_do_not_cost_the_good_ones(http):
+    image = base64.b64encode(GOOD).decode()
+    bad = [
         {"image": "no base64!", "prompt": "a cat"},
-        {"image": base64.b64encode(GOOD).decode()},
+        {"image": image},
         item(GOOD, scene={"objects": []}),
         item(GOOD, prompt=""),
         5,
         {**item(GOOD), "surprise": 1},
         {"image": 7, "prompt": "a cat"},
-        asked_by_scene({"objects": 1e308}),
-        asked_by_scene({"objects": [{"name": "cat"}], "unparsed": [True]}),
-        {"image": item(GOOD)["image"], "geneval": {"tag": "\ud800", "include": [{"class": "x"}]}},
+        {"image": image, "scene": {"objects": 1e308}},
+        {"image": image, "scene": {"objects": [{"name": "cat"}], "unparsed": [True]}},
+        {"image": image, "geneval": {"tag": "\ud800", "include": [{"class": "x"}]}},
         item(GOOD, id="\ud800"),
-        item(WRONG),
     ]
-    body = json.dumps({"items": items}).encode()  # httpx itself refuses to write half a character
-    page = http.post("/score", content=body, headers={"content-type": "application/json"})
-    assert page.status_code == 422
-    answer = page.json()
-    assert answer["errors"] == len(items) - 2
-    assert answer["rewards"][0] > 0.5 > answer["rewards"][-1] is not None
-    assert answer["rewards"][1:-1] == [None] * (len(items) - 2)
-    reasons = [i["reason"] for i in answer["items"]]
-    assert "cannot be decoded" in reasons[1]
-    assert "limit of" in reasons[2]
-    assert "not a picture" in reasons[3] and "not a picture" in reasons[4]
-    assert reasons[5] == "image: not base64"
-    assert "exactly one of" in reasons[6] and "exactly one of" in reasons[7]
-    assert reasons[9] == "an item must be a JSON object"
-    statuses = [i["status"] for i in answer["items"]]
-    assert statuses[1:5] == ["image_unreadable"] * 4
-    assert statuses[5:-1] == ["bad_request"] * 11
+    statuses, reasons = bad_items_between_good_ones(http, bad)
+    assert statuses == {"bad_request"}
+    assert reasons[0] == "image: not base64"
+    assert "exactly one of" in reasons[1] and "exactly one of" in reasons[2]
+    assert reasons[4] == "an item must be a JSON object"
 
 
 def test_what_a_protocol_does_not_judge_is_no_fault(http):
