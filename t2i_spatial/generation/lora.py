@@ -21,11 +21,13 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
     diffusers loads what fits and leaves the rest out with a log line; here that is an error.
 
     Raises:
-        ModelLoadError: the pipeline takes no LoRA, or not all of these weights.
+        ModelLoadError: the pipeline takes no LoRA, or not all of these weights, or they were
+            trained for another kind of prediction.
     """
     misfit = f"the LoRA {lora.name!r} does not fit {type(pipe).__name__} of this size: "
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelLoadError(f"{type(pipe).__name__} takes no LoRA weights")
+    flags = lora_flags(pipe, lora)
     where = {"weight_name": lora.file.name, "local_files_only": True, "use_safetensors": True}
     try:
         with quiet_libraries():
@@ -48,15 +50,37 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
             "model family?"
         )
     pipe.set_adapters(_ADAPTER, adapter_weights=scale)
-    if _needs_tenor(lora):
+    if flags.get("tenor"):
         add_token_order(getattr(pipe, "unet", None) or pipe.transformer)
 
 
-def _needs_tenor(lora: LoraSource) -> bool:
-    flags = lora.file.with_name(FLAGS_FILE)
-    if not flags.exists():
-        return False
+def prediction_of(pipe: Any) -> str | None:
+    """What the denoiser predicts: "epsilon", "v_prediction" or "flow_prediction"."""
+    scheduler = getattr(pipe, "scheduler", None)
+    if type(scheduler).__name__.startswith("FlowMatch"):
+        return "flow_prediction"
+    kind: str | None = getattr(scheduler, "config", {}).get("prediction_type")
+    return kind
+
+
+def lora_flags(pipe: Any, lora: LoraSource) -> dict[str, Any]:
+    """What stands beside LoRA weights of ours about their use; nothing beside those of others.
+
+    Raises:
+        ModelLoadError: the note cannot be read, or says that the weights were trained for a model
+            that predicts something else. Weights of the same shape would load without complaint.
+    """
+    path = lora.file.with_name(FLAGS_FILE)
+    if not path.exists():
+        return {}
     try:
-        return bool(json.loads(flags.read_text("utf-8")).get("tenor", False))
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelLoadError(f"{flags} cannot be read: {error}") from None
+        flags = dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelLoadError(f"{path} cannot be read: {error}") from None
+    trained, here = flags.get("prediction"), prediction_of(pipe)
+    if trained is not None and trained != here:
+        raise ModelLoadError(
+            f"the LoRA {lora.name!r} was trained for {flags.get('model')!r}, which predicts "
+            f"{trained!r}; this model predicts {here!r}"
+        )
+    return flags

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
+from t2i_spatial.generation.lora import lora_flags
 from t2i_spatial.generation.resolve import LORA_FILE, LoraSource, quiet_libraries
 from t2i_spatial.run import atomic_write
 from t2i_spatial.training.families import Family
@@ -29,6 +30,7 @@ class Adapters:
 
     def __init__(self, family: Family, settings: FinetuneSettings) -> None:
         peft = require("peft", "train")
+        self.tenor = settings.tenor
         self.scale = (settings.alpha or settings.rank) / settings.rank
         self.parts: dict[str, nn.Module] = {family.part: family.denoiser}
         if settings.text_encoder:
@@ -63,9 +65,15 @@ class Adapters:
         """Take over the weights of a LoRA of the same shape.
 
         Raises:
-            ModelLoadError: it was made for another architecture, rank or set of layers.
+            ModelLoadError: it was made for another architecture, rank or set of layers, another
+                kind of prediction, or with the other setting of TENOR.
         """
         peft = require("peft", "train")
+        used = lora_flags(pipe, lora).get("tenor")
+        if used is not None and used != self.tenor:
+            raise ModelLoadError(
+                f"the LoRA {lora.name!r} was trained {'with' if used else 'without'} --tenor"
+            )
         with quiet_libraries():
             loaded = pipe.lora_state_dict(
                 str(lora.file.parent), weight_name=lora.file.name, local_files_only=True

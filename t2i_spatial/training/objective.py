@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.generation.lora import prediction_of
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.settings import FinetuneSettings
 
@@ -87,8 +88,8 @@ def find_objective(family: Family, settings: FinetuneSettings) -> Diffusion | Fl
         ModelLoadError: a prediction that is not supported, or min-SNR for a flow model.
     """
     scheduler = family.pipe.scheduler
-    kind = scheduler.config.get("prediction_type")
-    if kind == "flow_prediction" or type(scheduler).__name__.startswith("FlowMatch"):
+    kind = prediction_of(family.pipe)
+    if kind == "flow_prediction":
         if settings.min_snr is not None:
             raise ModelLoadError("min-SNR weights are defined for noise and v-prediction only")
         return Flow(scheduler, settings.noise_mean, settings.noise_std)

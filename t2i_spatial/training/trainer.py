@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.generation.generator import load_pipeline
-from t2i_spatial.generation.lora import FLAGS_FILE
+from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
 from t2i_spatial.generation.resolve import (
     LORA_FILE,
     LoraSource,
@@ -115,13 +115,6 @@ def _train(
     settings: FinetuneSettings,
 ) -> dict[str, Any]:
     device = processes.device
-    record = {
-        "format": FORMAT,
-        "tenor": settings.tenor,
-        "model": source.name,
-        "plan": plan,
-        "environment": environment(),
-    }
     # on a GPU frozen weights are kept in the number format of the computation
     pipe = load_pipeline(source, settings.variant, "fp32" if device == "cpu" else precision)
     family = find_family(pipe)
@@ -154,6 +147,14 @@ def _train(
     if settings.compile:
         family.denoiser.compile()
     trackers = Trackers(settings.trackers if processes.is_first else (), output, plan)
+    record = {
+        "format": FORMAT,
+        "tenor": settings.tenor,
+        "model": source.name,
+        "prediction": prediction_of(pipe),
+        "plan": plan,
+        "environment": environment(),
+    }
     if processes.is_first:
         write_json(output / FLAGS_FILE, record)
     loop = Loop(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -236,8 +237,24 @@ def test_training_goes_on_from_another_lora(data, tmp_path):
         finetune(data, tmp_path / "a", settings(lora=str(tmp_path / "first"), rank=2))
     with pytest.raises(ModelLoadError, match=r"cannot be continued"):
         finetune(data, tmp_path / "b", settings("sdxl", lora=str(tmp_path / "first")))
-    with pytest.raises(ModelLoadError, match=r"cannot be continued"):
+    with pytest.raises(ModelLoadError, match="predicts 'epsilon'; this model predicts 'flow_pred"):
         finetune(data, tmp_path / "c", settings("flux", lora=str(tmp_path / "first")))
+    with pytest.raises(ModelLoadError, match="trained without --tenor"):
+        finetune(data, tmp_path / "d", settings(lora=str(tmp_path / "first"), tenor=True))
+
+
+def test_weights_of_a_model_that_predicts_something_else_are_refused(data, tmp_path):
+    finetune(data, tmp_path / "lora", settings())
+    other = tmp_path / "model"
+    shutil.copytree(tiny_model("sd1"), other)
+    config = other / "scheduler" / "scheduler_config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"prediction_type": "v_prediction"})
+    )
+    with pytest.raises(ModelLoadError, match="this model predicts 'v_prediction'"):
+        load_generator(str(other), device="cpu", lora=str(tmp_path / "lora"))
+    (tmp_path / "lora" / "t2i_spatial_lora.json").unlink()  # as if it were somebody else's
+    load_generator(str(other), device="cpu", lora=str(tmp_path / "lora"))
 
 
 def test_targets_that_do_not_exist(data, tmp_path):
