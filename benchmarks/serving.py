@@ -9,7 +9,8 @@
 Ways, taking turns in one run on the same images and prompts:
 
 - in process: `LocalScorer` on batches of the server's size, from decoded images;
-- server: `t2i-spatial serve` as a process of its own, PNG in multipart requests from a few clients;
+- server: `t2i-spatial serve` as a process of its own, multipart requests from a few clients, once
+  with PNG (exact, the client's default) and once with JPEG;
 - peer: the design of flow_grpo's reward server on the same detector and judge: one blocking worker,
   a pickled request of JPEGs at a time. It unpickles, so it listens to this benchmark only.
 
@@ -213,19 +214,27 @@ def main() -> None:
     scorer(images, prompts)
     process, url = start_server(options)
     peer = PeerServer(scorer)
-    clients = [Client(url) for _ in range(options.clients)]
+    clients = {
+        kind: [Client(url, image_format=kind) for _ in range(options.clients)]
+        for kind in ("PNG", "JPEG")
+    }
     results: dict[str, list[dict]] = {}
     ways: dict[str, tuple[Callable[[int, int], None], int, list[int]]] = {
         "in process": (lambda _, __: scorer(images, prompts) and None, 1, [os.getpid()]),
         "server": (
-            lambda n, _: clients[n](images, prompts) and None,
+            lambda n, _: clients["PNG"][n](images, prompts) and None,
+            options.clients,
+            [os.getpid(), process.pid],
+        ),
+        "server, JPEG": (
+            lambda n, _: clients["JPEG"][n](images, prompts) and None,
             options.clients,
             [os.getpid(), process.pid],
         ),
         "peer": (lambda _, __: peer.ask(images, prompts), options.clients, [os.getpid()]),
     }
     try:
-        clients[0](images, prompts)
+        exact, lossy = (ask[0](images, prompts) for ask in clients.values())
         for _ in range(options.rounds):
             for name, (ask, count, pids) in ways.items():
                 # the benchmark is itself a parent of the server: count its own seconds alone
@@ -235,10 +244,13 @@ def main() -> None:
                 results.setdefault(name, []).append(report(name, done[0], done[1], cpu, done[2]))
         best = {n: max(r["images/s"] for r in rows) for n, rows in results.items()}
         lean = {n: max(r["images per CPU s"] for r in rows) for n, rows in results.items()}
-        print(f"server / in process: {best['server'] / best['in process']:.2f} wall clock, "
-              f"{lean['server'] / lean['in process']:.2f} per CPU second")  # fmt: skip
-        print(f"server / peer:       {best['server'] / best['peer']:.2f} wall clock, "
-              f"{lean['server'] / lean['peer']:.2f} per CPU second")  # fmt: skip
+        for name in ("server", "server, JPEG"):
+            for other in ("in process", "peer"):
+                print(f"{name} / {other}: {best[name] / best[other]:.2f} wall clock, "
+                      f"{lean[name] / lean[other]:.2f} per CPU second")  # fmt: skip
+        moved = [abs(a.reward - b.reward) for a, b in zip(exact, lossy, strict=True)
+                 if a.reward is not None and b.reward is not None]  # fmt: skip
+        print(f"JPEG moves the reward by {np.mean(moved):.4f} on average, {max(moved):.4f} at most")
         if options.long:
             memory = []
             for _ in range(6):

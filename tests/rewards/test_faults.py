@@ -199,6 +199,17 @@ def test_the_client_does_not_repeat_what_is_wrong_itself(server):
         assert client([], []) == []
 
 
+def test_the_client_sends_the_same_pixels_or_nearly(server):
+    rewards = {}
+    for kind in ("PNG", "WEBP", "JPEG"):
+        with Client(server.url, image_format=kind) as client:
+            rewards[kind] = [item.reward for item in client([IMAGE], [ASKED])]
+    assert rewards["WEBP"] == rewards["PNG"]
+    assert rewards["JPEG"] == pytest.approx(rewards["PNG"], abs=0.05)
+    with pytest.raises(InputError, match="PNG, WEBP, JPEG"):
+        Client(server.url, image_format="GIF")
+
+
 def test_a_token_is_needed_where_there_is_one():
     server = RunningServer(token="correct horse battery staple")
     try:
