@@ -88,7 +88,8 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         InputError: no such file, not UTF-8, or a line that is not a JSON object (says which).
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        # not splitlines(): JSON text may hold U+2028 and the like unescaped
+        lines = path.read_text("utf-8").split("\n")
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -173,7 +173,7 @@ def _text(record: dict[str, Any]) -> str | None:
 
 def _metadata(folder: Path) -> Iterator[tuple[int, dict[str, Any], Path]]:
     path = folder / "metadata.jsonl"
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.interchange.reading import read_json_lines
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import sample_prompts, split_prompts
 from t2i_spatial.report.contact_sheet import before_and_after
@@ -309,8 +310,7 @@ def join_sets(parts: Sequence[Path], output: Path) -> Path:
         source = part / "train" / "metadata.jsonl"
         if not source.exists():
             raise InputError(f"{part} is not an imagefolder (no train/metadata.jsonl)")
-        for line in source.read_text("utf-8").splitlines():
-            record = json.loads(line)
+        for record in read_json_lines(source):
             old = source.parent / record["file_name"]
             record["file_name"] = f"{index}-{Path(record['file_name']).name}"
             try:
@@ -337,7 +337,7 @@ def _numbers(compared: ProtocolComparison) -> dict[str, Any]:
 
 
 def _count(data: Path) -> int:
-    return len((data / "train" / "metadata.jsonl").read_text("utf-8").splitlines())
+    return len(read_json_lines(data / "train" / "metadata.jsonl"))
 
 
 def format_rounds(result: dict[str, Any]) -> str:

@@ -109,10 +109,10 @@ def test_captions_become_prompts(tmp_path: Path) -> None:
     (row,) = run.prompts().iter_rows(named=True)
     assert (row["prompt_id"], [o["name"] for o in row["objects"]]) == ("p", ["cat", "dog"])
     assert run.images()["prompt_id"].to_list() == ["p"]
-    (folder / "metadata.jsonl").write_text('{"file_name": "q.png", "text": "a bus"}\n')
+    (folder / "metadata.jsonl").write_text('{"file_name": "q.png", "text": "a \u2028bus"}\n')
     other = Run.create(tmp_path / "other")
     import_images(other, folder)
-    assert other.prompts()["text"].to_list() == ["a bus"]
+    assert other.prompts()["text"].to_list() == ["a \u2028bus"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.images import read_image
+from t2i_spatial.interchange.reading import read_json_lines
 from t2i_spatial.prompts import parse_prompt, sr2d
 from t2i_spatial.relation_algebra import canonical_key
 from t2i_spatial.run import Run
@@ -22,14 +23,17 @@ def _folder(path, text):
     train = path / "train"
     train.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(train / "000000.png")
-    (train / "metadata.jsonl").write_text(json.dumps({"file_name": "000000.png", "text": text}))
+    (train / "metadata.jsonl").write_text(
+        json.dumps({"file_name": "000000.png", "text": text}, ensure_ascii=False)
+    )
     return path
 
 
 def test_joined_sets_keep_every_image_and_caption(tmp_path):
-    joined = join_sets([_folder(tmp_path / "a", "x"), _folder(tmp_path / "b", "y")], tmp_path / "c")
-    lines = [json.loads(x) for x in (joined / "train" / "metadata.jsonl").read_text().splitlines()]
-    assert [line["text"] for line in lines] == ["x", "y"]
+    odd = "a line separator of Unicode: \u2028"
+    joined = join_sets([_folder(tmp_path / "a", "x"), _folder(tmp_path / "b", odd)], tmp_path / "c")
+    lines = read_json_lines(joined / "train" / "metadata.jsonl")
+    assert [line["text"] for line in lines] == ["x", odd]
     assert all((joined / "train" / line["file_name"]).exists() for line in lines)
     with pytest.raises(InputError, match="not an imagefolder"):
         join_sets([tmp_path], tmp_path / "d")
