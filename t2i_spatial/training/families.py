@@ -82,6 +82,10 @@ class StableDiffusionXL(Family):
         text, _, pooled, _ = self.pipe.encode_prompt(
             list(texts), device=self._device(), do_classifier_free_guidance=False
         )
+        if self.pipe.config.get("force_zeros_for_empty_prompt"):
+            # guidance sets the caption against zeros then, and not against the embedding of ""
+            kept = text.new_tensor([float(item != "") for item in texts])
+            text, pooled = text * kept[:, None, None], pooled * kept[:, None]
         return {"text": text, "pooled": pooled}
 
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
