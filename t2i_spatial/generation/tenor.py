@@ -18,7 +18,8 @@ from t2i_spatial.errors import ModelLoadError
 if TYPE_CHECKING:
     import torch
 
-_READS_TEXT = re.compile(r"(attn2\.to_k|(^|\.)transformer_blocks\.\d+\.attn\.add_[qk]_proj)$")
+_OF_UNETS = re.compile(r"attn2\.to_k$")
+_OF_TRANSFORMERS = re.compile(r"(^|\.)transformer_blocks\.\d+\.attn\.add_[qk]_proj$")
 
 
 def token_order(length: int, width: int) -> torch.Tensor:
@@ -43,10 +44,13 @@ def add_token_order(denoiser: Any) -> list[Any]:
     Raises:
         ModelLoadError: the denoiser has no attention of these kinds.
     """
+    # by class, as attn2 of a transformer may read the image (the dual attention of SD3.5)
+    unet = type(denoiser).__name__.startswith("UNet")
+    reads_text = _OF_UNETS if unet else _OF_TRANSFORMERS
     handles = [
         module.register_forward_pre_hook(_with_order)
         for name, module in denoiser.named_modules()
-        if _READS_TEXT.search(name)
+        if reads_text.search(name)
     ]
     if not handles:
         raise ModelLoadError(

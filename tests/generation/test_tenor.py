@@ -79,6 +79,32 @@ def test_double_blocks_of_flux_have_it_on_the_text_stream():
         assert torch.allclose(seen[f"{block}.add_{part}_proj"], expected, atol=1e-6)
 
 
+def test_the_image_stream_of_dual_attention_does_not_have_it():
+    from diffusers import SD3Transformer2DModel
+
+    folder = tiny_model("sd3") / "transformer"
+    config = SD3Transformer2DModel.load_config(folder)
+    model = SD3Transformer2DModel.from_config(config, dual_attention_layers=(0,))
+    assert len(add_token_order(model)) == 4  # queries and keys of two blocks
+
+    def call(m):
+        m(
+            hidden_states=torch.randn(1, 8, 16, 16),
+            encoder_hidden_states=torch.randn(1, 6, 64),
+            pooled_projections=torch.randn(1, 64),
+            timestep=torch.tensor([500]),
+        )
+
+    block = "transformer_blocks.0"
+    names = {f"{block}.attn2.to_k", f"{block}.attn2.to_v"}
+    names |= {f"{block}.attn.add_{part}_proj" for part in "qkv"}
+    seen = seen_by(model, names, call)
+    assert torch.equal(seen[f"{block}.attn2.to_k"], seen[f"{block}.attn2.to_v"])
+    expected = seen[f"{block}.attn.add_v_proj"] + token_order(6, 32)
+    for part in "qk":
+        assert torch.allclose(seen[f"{block}.attn.add_{part}_proj"], expected, atol=1e-6)
+
+
 def test_it_can_be_switched_off():
     model = unet()
     inputs = (torch.randn(1, 4, 16, 16), 5, torch.randn(1, 7, 32))
