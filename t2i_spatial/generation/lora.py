@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.resolve import LoraSource, quiet_libraries
@@ -24,19 +24,11 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
         ModelLoadError: the pipeline takes no LoRA, or not all of these weights, or they were
             trained for another kind of prediction.
     """
-    misfit = f"the LoRA {lora.name!r} does not fit {type(pipe).__name__} of this size: "
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelLoadError(f"{type(pipe).__name__} takes no LoRA weights")
     flags = lora_flags(pipe, lora)
-    where = {"weight_name": lora.file.name, "local_files_only": True, "use_safetensors": True}
-    try:
-        with quiet_libraries():
-            pipe.load_lora_weights(str(lora.file.parent), adapter_name=_ADAPTER, **where)
-            weights = pipe.lora_state_dict(str(lora.file.parent), **where)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ModelLoadError(misfit + str(error).strip().splitlines()[-1].strip()) from None
-    weights = weights[0] if isinstance(weights, tuple) else weights
-    expected = sum(not key.endswith("alpha") for key in weights)
+    expected = len(read_lora(pipe, lora).weights)
+    _call(pipe, "load_lora_weights", lora, adapter_name=_ADAPTER)
     loaded = sum(
         f".{_ADAPTER}." in name
         for component in pipe.components.values()
@@ -46,12 +38,57 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
     )
     if loaded != expected or not loaded:
         raise ModelLoadError(
-            f"{misfit}{loaded} of {expected} tensors found their place; was it trained for another "
-            "model family?"
+            f"{_misfit(pipe, lora)}{loaded} of {expected} tensors found their place; was it "
+            "trained for another model family?"
         )
     pipe.set_adapters(_ADAPTER, adapter_weights=scale)
     if flags.get("tenor"):
         add_token_order(getattr(pipe, "unet", None) or pipe.transformer)
+
+
+class LoraFile(NamedTuple):
+    """What a LoRA file holds, by the names diffusers gives its tensors.
+
+    Attributes:
+        weights: the tensors that are added.
+        alphas: scales of single layers times their rank, where the file has them beside its
+            tensors. diffusers honours these, and those in `metadata`.
+        metadata: the settings of peft by `<part>.<setting>`, where the file has them.
+    """
+
+    weights: dict[str, Any]
+    alphas: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def read_lora(pipe: Any, lora: LoraSource) -> LoraFile:
+    """Read LoRA weights as the pipeline's class reads them.
+
+    Raises:
+        ModelLoadError: an unreadable file, or one with alphas that diffusers would leave out.
+    """
+    options = {"return_alphas": True, "return_lora_metadata": True}  # not all know the first
+    weights, *alphas, metadata = _call(pipe, "lora_state_dict", lora, **options)
+    ignored = [name for name in weights if name.endswith("alpha")]
+    if ignored:
+        raise ModelLoadError(
+            f"{_misfit(pipe, lora)}diffusers does not read its alphas, such as {ignored[0]}"
+        )
+    return LoraFile(weights, (alphas[0] if alphas else None) or {}, metadata or {})
+
+
+def _call(pipe: Any, method: str, lora: LoraSource, **options: Any) -> Any:
+    where = {"weight_name": lora.file.name, "local_files_only": True, "use_safetensors": True}
+    try:
+        with quiet_libraries():
+            return getattr(pipe, method)(str(lora.file.parent), **where, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelLoadError(_misfit(pipe, lora) + reason) from None
+
+
+def _misfit(pipe: Any, lora: LoraSource) -> str:
+    return f"the LoRA {lora.name!r} does not fit {type(pipe).__name__} of this size: "
 
 
 def prediction_of(pipe: Any) -> str | None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
-from t2i_spatial.generation.lora import lora_flags
-from t2i_spatial.generation.resolve import LORA_FILE, LoraSource, quiet_libraries
+from t2i_spatial.generation.lora import lora_flags, read_lora
+from t2i_spatial.generation.resolve import LORA_FILE, LoraSource
 from t2i_spatial.run import atomic_write
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.settings import FinetuneSettings
@@ -31,6 +31,7 @@ class Adapters:
     def __init__(self, family: Family, settings: FinetuneSettings) -> None:
         peft = require("peft", "train")
         self.tenor = settings.tenor
+        self.rank = settings.rank
         self.scale = (settings.alpha or settings.rank) / settings.rank
         self.parts: dict[str, nn.Module] = {family.part: family.denoiser}
         if settings.text_encoder:
@@ -62,11 +63,12 @@ class Adapters:
                     self.parameters[f"{part}.{name}"] = parameter
 
     def start_from(self, pipe: Any, lora: LoraSource) -> None:
-        """Take over the weights of a LoRA of the same shape.
+        """Take over the weights of a LoRA of the same shape, and its scale.
 
         Raises:
             ModelLoadError: it was made for another architecture, rank or set of layers, another
-                kind of prediction, or with the other setting of TENOR.
+                kind of prediction, or with the other setting of TENOR; or it has scales other than
+                one alpha / rank for all its layers.
         """
         peft = require("peft", "train")
         used = lora_flags(pipe, lora).get("tenor")
@@ -74,11 +76,7 @@ class Adapters:
             raise ModelLoadError(
                 f"the LoRA {lora.name!r} was trained {'with' if used else 'without'} --tenor"
             )
-        with quiet_libraries():
-            loaded = pipe.lora_state_dict(
-                str(lora.file.parent), weight_name=lora.file.name, local_files_only=True
-            )
-        weights: dict[str, Tensor] = loaded[0] if isinstance(loaded, tuple) else loaded
+        weights, alphas, metadata = read_lora(pipe, lora)
         own = {
             f"{part}.{name}": value
             for part, module in self.parts.items()
@@ -95,8 +93,11 @@ class Adapters:
                 f"from those trained here, such as {wrong[0]} (another model, rank or targets?)"
             )
         for part, module in self.parts.items():
+            scale = _stored_scale(lora, part, alphas, metadata, self.rank)
             state = {
-                name.removeprefix(f"{part}."): value / self.scale if "lora_B" in name else value
+                name.removeprefix(f"{part}."): value * scale / self.scale
+                if "lora_B" in name
+                else value
                 for name, value in weights.items()
                 if name.startswith(f"{part}.")
             }
@@ -137,6 +138,33 @@ class Adapters:
     def holding(self, values: Mapping[str, Tensor]) -> _Holding:
         """A context in which the parameters have other values."""
         return _Holding(self.parameters, values)
+
+
+def _stored_scale(
+    lora: LoraSource,
+    part: str,
+    alphas: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    rank: int,
+) -> float:
+    """The alpha / rank that a LoRA file states for a part, 1 where it states none."""
+    config = {
+        name.removeprefix(f"{part}."): value
+        for name, value in metadata.items()
+        if name.startswith(f"{part}.")
+    }
+    alpha = config.get("lora_alpha", rank)
+    unlike = [name for name in ("alpha_pattern", "rank_pattern", "use_rslora") if config.get(name)]
+    if alphas:
+        unlike.append("alphas of single layers")
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+        unlike.append(f"lora_alpha {alpha!r}")
+    if unlike:
+        raise ModelLoadError(
+            f"the LoRA {lora.name!r} cannot be continued: it has {', '.join(unlike)}, and only one "
+            "alpha for all layers is known here"
+        )
+    return float(alpha) / rank
 
 
 class _Holding:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.generation import load_generator
+from t2i_spatial.generation.generator import Sampling
+from t2i_spatial.training import finetune
+from t2i_spatial.training.settings import ATTENTION
+from tests.tiny_models import SIZE, tiny_model
+from tests.training.test_finetune import LORA, settings
+
+
+def make_lora(family, folder, **config):
+    """A LoRA as peft users save it: rank 4, alpha 8, which diffusers keeps beside the tensors."""
+    from diffusers import AutoPipelineForText2Image
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = AutoPipelineForText2Image.from_pretrained(tiny_model(family), use_safetensors=True)
+    part = "unet" if hasattr(pipe, "unet") else "transformer"
+    denoiser = getattr(pipe, part)
+    values = {"r": 4, "lora_alpha": 8, "target_modules": list(ATTENTION), **config}
+    torch.manual_seed(5)
+    denoiser.add_adapter(LoraConfig(init_lora_weights=False, **values))
+    pipe.save_lora_weights(
+        folder,
+        **{
+            f"{part}_lora_layers": get_peft_model_state_dict(denoiser),
+            f"{part}_lora_adapter_metadata": values,
+        },
+    )
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = [{"file_name": f"{k}.png", "text": f"object {k}"} for k in range(4)]
+    for line in lines:
+        Image.new("RGB", (8, 8)).save(folder / line["file_name"])
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def image(family, lora):
+    generator = load_generator(str(tiny_model(family)), device="cpu", lora=str(lora))
+    sampling = Sampling(steps=2, width=SIZE, height=SIZE)
+    return np.asarray(generator(["a cat"], [1], sampling)[0].image).astype(int)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3", "flux"])
+def test_training_goes_on_at_the_scale_the_file_states(family, data, tmp_path):
+    first = make_lora(family, tmp_path / "first")
+    still = settings(
+        family, steps=1, alpha=2, lora=str(first), learning_rate=1e-30, weight_decay=0.0
+    )
+    finetune(data, tmp_path / "second", still)
+    expected = image(family, first)
+    assert abs(image(family, tmp_path / "second") - expected).max() <= 1
+    weights = load_file(first / LORA)
+    save_file(weights, first / LORA)  # without alpha the scale is 1
+    assert abs(image(family, first) - expected).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"alpha_pattern": {"to_q": 2}}, "alpha_pattern"),
+        ({"rank_pattern": {"nothing": 2}}, "rank_pattern"),
+        ({"use_rslora": True}, "use_rslora"),
+    ],
+)
+def test_scales_that_cannot_be_continued(config, message, data, tmp_path):
+    lora = make_lora("sd1", tmp_path / "first", **config)
+    with pytest.raises(ModelLoadError, match=f"cannot be continued: it has {message}, and only"):
+        finetune(data, tmp_path / "second", settings(lora=str(lora)))
+
+
+def with_alphas(folder, suffix):
+    weights = load_file(folder / LORA)
+    for name in list(weights):
+        if "lora_A" in name:
+            weights[name.replace("lora_A.weight", suffix)] = torch.tensor(8.0)
+    save_file(weights, folder / LORA)
+    return folder
+
+
+def test_alphas_of_single_layers(data, tmp_path):
+    """Flux reads them when it generates; where diffusers would leave them out, it is said."""
+    lora = with_alphas(make_lora("flux", tmp_path / "flux"), "alpha")
+    expected = image("flux", make_lora("flux", tmp_path / "same"))
+    assert abs(image("flux", lora) - expected).max() <= 1
+    with pytest.raises(ModelLoadError, match="it has alphas of single layers, and only one alpha"):
+        finetune(data, tmp_path / "second", settings("flux", lora=str(lora)))
+    for family in ("sd1", "sdxl", "sd3"):
+        lora = with_alphas(make_lora(family, tmp_path / family), "lora.alpha")
+        with pytest.raises(ModelLoadError, match="diffusers does not read its alphas, such as "):
+            image(family, lora)
