@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.images import ImageUnreadableError, read_image
@@ -195,10 +195,20 @@ def fit_mask(example: Example, item: Grounding, size: int) -> np.ndarray[Any, np
                 f"{image.width}x{image.height}"
             )
     else:
-        mask = Image.new("L", image.size)
-        ImageDraw.Draw(mask).rectangle(item.box or (0, 0, 0, 0), fill=255)
+        mask = Image.fromarray(_filled(item.box or (0, 0, 0, 0), *image.size))
     scaled = np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 127
     return np.pad(scaled.astype(np.uint8), (rows, columns))
+
+
+def _filled(
+    box: tuple[float, float, float, float], width: int, height: int
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """An image with 255 in every pixel that a box touches; x2 and y2 are its outer edges."""
+    left, top = (math.floor(max(0, edge)) for edge in box[:2])
+    right, bottom = math.ceil(min(box[2], width)), math.ceil(min(box[3], height))
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[top : max(top, bottom), left : max(left, right)] = 255
+    return pixels
 
 
 def _read(path: Path) -> Image.Image:

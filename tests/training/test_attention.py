@@ -108,7 +108,7 @@ def folder(tmp_path):
     lines = []
     for k in range(4):
         Image.new("RGB", (40, 20), (k, 0, 0)).save(tmp_path / f"{k}.png")
-        place = {"mask": "mask.png"} if k % 2 else {"box": [0, 0, 9, 19]}
+        place = {"mask": "mask.png"} if k % 2 else {"box": [0, 0, 10, 20]}
         objects = [{"phrase": "cat", **place}]
         lines.append({"file_name": f"{k}.png", "text": "a cat", "objects": objects})
 
@@ -130,6 +130,26 @@ def test_boxes_and_masks_follow_the_image(folder):
         inside = np.argwhere(mask)
         assert inside.min(0).tolist() == [8, 0]  # 16 of 32 rows are image, 8 above them padding
         assert inside.max(0).tolist() == [23, 7]
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ([0, 4, 16, 20], (4, 19), (0, 15)),  # x2 and y2 are edges, as everywhere
+        ([0.5, 4.9, 15.1, 19.1], (4, 19), (0, 15)),
+        ([-9, -1e999, 1e999, 99], (0, 19), (0, 39)),
+    ],
+)
+def test_boxes_end_where_their_edges_are(folder, box, rows, columns):
+    example = read_imagefolder(folder([{"phrase": "cat", "box": box}]))[0]
+    inside = np.argwhere(fit_mask(example, example.objects[0], 40)) - (10, 0)  # padding above
+    assert [*zip(inside.min(0).tolist(), inside.max(0).tolist(), strict=True)] == [rows, columns]
+
+
+def test_a_box_beside_the_image_has_no_pixels(folder):
+    for box in ([-9, 0, -3, 20], [0, 20, 40, 30], [50, 0, 60, 20]):
+        example = read_imagefolder(folder([{"phrase": "cat", "box": box}]))[0]
+        assert not fit_mask(example, example.objects[0], 40).any()
 
 
 @pytest.mark.parametrize(
