@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -61,21 +62,38 @@ class Diffusion:
 class Flow:
     """Flow matching: x = (1 - s) z + s noise, target noise - z, time 1000 s.
 
-    The noise level s is drawn logit-normally and then shifted as the model's scheduler shifts its
+    The noise level s is drawn logit-normally and then shifted as the model's pipeline shifts its
     own steps (Esser et al. 2024, section 5.3.2), so training sees what sampling asks for.
     """
 
     def __init__(self, scheduler: Any, mean: float, std: float) -> None:
-        config = scheduler.config
-        self.shift = float(config.get("flow_shift") or config.get("shift") or 1.0)
+        self.config = scheduler.config
         self.mean, self.std = mean, std
+
+    def shift(self, height: int, width: int) -> float:
+        """The shift for latents of a size: a constant, or growing with their patches of 2 x 2.
+
+        The latter follows `calculate_shift` of diffusers' pipelines and `time_shift` of its
+        `FlowMatchEulerDiscreteScheduler` (Flux.1 dev).
+        """
+        config = self.config
+        if not config.get("use_dynamic_shifting"):
+            return float(config.get("flow_shift") or config.get("shift") or 1.0)
+        fewest = config.get("base_image_seq_len", 256)
+        most = config.get("max_image_seq_len", 4096)
+        low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+        patches = (height // 2) * (width // 2)
+        mu = low + (high - low) * (patches - fewest) / (most - fewest)
+        linear = config.get("time_shift_type") == "linear"
+        return float(mu) if linear else math.exp(mu)
 
     def __call__(self, latents: Tensor, generator: torch.Generator) -> Noised:
         """Noise a batch. Random numbers are drawn on the CPU, the same on every device."""
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         drawn = torch.randn(len(latents), generator=generator) * self.std + self.mean
         level = torch.sigmoid(drawn).to(latents)
-        level = self.shift * level / (1 + (self.shift - 1) * level)
+        shift = self.shift(*latents.shape[-2:])
+        level = shift * level / (1 + (shift - 1) * level)
         mixed = level[:, None, None, None]
         noisy = (1 - mixed) * latents + mixed * noise
         return Noised(noisy, level * 1000, noise - latents, torch.ones_like(level))

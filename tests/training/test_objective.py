@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.training.objective import Diffusion, Flow
+from tests.tiny_models import SIZE, tiny_model
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LATENTS = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -52,7 +55,7 @@ def test_flow_goes_straight_from_image_to_noise(options, shift):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     objective = Flow(FlowMatchEulerDiscreteScheduler(**options), 0.0, 1.0)
-    assert objective.shift == shift
+    assert objective.shift(8, 8) == shift
     noised = draw(objective)
     level = (noised.time / 1000)[:, None, None, None]
     assert ((level > 0) & (level < 1)).all()
@@ -68,7 +71,44 @@ def test_the_bundled_kind_of_scheduler_names_its_shift_otherwise():
     scheduler = DPMSolverMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=2.0
     )
-    assert Flow(scheduler, 0.0, 1.0).shift == 2.0
+    assert Flow(scheduler, 0.0, 1.0).shift(8, 8) == 2.0
+
+
+def test_the_shift_of_flux_grows_with_the_image():
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    objective = Flow(scheduler, 0.0, 1.0)  # the settings of Flux.1 dev
+    assert objective.shift(64, 64) == pytest.approx(1.88, abs=0.005)  # 512 pixels
+    assert objective.shift(128, 128) == pytest.approx(math.exp(1.15))  # 1024
+    assert objective.shift(64, 128) == pytest.approx(math.exp(0.5 + 0.65 * 1792 / 3840))
+    noised = objective(torch.zeros(2000, 1, 64, 64), torch.Generator().manual_seed(0))
+    assert float(noised.time.median() / 1000) == pytest.approx(1.88 / 2.88, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("flux", {}),
+        ("flux", {"time_shift_type": "linear"}),
+        ("flux", {"use_dynamic_shifting": False}),
+        ("sd3", {}),
+        ("sd3", {"use_dynamic_shifting": True, "base_shift": 0.1}),
+    ],
+)
+def test_the_shift_is_that_of_the_pipeline(family, options):
+    """Without its shift, the noise levels of a sampling are evenly spaced."""
+    from diffusers import AutoPipelineForText2Image, FlowMatchEulerDiscreteScheduler
+
+    pipe = AutoPipelineForText2Image.from_pretrained(tiny_model(family), use_safetensors=True)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config, **options)
+    pipe("a cat", num_inference_steps=6, width=SIZE, height=SIZE, output_type="latent")
+    shift = Flow(pipe.scheduler, 0.0, 1.0).shift(SIZE // 2, SIZE // 2)
+    assert shift != 1
+    sigmas = pipe.scheduler.sigmas[:-1]
+    steps = (sigmas / (sigmas + shift * (1 - sigmas))).diff()
+    assert torch.allclose(steps, steps.mean(), atol=1e-5)
 
 
 def test_what_cannot_be_trained_is_said():
