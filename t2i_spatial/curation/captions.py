@@ -159,7 +159,7 @@ def mirror_caption(text: str) -> str | None:
 def _mirror_caption(text: str) -> str | None:
     from t2i_spatial.prompts.parser import parse_prompt
 
-    if not text.strip():
+    if not text.strip() or _SIDED.search(text):
         return None
     swapped = _SIDES.sub(_other_side, text)
     before, after = parse_prompt(text), parse_prompt(swapped)
@@ -169,6 +169,8 @@ def _mirror_caption(text: str) -> str | None:
 
 
 _SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+_SIDED = re.compile(r"\b(?:left|right)\w", re.IGNORECASE)
+"""Words such as "leftmost", which the parser takes for part of a name."""
 
 
 def _other_side(match: re.Match[str]) -> str:

@@ -19,13 +19,15 @@ def square_around_pair() -> pl.Expr:
     left, top = (pl.min_horizontal(f"a_{axis}", f"b_{axis}") for axis in "xy")
     right = pl.max_horizontal(pl.col("a_x") + pl.col("a_w"), pl.col("b_x") + pl.col("b_w"))
     bottom = pl.max_horizontal(pl.col("a_y") + pl.col("a_h"), pl.col("b_y") + pl.col("b_h"))
-    side = pl.max_horizontal(right - left, bottom - top) * (1 + 2 * PADDING)
+    longest = pl.max_horizontal(right - left, bottom - top)
+    # at least two pixels more, so that rounding cuts no object
+    side = pl.max_horizontal(longest * (1 + 2 * PADDING), longest + 2).ceil()
     corners = []
     for low, high, whole in ((left, right, width), (top, bottom, height)):
         extent = pl.min_horizontal(side, whole)
-        start = ((low + high - extent) / 2).clip(0, None)
+        start = ((low + high - extent) / 2).floor().clip(0, None)
         start = pl.min_horizontal(start, whole - extent)
-        corners.append((start.floor(), (start + extent).ceil().clip(None, whole)))
+        corners.append((start, start + extent))
     (x1, x2), (y1, y2) = corners
     both = pl.col("a_label").is_not_null() & pl.col("b_label").is_not_null()
     return pl.when(both).then(pl.concat_list(x1, y1, x2, y2))

@@ -67,7 +67,12 @@ def discard(folder: Path) -> None:
 
 
 def export(
-    rows: pl.DataFrame, folder: str | Path, exporter: str, *, resolution: int | None = None
+    rows: pl.DataFrame,
+    folder: str | Path,
+    exporter: str,
+    *,
+    resolution: int | None = None,
+    origin: str = "",
 ) -> Path:
     """Write a training set; an older one at the same place is replaced when the new is complete.
 
@@ -76,6 +81,7 @@ def export(
         folder: where; must not hold anything that is not a training set of ours.
         exporter: name of the format.
         resolution: see `Exporter.write`; at least 8.
+        origin: what the rows were chosen by; `read_origin` gives it back.
 
     Raises:
         InputError: no rows, an unknown exporter, or `folder` is something else.
@@ -97,11 +103,18 @@ def export(
             new = Path(scratch) / "new"
             new.mkdir()
             writer.write(rows.select(list(EXPORT)), new, resolution=resolution)
-            (new / MARK).write_text(f"{exporter}\n", "utf-8")
+            (new / MARK).write_text(f"{exporter}\n{origin}\n", "utf-8")
             _swap(new, folder, Path(scratch) / "old")
     except OSError as error:
         raise T2ISpatialError(f"cannot write {folder}: {error.strerror or error}") from error
     return folder
+
+
+def read_origin(folder: Path) -> str:
+    """The `origin` that a training set was exported with; empty for one that has none."""
+    mark = folder / MARK
+    lines = mark.read_text("utf-8").split("\n") if mark.is_file() else []
+    return lines[1] if len(lines) > 1 else ""
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -117,21 +130,21 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
 
 
 MARK = ".t2i-spatial-export"
-"""File that says a folder is ours to replace; its content is the name of the exporter."""
+"""File that says a folder is ours to replace; its content: name of the exporter, origin."""
 
 
-def write_image(
-    path: str, target: Path, *, mirrored: bool, crop: list[float] | None, resolution: int | None
-) -> str:
-    """Write one training image as `target` with the fitting suffix; returns the file name.
+def write_image(row: Mapping[str, Any], target: Path, *, resolution: int | None) -> str:
+    """Write the image of an EXPORT row as `target` with the fitting suffix; returns the file name.
 
     A PNG or JPEG in RGB that lies upright is copied byte for byte unless it has to change;
     everything else is decoded and written as PNG, 8-bit RGB, without metadata.
 
     Raises:
-        T2ISpatialError: the image cannot be read.
+        T2ISpatialError: the image cannot be read, or has another size than the row says: its
+            boxes would be those of another picture.
     """
-    if not mirrored and crop is None and (suffix := _copyable(path, resolution)):
+    path, mirrored, crop = row["path"], row["mirrored"], row["crop"]
+    if not mirrored and crop is None and (suffix := _copyable(row, resolution)):
         named = target.with_name(target.name + suffix)
         shutil.copyfile(path, named)
         return named.name
@@ -139,6 +152,12 @@ def write_image(
         image = read_image(path)
     except ImageUnreadableError as error:
         raise T2ISpatialError(f"cannot export an image: {error}") from None
+    known = (row["width"], row["height"])
+    if None not in known and image.size != known:
+        raise T2ISpatialError(
+            f"{path} has {image.width} x {image.height} pixels, but its boxes are those of "
+            f"{known[0]} x {known[1]}; was it resized?"
+        )
     if crop is not None:
         image = image.crop(tuple(round(v) for v in crop))  # type: ignore[arg-type]
     if resolution is not None and image.size != (resolution, resolution):
@@ -156,15 +175,7 @@ def write_images(rows: pl.DataFrame, folder: Path, *, resolution: int | None) ->
     names = []
     with progress_bar(len(rows), "export") as bar:
         for number, row in enumerate(rows.iter_rows(named=True), 1):
-            names.append(
-                write_image(
-                    row["path"],
-                    folder / f"{number:0{digits}}",
-                    mirrored=row["mirrored"],
-                    crop=row["crop"],
-                    resolution=resolution,
-                )
-            )
+            names.append(write_image(row, folder / f"{number:0{digits}}", resolution=resolution))
             bar.update(1)
     return names
 
@@ -195,12 +206,14 @@ def placed_objects(row: Mapping[str, Any], resolution: int | None) -> list[dict[
     return placed
 
 
-def _copyable(path: str, resolution: int | None) -> str | None:
+def _copyable(row: Mapping[str, Any], resolution: int | None) -> str | None:
     """Suffix under which the file can be copied as it is, or `None` when it must be rewritten."""
     try:
-        with Image.open(path) as image:
+        with Image.open(row["path"]) as image:
             upright = image.getexif().get(0x0112, 1) == 1
             fits = resolution is None or image.size == (resolution, resolution)
+            known = (row["width"], row["height"])
+            fits = fits and (None in known or image.size == known)
             if fits and upright and image.mode == "RGB" and "transparency" not in image.info:
                 image.load()
                 return COPIED.get(image.format or "")

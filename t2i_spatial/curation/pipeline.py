@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from t2i_spatial.curation.filter import Definition, Measure, make_filters
 from t2i_spatial.curation.pixels import UNREADABLE, measure_images
@@ -71,6 +73,12 @@ class Selection:
         return pl.read_parquet(self.path)
 
 
+def selection_digest(path: Path) -> str:
+    """sha256 of a `selection.parquet`, which training sets carry as their origin."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def select(
     candidates: pl.LazyFrame,
     filters: Iterable[Definition],
@@ -82,7 +90,8 @@ def select(
 
     Args:
         candidates: columns as in `curation.candidates`, each key once. Filters use only those
-            columns that they name, so a table of one's own may have others, or fewer.
+            columns that they name, so a table of one's own may have others, or fewer. NaN counts
+            as no value.
         filters: objects, names or mappings, as for `make_filters`.
         caption: caption of the rows that stay; the column `text` by default, if there is one.
 
@@ -97,6 +106,7 @@ def select(
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     frame = candidates.with_columns(
+        cs.float().fill_nan(None),
         pl.lit(None, dtype=pl.String).alias("_filter"),
         pl.lit(None, dtype=pl.String).alias("_reason"),
         pl.lit(1.0).alias("_weight"),
@@ -124,12 +134,15 @@ def select(
             if caption is None:
                 has_text = "text" in frame.collect_schema().names()
                 caption = pl.col("text") if has_text else pl.lit(None, dtype=pl.String)
-            counts = _write(frame, output, caption)
+            counts = _write(frame, output, caption, Path(scratch))
         except pl.exceptions.ColumnNotFoundError as error:
             column = str(error).splitlines()[0]
             raise InputError(
                 f"a filter needs a column that the candidates do not have: {column}"
             ) from None
+        except pl.exceptions.PolarsError as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"a filter does not fit the candidates: {first}") from None
     total = left = sum(counts.values())
     done = []
     for name, adjective in stages.items():
@@ -173,7 +186,9 @@ def _checkpoint(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
     return pl.scan_parquet(path)
 
 
-def _write(frame: pl.LazyFrame, output: Path, caption: pl.Expr) -> dict[str | None, int]:
+def _write(
+    frame: pl.LazyFrame, output: Path, caption: pl.Expr, scratch: Path
+) -> dict[str | None, int]:
     kept = pl.col("_filter").is_null()
     columns = {
         "prompt_id": pl.col("prompt_id"),
@@ -185,13 +200,10 @@ def _write(frame: pl.LazyFrame, output: Path, caption: pl.Expr) -> dict[str | No
         "caption": pl.when(kept).then(caption),
         "weight": pl.when(kept).then("_weight"),
     }
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        frame.select(
-            columns[name].cast(dtype).alias(name) for name, dtype in SELECTION.items()
-        ).sink_parquet(temporary, compression="zstd")
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    new = scratch / "selection.parquet"
+    frame.select(
+        columns[name].cast(dtype).alias(name) for name, dtype in SELECTION.items()
+    ).sink_parquet(new, compression="zstd")
+    new.replace(output)
     found = pl.scan_parquet(output).group_by("filter").agg(pl.len())
     return dict(found.collect(engine="streaming").iter_rows())

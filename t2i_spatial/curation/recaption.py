@@ -8,7 +8,7 @@ import polars as pl
 
 from t2i_spatial.curation.captions import CAPTIONS, CLIP_TOKENS, count_tokens
 from t2i_spatial.curation.pipeline import Selection, StageCount
-from t2i_spatial.curation.scop import relation_words
+from t2i_spatial.curation.scop import clear_relation_words
 from t2i_spatial.curation.seeded import seeded_numbers
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.run import write_table
@@ -27,6 +27,7 @@ def recaption(
     tokenizer: Any = None,
     drop_long: bool = False,
     detections: pl.LazyFrame | None = None,
+    min_score: float = 0.0,
 ) -> Selection:
     """Give every kept row its caption, in `selection.parquet` too.
 
@@ -37,24 +38,30 @@ def recaption(
             by `seed` and each row's key.
         seed: also of the choice among the ways to say a pair.
         tokenizer: for exact token counts, see `captions.count_tokens`.
-        detections: DETECTIONS by the same keys: long captions then tell of all boxes, and of the
-            pair of the candidate otherwise.
         drop_long: refuse rows whose caption has more than `CLIP_TOKENS`.
+        detections: DETECTIONS by the same keys: long captions then tell of all boxes of at least
+            `min_score`, and of the pair of the candidate otherwise.
+        min_score: detector score of a box that a caption may speak of.
 
     Returns:
         The selection with one more stage when something was refused: `caption` for rows of which
         nothing can be said, `caption_tokens` for long ones.
 
     Raises:
-        InputError: an unknown kind, or `percent` outside 0 to 100.
+        InputError: an unknown kind, `percent` outside 0 to 100, or prompts are wanted as captions
+            and the candidates have none.
     """
     if kind not in CAPTIONS:
         raise InputError(f"unknown caption {kind!r}; {nearest(kind, CAPTIONS)}")
     if not 0 <= percent <= 100:
         raise InputError(f"percent must be from 0 to 100, got {percent:g}")
+    if (kind == "prompt" or percent < 100) and "text" not in candidates.collect_schema().names():
+        raise InputError("pairs of boxes have no prompt that could be a caption of them")
     table = selection.frame()
     rows = table.filter("kept").select(KEY)
     rows = rows.join(_needed(candidates, kind).collect(), on=KEY, how="left", maintain_order="left")
+    if kind == "long" and detections is not None:
+        rows = _with_boxes(rows, detections, min_score)
     numbers = seeded_numbers(rows, seed)
     spatial = numbers.rank("ordinal") <= round(len(rows) * percent / 100)
     captions: list[str | None] = []
@@ -105,5 +112,11 @@ def _needed(candidates: pl.LazyFrame, kind: str) -> pl.LazyFrame:
     columns.append("text" if "text" in known else pl.lit(None, dtype=pl.String).alias("text"))
     if kind != "prompt":
         columns += [f"{r}_{part}" for r in "ab" for part in ("label", "x", "y", "w", "h")]
-        columns.append("words" if "words" in known else relation_words().alias("words"))
+        columns.append("words" if "words" in known else clear_relation_words().alias("words"))
     return candidates.select(columns)
+
+
+def _with_boxes(rows: pl.DataFrame, detections: pl.LazyFrame, min_score: float) -> pl.DataFrame:
+    sure = pl.element().filter(pl.element().struct.field("score") >= min_score)
+    boxes = detections.select(*KEY, pl.col("detections").list.eval(sure))
+    return rows.lazy().join(boxes, on=KEY, how="left", maintain_order="left").collect()

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from t2i_spatial.curation.candidates import join_candidates
+from t2i_spatial.curation.captions import SAME_OBJECT
 from t2i_spatial.curation.coco import read_coco
-from t2i_spatial.curation.scop import make_pairs
+from t2i_spatial.curation.scop import area, intersection, make_pairs
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
@@ -125,7 +126,8 @@ def detection_pairs(
 ) -> pl.LazyFrame:
     """Pairs of the boxes of a DETECTIONS table with at least `min_score`.
 
-    The `prompt_id` of a pair is `<prompt id>_<sample>` of its image.
+    A box that a better one of its name covers (IoU above `SAME_OBJECT`) is the same object again
+    and makes no pairs. The `prompt_id` of a pair is `<prompt id>_<sample>` of its image.
     """
     scored = detections.filter(pl.col("status") == SCORED).with_columns(
         pl.format("{}_{}", *KEY).alias("image_id")
@@ -161,7 +163,24 @@ def detection_pairs(
             (y2 - y1).alias("h"),
         )
     )
-    return make_pairs(objects, pictures, min_area=min_area)
+    return make_pairs(_distinct(objects), pictures, min_area=min_area)
+
+
+def _distinct(objects: pl.LazyFrame) -> pl.LazyFrame:
+    names = ("score", "x", "y", "w", "h", "object_id")
+    others = objects.select("image_id", "label", *[pl.col(n).alias(f"b_{n}") for n in names])
+    both = objects.rename({n: f"a_{n}" for n in names}).join(others, on=["image_id", "label"])
+    better = (pl.col("b_score") > pl.col("a_score")) | (
+        (pl.col("b_score") == pl.col("a_score")) & (pl.col("b_object_id") < pl.col("a_object_id"))
+    )
+    common = intersection()
+    covered = common > SAME_OBJECT * (area("a") + area("b") - common)
+    again = both.filter(better & covered).select(
+        "image_id", pl.col("a_object_id").alias("object_id")
+    )
+    return objects.join(
+        again.unique(), on=["image_id", "object_id"], how="anti", maintain_order="left"
+    )
 
 
 def _aligned(images: pl.LazyFrame, other: pl.LazyFrame) -> bool:

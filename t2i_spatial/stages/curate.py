@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from t2i_spatial.curation.captions import load_tokenizer
 from t2i_spatial.curation.exporter import EXPORTERS, discard, export
 from t2i_spatial.curation.filter import Filter, make_filters
-from t2i_spatial.curation.pipeline import Selection, select
+from t2i_spatial.curation.pipeline import Selection, select, selection_digest
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.scop import MIN_AREA
@@ -133,15 +133,13 @@ def curate_run(
     run: Run,
     settings: CurateSettings | None = None,
     *,
-    overwrite: bool = False,
     announce: bool = True,
 ) -> Curated:
     """Write `selection.parquet` and the training set of a scored run.
 
     The stage is made anew on every call: it is quick, and the same run and settings give the
     same bytes. The training set lies in `curated/`, or `curated-<format>/` for other formats than
-    `imagefolder`. `overwrite` is accepted for symmetry with other stages; `announce` prints the
-    line of counts on stderr.
+    `imagefolder`. `announce` prints the line of counts on stderr.
 
     Raises:
         InputError: the run has no images or no verdicts of the protocol, or a filter is wrong.
@@ -257,6 +255,7 @@ def _curate(
             tokenizer=tokenizer,
             drop_long=settings.drop_long,
             detections=detections,
+            min_score=settings.min_score,
         )
     if selection.kept < settings.min_images:
         if settings.export is not None:  # an older set would belong to another selection
@@ -277,5 +276,6 @@ def _curate(
         root / export_folder(settings.export),
         settings.export,
         resolution=settings.resolution,
+        origin=selection_digest(selection.path),
     )
     return Curated(selection, folder, len(rows), long)

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial.curation.exporter import read_origin
+from t2i_spatial.curation.pipeline import selection_digest
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.training.settings import FinetuneSettings
@@ -22,7 +24,7 @@ def finetune_run(
 
     Raises:
         InputError: nothing curated yet, or too little: then the message says what each filter
-            removed.
+            removed. A curated set that belongs to another selection.
     """
     from t2i_spatial.training import finetune
 
@@ -30,6 +32,13 @@ def finetune_run(
         if removed := _removed(run):
             raise InputError(f"nothing was kept to train on in {run.path}; {removed}")
         raise InputError(f"{run.path} has no {DATA}/ yet; run `t2i-spatial curate` first")
+    origin = read_origin(run.path / DATA)
+    chosen = run.path / "selection.parquet"
+    if origin and chosen.exists() and origin != selection_digest(chosen):
+        raise InputError(
+            f"{run.path / DATA} belongs to an earlier selection than selection.parquet; run "
+            "`t2i-spatial curate` again"
+        )
     try:
         return finetune(
             run.path / DATA, run.path / OUTPUT, settings, resume=resume, overwrite=overwrite

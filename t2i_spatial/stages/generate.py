@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from t2i_spatial.curation.exporter import discard
 from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError, require
@@ -40,6 +41,15 @@ from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
 
 STAGE = "generate"
+DERIVED = (
+    "images.parquet",
+    "detections/*",
+    "verdicts/*",
+    "summary.json",
+    "report.html",
+    "selection.parquet",
+)
+"""Files that are made from images."""
 _CPU_PIXELS = 2 * 512 * 512
 _LARGEST_CPU_BATCH = 16
 
@@ -224,9 +234,11 @@ def _drop_derived(run: Run) -> None:
     """Forget what was found in images that are about to change."""
     for stage in [name for name in run.manifest["stages"] if name != STAGE]:
         run.discard(stage)
-    for pattern in ("images.parquet", "detections/*", "verdicts/*", "summary.json", "report.html"):
+    for pattern in DERIVED:
         for path in run.path.glob(pattern):
             path.unlink()
+    for folder in run.path.glob("curated*"):
+        discard(folder)
 
 
 def _sampling(settings: GenerateSettings) -> Sampling:

@@ -159,7 +159,7 @@ def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> t
     )
     try:
         if settings.curate is not None:
-            curate_run(run, settings.curate, overwrite=overwrite)
+            curate_run(run, settings.curate)
     finally:  # the report is most wanted when curation kept nothing
         if settings.report is not None:
             report_run(run, max_images=settings.report.max_images)

@@ -125,6 +125,8 @@ def test_what_follows_is_not_repeated():
         ("a dog above a bus", "a dog above a bus"),
         ("a cat on the left and a dog on the right", "a cat on the right and a dog on the left"),
         ("a cat right next to a dog", None),
+        ("the leftmost cat is red", None),
+        ("a cat to the left of a dog, rightmost is a bird", None),
         ("a copyright sign", "a copyright sign"),
         ("a man riding a horse to the left of a tree", None),
         ("", None),
@@ -206,6 +208,15 @@ def test_what_cannot_be_said_is_dropped_and_counted(tmp_path):
         False, "caption", None, None,
     )  # fmt: skip
     assert found.frame().row(9, named=True)["filter"] == "correct"
+
+
+def test_a_cat_in_the_middle_of_a_bed_is_neither_above_nor_below_it(tmp_path):
+    inside = candidates().with_columns(
+        pl.lit(10.0).alias("a_y"), pl.lit(5.0).alias("b_x"), pl.lit(0.0).alias("b_y"),
+        pl.lit(40.0).alias("b_w"), pl.lit(40.0).alias("b_h"),
+    )  # fmt: skip
+    selection, rows = chosen(tmp_path, inside)
+    assert recaption(selection, rows, "short").kept == 0
 
 
 def test_long_captions_can_be_dropped(tmp_path):

@@ -11,6 +11,7 @@ from t2i_spatial.curation.filters.balance import Balance, rake
 from t2i_spatial.curation.filters.gors import THRESHOLDS, Gors
 from t2i_spatial.curation.filters.quality import bars, blur, contrast
 from t2i_spatial.curation.pipeline import select
+from t2i_spatial.errors import InputError
 from tests.curation.runs import drawing
 
 
@@ -197,6 +198,66 @@ def test_nothing_of_the_evaluation_leaks_in(kept, tmp_path, level, expected):
     )
     assert table["kept"].to_list() == expected
     assert table["reason"][0] == f"the evaluation set has the same {level}"
+
+
+def test_leaks_hide_in_further_relations_other_names_and_other_sides(kept, tmp_path):
+    evaluation = tmp_path / "evaluation.txt"
+    evaluation.write_text(
+        "a cat to the left of a dog\na cat and a bird\na computer mouse above a car"
+    )
+    texts = [
+        "a tree above a car, a cat to the left of a dog",
+        "a mouse above a car",
+        "a dog and a cat",
+        "a cat to the left of a bird",
+        "a bird above a dog",
+    ]
+    first = {"subject": "tree", "relation": "above", "object": "car"}
+    more = {role: [name, None, None, None, None] for role, name in first.items()}
+    for level, expected in (
+        ("scene", [False, False, True, True, True]),
+        ("pair", [False, False, False, False, True]),
+    ):
+        rule = {"filter": "leakage", "prompts": str(evaluation), "level": level}
+        assert kept(rows(5, text=texts, **more), rule)["kept"].to_list() == expected
+    pairs = rows(2, subject=["dog", "cup"], relation=["to the right of and above", "above"],
+                 object=["cat", "dog"]).drop("text")  # fmt: skip
+    rule = {"filter": "leakage", "prompts": str(evaluation)}
+    assert kept(pairs, rule)["kept"].to_list() == [False, True]
+    with pytest.raises(InputError, match="leakage needs a column `text`"):
+        kept(pairs.drop("subject"), rule)
+
+
+def test_nan_is_no_value(kept):
+    nan = float("nan")
+    table = rows(3, prompt_id=["a"] * 3, sample=pl.Series([0, 1, 2], dtype=pl.Int32),
+                 margin=[0.2, nan, 0.3], score=[0.9, nan, 0.9], value=[0.9, nan, 0.95])  # fmt: skip
+    for rule in ("margin", "score", "unsure_band", "gors", {"filter": "column", "column": "value"}):
+        found = kept(table, rule)
+        assert found["kept"].to_list() == [True, False, True], rule
+        assert found["weight"].is_not_nan().all()
+    assert kept(table, "best_of")["kept"].to_list() == [False, False, True]
+
+
+def test_a_column_of_the_wrong_kind_is_one_line(kept):
+    table = rows(2, grade=["good", "bad"])
+    for rule in (
+        {"filter": "column", "column": "grade", "minimum": 1},
+        {"filter": "best_of", "by": "grade"},
+    ):
+        with pytest.raises(InputError, match="does not fit the candidates"):
+            kept(table, rule)
+
+
+def test_rows_without_a_relation_do_not_decide_how_many_of_the_others_stay(kept):
+    relation = ["left of"] * 5 + ["above"] * 4 + [None]
+    table = kept(rows(10, relation=relation), "balance")
+    counted = dict(table.filter("kept").with_columns(
+        pl.Series("r", [r for r, k in zip(relation, table["kept"], strict=True) if k])
+    ).group_by("r").len().iter_rows())  # fmt: skip
+    assert counted == {"left of": 4, "above": 4, None: 1}
+    one_more = kept(rows(11, relation=[*relation, "above"]), "balance")
+    assert set(table.filter("kept")["prompt_id"]) <= set(one_more.filter("kept")["prompt_id"])
 
 
 def scenes(n):

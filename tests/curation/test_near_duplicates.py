@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -102,6 +103,17 @@ def test_bands_find_every_close_pair(seed, distance):
                 expected[later] = earlier
                 break
     assert near_duplicates(hashes, looks, distance=distance).tolist() == expected
+
+
+def test_thousands_of_copies_of_one_image_cost_little():
+    hashes = np.full(20_000, 12345, np.uint64)
+    looks = np.zeros((20_000, 16, 16, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        assert (near_duplicates(hashes, looks)[1:] == 0).all()
+        assert tracemalloc.get_traced_memory()[1] < 50e6  # every pair would be 200 million
+    finally:
+        tracemalloc.stop()
 
 
 def test_nothing_and_one_image():

@@ -15,6 +15,7 @@ from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
 from t2i_spatial.stages.candidates import run_candidates
 from t2i_spatial.stages.curate import CurateSettings, TooFewImagesError, curate_run
+from t2i_spatial.stages.generate import _drop_derived
 from t2i_spatial.tables import SELECTION
 from tests.curation.runs import drawing, make_run, verdict
 
@@ -89,15 +90,15 @@ def test_the_whole_image_is_resized_so_that_no_crop_cuts_it(tmp_path):
 def test_images_are_copied_as_they_are_unless_a_trainer_could_not_read_them(tmp_path):
     pictures = {("0", 0): drawing(0), ("0", 1): drawing(1).convert("L"), ("0", 2): drawing(2)}
     run = make_run(tmp_path / "run", [verdict("0", s) for s in range(3)], pictures)
-    rotated = Image.new("RGB", (40, 20), "green")
+    upright = drawing(2)
     exif = Image.Exif()
     exif[0x0112] = 6
-    rotated.save(run.path / "images/0_2.png", exif=exif)
+    upright.transpose(Image.Transpose.ROTATE_90).save(run.path / "images/0_2.png", exif=exif)
     folder = curate_run(run, CurateSettings(duplicate_distance=-1)).folder / "train"
     assert (folder / "000001.png").read_bytes() == (run.path / "images/0_0.png").read_bytes()
     with Image.open(folder / "000002.png") as grey, Image.open(folder / "000003.png") as turned:
         assert grey.mode == "RGB"
-        assert turned.size == (20, 40)
+        assert np.array_equal(turned, upright)
         assert 0x0112 not in turned.getexif()
 
 
@@ -116,6 +117,15 @@ def test_curating_again_gives_the_same_bytes_and_replaces_the_old_set(run):
     curate_run(run, CurateSettings(min_margin=0.0))
     assert len(loaded(run.path / "curated")) > 12
     assert sorted(p.name for p in run.path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_new_images_leave_no_older_training_set(run):
+    curate_run(run)
+    (run.path / "curated-mine").mkdir()
+    _drop_derived(run)
+    assert not (run.path / "curated").exists()
+    assert not (run.path / "selection.parquet").exists()
+    assert (run.path / "curated-mine").exists()
 
 
 def test_a_failed_export_leaves_the_old_set(run):

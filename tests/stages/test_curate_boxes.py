@@ -9,12 +9,15 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from datasets import load_dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from t2i_spatial.bundled.scenes import NOUNS, RELATIONS, render, sample_scene
 from t2i_spatial.cli.main import main
 from t2i_spatial.curation.crops import square_around_pair
-from t2i_spatial.errors import InputError
+from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.stages.candidates import detection_pairs
 from t2i_spatial.stages.curate import (
     CurateSettings,
     TooFewImagesError,
@@ -22,6 +25,8 @@ from t2i_spatial.stages.curate import (
     curate_detections,
     curate_run,
 )
+from t2i_spatial.stages.finetune import finetune_run
+from t2i_spatial.training.settings import FinetuneSettings
 from tests.builders import box, detection_rows, detections
 from tests.curation.runs import drawing, make_run, verdict
 
@@ -216,6 +221,19 @@ def test_the_crop_is_square_inside_the_image_and_cuts_no_box(a, b, expected):
         assert crop[2] >= x + w
         assert crop[3] >= y + h
     assert np.allclose(crop, expected, atol=1)
+    if expected[2] - expected[0] == expected[3] - expected[1]:
+        assert crop[2] - crop[0] == crop[3] - crop[1]
+
+
+@given(st.lists(st.floats(0, 190), min_size=4, max_size=4), st.floats(1, 100), st.floats(1, 100))
+def test_crops_are_square_to_the_pixel_and_cut_nothing(corners, w, h):
+    row = {"a_label": "cat", "b_label": "dog", "width": 300, "height": 300}
+    for role, (x, y) in (("a", corners[:2]), ("b", corners[2:])):
+        row |= {f"{role}_x": x, f"{role}_y": y, f"{role}_w": w, f"{role}_h": h}
+    x1, y1, x2, y2 = pl.DataFrame([row]).select(square_around_pair()).item().to_list()
+    assert x2 - x1 == y2 - y1
+    assert 0 <= x1 <= min(corners[0], corners[2]) and max(corners[0], corners[2]) + w <= x2 <= 300
+    assert 0 <= y1 <= min(corners[1], corners[3]) and max(corners[1], corners[3]) + h <= y2 <= 300
 
 
 def scored_run(tmp_path, n=6):
@@ -223,13 +241,13 @@ def scored_run(tmp_path, n=6):
     return make_run(tmp_path / "run", verdicts)
 
 
-def boxes_of(run, wrong=()):
+def boxes_of(run, wrong=(), more=()):
     cat, dog = box("cat", 10, 40, 40, 80), box("dog", 60, 40, 90, 80)
     turned = (box("cat", 60, 40, 90, 80), box("dog", 10, 40, 40, 80))
     return detection_rows(
         {
             (prompt, sample): detections(
-                *(turned if prompt in wrong else (cat, dog)), size=(96, 96)
+                *(turned if prompt in wrong else (cat, dog)), *more, size=(96, 96)
             )
             for prompt, sample in run.images().select("prompt_id", "sample").iter_rows()
         }
@@ -297,9 +315,51 @@ def test_mirrored_copies_swap_the_words(tmp_path):
 
 def test_long_captions_come_from_all_boxes(tmp_path):
     run = scored_run(tmp_path)
-    run.write_detections(boxes_of(run))
-    curated = curate_run(run, CurateSettings(caption="long"))
-    assert set(curated.selection.frame()["caption"]) == {"A cat is to the left of a dog."}
+    cup, weak = box("cup", 65, 5, 85, 25), box("bird", 2, 2, 20, 20, score=0.1)
+    run.write_detections(boxes_of(run, more=(cup, weak)))
+    curated = curate_run(run, CurateSettings(caption="long", min_score=0.3))
+    assert set(curated.selection.frame()["caption"]) == {
+        "A cat is to the left of a dog. The cat is to the left of a cup. The cat is below the cup. "
+        "The dog is below the cup."
+    }
+
+
+def test_boxes_of_another_size_of_the_picture_are_not_used(coco, tmp_path):
+    path, folder, _ = coco
+    drawing(1, (200, 150)).save(folder / "000000000001.jpg")
+    with pytest.raises(T2ISpatialError, match="200 x 150 pixels, but its boxes are those of 400"):
+        curate_coco(path, folder, tmp_path / "out", CurateSettings())
+
+
+def test_an_object_found_twice_is_one_pair(tmp_path):
+    def found(name, x, score):
+        return box(name, x, 40, x + 40, 80, score=score)
+
+    cats = [found("cat", 4 + shift, 0.9 - shift / 100) for shift in range(3)]
+    table = detection_rows(
+        {
+            ("0", 0): detections(*cats, found("dog", 50, 0.8), size=(96, 96)),
+            ("0", 1): detections(found("cat", 4, 0.9), found("cat", 46, 0.9), size=(96, 96)),
+        }
+    )
+    pairs = detection_pairs(table.lazy(), "", 0.3, 0.0).collect()
+    said = pairs.select("prompt_id", "a_label", "a_x", "b_label").rows()
+    assert said == [("0_0", "cat", 4.0, "dog"), ("0_1", "cat", 4.0, "cat")]
+
+
+def test_pairs_have_no_prompt_to_mix_in(coco, tmp_path):
+    path, folder, _ = coco
+    for settings in ({"caption_percent": 50}, {"caption": "prompt", "drop_long": True}):
+        with pytest.raises(InputError, match="no prompt that could be a caption"):
+            curate_coco(path, folder, tmp_path / "out", CurateSettings(**settings))
+
+
+def test_a_set_of_an_earlier_selection_is_not_trained_on(tmp_path):
+    run = scored_run(tmp_path)
+    curate_run(run, CurateSettings())
+    curate_run(run, CurateSettings(export="kohya", filters=({"filter": "balance", "at_most": 4},)))
+    with pytest.raises(InputError, match="belongs to an earlier selection"):
+        finetune_run(run, FinetuneSettings())
 
 
 def test_each_format_has_its_own_folder(tmp_path):

@@ -46,13 +46,7 @@ class HuggingFaceParquet(Exporter):
                 images: list[dict[str, Any]] = []
                 for row in part.iter_rows(named=True):
                     number += 1
-                    name = write_image(
-                        row["path"],
-                        Path(scratch) / f"{number:06}",
-                        mirrored=row["mirrored"],
-                        crop=row["crop"],
-                        resolution=resolution,
-                    )
+                    name = write_image(row, Path(scratch) / f"{number:06}", resolution=resolution)
                     file = Path(scratch) / name
                     images.append({"bytes": file.read_bytes(), "path": name})
                     file.unlink()

@@ -36,13 +36,7 @@ class WebDataset(Exporter):
                 keys = [f"{shard:05}{place:04}" for place in range(len(part))]
                 with tarfile.open(folder / f"{shard:05}.tar", "w") as archive:
                     for key, row in zip(keys, part.iter_rows(named=True), strict=True):
-                        name = write_image(
-                            row["path"],
-                            Path(scratch) / key,
-                            mirrored=row["mirrored"],
-                            crop=row["crop"],
-                            resolution=resolution,
-                        )
+                        name = write_image(row, Path(scratch) / key, resolution=resolution)
                         file = Path(scratch) / name
                         _add(archive, name, file.read_bytes())
                         file.unlink()

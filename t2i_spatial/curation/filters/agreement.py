@@ -40,7 +40,7 @@ class Column(Filter):
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
         value = pl.col(self.column)
-        rules = [value.is_not_null() & ~value.cast(pl.Float64).is_nan()]
+        rules = [value.is_not_null()]
         if self.minimum is not None:
             rules.append(value >= self.minimum)
         if self.maximum is not None:

@@ -14,6 +14,7 @@ from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.curation.seeded import seeded_numbers
 from t2i_spatial.tables import KEY
 
+NO_VALUE = "(none)"
 Trait = Literal["relation", "subject", "object", "pair", "order", "tag"]
 
 _PAIR = pl.concat_list("subject", "object").list.sort().list.join(" + ")
@@ -35,11 +36,11 @@ class Balance(Filter):
     """Equal shares of every value of `over`, by leaving out or by weights.
 
     `mode="sample"` keeps, of every combination of values, at most `ratio` times as many images as
-    the rarest one has (and at most `at_most`), chosen by a seeded hash of their keys: another
-    image more or less does not change who else is chosen. `mode="weight"` keeps all, and weighs
-    them so that within each trait every value has the same total weight (raking); weights are cut
-    at `largest` and then brought to a mean of 1. Rows without a value of some trait form a group
-    of their own.
+    the rarest one has (and at most `at_most`), the first by a seeded hash of their keys: another
+    image more or less changes how many are chosen, never their order. `mode="weight"` keeps all,
+    and weighs them so that within each trait every value has the same total weight (raking);
+    weights are cut at `largest` and then brought to a mean of 1. Rows without a value of some trait
+    form a group of their own, which does not decide how large the others may be.
     """
 
     name: ClassVar[str] = "balance"
@@ -54,7 +55,7 @@ class Balance(Filter):
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`balance_place` and `balance_limit`, or `balance_weight`."""
-        traits = [TRAITS[name].fill_null("(none)").alias(name) for name in self.over]
+        traits = [TRAITS[name].fill_null(NO_VALUE).alias(name) for name in self.over]
         rows = survivors.select(*KEY, *traits).collect()
         if self.mode == "weight":
             codes = [rows[name].rank("dense").to_numpy().astype(np.int64) - 1 for name in self.over]
@@ -64,7 +65,9 @@ class Balance(Filter):
             pl.col("_order").rank("ordinal").over(self.over).alias("balance_place"),
             pl.len().over(self.over).alias("_size"),
         )
-        limit = (pl.col("_size").min() * self.ratio).floor()
+        complete = pl.all_horizontal(pl.col(name) != NO_VALUE for name in self.over)
+        rarest = pl.coalesce(pl.col("_size").filter(complete).min(), pl.col("_size").min())
+        limit = (rarest * self.ratio).floor()
         if self.at_most is not None:
             limit = pl.min_horizontal(limit, pl.lit(float(self.at_most)))
         said = pl.format(" / ".join("{}" for _ in self.over), *[pl.col(name) for name in self.over])

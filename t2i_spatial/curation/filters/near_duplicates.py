@@ -8,6 +8,7 @@ pHash alone looks at grey values only.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import ClassVar
 
 import imagehash
@@ -134,34 +135,45 @@ def near_duplicates(
     An image that is a duplicate never makes another one a duplicate. Nothing for no images.
     """
     first = np.full(len(hashes), -1, dtype=np.int64)
-    for later, earlier in _close_pairs(hashes, distance):
-        if first[later] >= 0 or first[earlier] >= 0:
-            continue
-        a = thumbnails[later].astype(np.int16)
-        b = thumbnails[earlier].astype(np.int16)
-        same = float(np.abs(a - b).mean())
-        mirrored = float(np.abs(a - b[:, ::-1]).mean())
-        if same <= colour and same <= mirrored:
-            first[later] = earlier
+    kept = _Kept(distance)
+    for place, value in enumerate(hashes.tolist()):
+        for earlier in kept.near(value):
+            a = thumbnails[place].astype(np.int16)
+            b = thumbnails[earlier].astype(np.int16)
+            same = float(np.abs(a - b).mean())
+            if same <= colour and same <= float(np.abs(a - b[:, ::-1]).mean()):
+                first[place] = earlier
+                break
+        else:
+            kept.add(place, value)
     return first
 
 
-def _close_pairs(hashes: NDArray[np.uint64], distance: int) -> list[tuple[int, int]]:
-    """(later, earlier) of all hashes within `distance`, in ascending order.
+class _Kept:
+    """Hashes of the images that stay, found again by any of their bands of bits.
 
-    Two hashes that differ in at most d bits agree in one of d + 1 bands of bits, so only images
-    that share a band are compared.
+    Two hashes that differ in at most d bits agree in one of d + 1 bands, so only images that share
+    a band are compared.
     """
-    bands = np.array_split(np.arange(BITS, dtype=np.uint64), distance + 1)
-    found: set[tuple[int, int]] = set()
-    for band in bands:
-        mask = np.uint64((1 << len(band)) - 1)
-        key = (hashes >> band[0]) & mask
-        order = np.argsort(key, kind="stable")
-        starts = np.flatnonzero(np.diff(key[order]) > 0) + 1
-        for group in np.split(order, starts):
-            for place in range(1, len(group)):
-                earlier = group[:place]
-                bits = np.bitwise_count(hashes[earlier] ^ hashes[group[place]])
-                found.update((int(group[place]), int(i)) for i in earlier[bits <= distance])
-    return sorted(found)
+
+    def __init__(self, distance: int) -> None:
+        self.distance = distance
+        self.values: dict[int, int] = {}
+        cuts = [BITS * k // (distance + 1) for k in range(distance + 2)]
+        self.bands = [(low, (1 << (high - low)) - 1) for low, high in itertools.pairwise(cuts)]
+        self.places: list[dict[int, list[int]]] = [{} for _ in self.bands]
+
+    def add(self, place: int, value: int) -> None:
+        """One more image."""
+        self.values[place] = value
+        for (shift, mask), places in zip(self.bands, self.places, strict=True):
+            places.setdefault(value >> shift & mask, []).append(place)
+
+    def near(self, value: int) -> list[int]:
+        """Places of the images within `distance` bits, in order."""
+        found = set()
+        for (shift, mask), places in zip(self.bands, self.places, strict=True):
+            for place in places.get(value >> shift & mask, ()):
+                if (self.values[place] ^ value).bit_count() <= self.distance:
+                    found.add(place)
+        return sorted(found)
