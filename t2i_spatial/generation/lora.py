@@ -12,6 +12,9 @@ from t2i_spatial.generation.tenor import add_token_order
 FLAGS_FILE = "t2i_spatial_lora.json"
 """Stands beside LoRA weights of ours and says how they must be used."""
 
+EDM = "edm"
+"""What a denoiser with the preconditioning of Karras et al. 2022 predicts (Playground v2.5)."""
+
 _ADAPTER = "lora"
 
 
@@ -92,8 +95,10 @@ def _misfit(pipe: Any, lora: LoraSource) -> str:
 
 
 def prediction_of(pipe: Any) -> str | None:
-    """What the denoiser predicts: "epsilon", "v_prediction" or "flow_prediction"."""
+    """What the denoiser predicts: "epsilon", "v_prediction", "flow_prediction" or "edm"."""
     scheduler = getattr(pipe, "scheduler", None)
+    if type(scheduler).__name__.startswith("EDM"):
+        return EDM  # these say "epsilon", of an image and noise that are scaled differently
     if type(scheduler).__name__.startswith("FlowMatch"):
         return "flow_prediction"
     kind: str | None = getattr(scheduler, "config", {}).get("prediction_type")

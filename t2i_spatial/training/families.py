@@ -49,9 +49,16 @@ class Family:
         return {"text": text}
 
     def latents(self, images: Tensor) -> Tensor:
-        """Scaled latents (the mean of the VAE's posterior) of images in [-1, 1]."""
+        """Scaled latents (the mean of the VAE's posterior) of images in [-1, 1].
+
+        Raises:
+            ModelLoadError: a VAE without a posterior.
+        """
         vae = self.pipe.vae
-        latents: Tensor = vae.encode(images.to(vae.device, vae.dtype)).latent_dist.mean
+        encoded = vae.encode(images.to(vae.device, vae.dtype))
+        if not hasattr(encoded, "latent_dist"):
+            raise ModelLoadError(f"models with {type(vae).__name__} cannot be fine-tuned")
+        latents: Tensor = encoded.latent_dist.mean
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         return (latents - shift) * vae.config.scaling_factor
 
@@ -166,6 +173,20 @@ def find_family(pipe: Any) -> Family:
     Raises:
         ModelLoadError: a pipeline that cannot be fine-tuned here.
     """
+    family = _family(pipe)
+    vae = getattr(pipe, "vae", None)
+    if family is None or vae is None:
+        raise ModelLoadError(
+            f"{type(pipe).__name__} cannot be fine-tuned; known are SD 1.x, SD 2.x, SDXL, SD3, "
+            "Flux and flow-matching UNets"
+        )
+    for name in ("latents_mean", "latents_std"):
+        if vae.config.get(name) is not None:
+            raise ModelLoadError(f"models whose VAE has {name} cannot be fine-tuned")
+    return family
+
+
+def _family(pipe: Any) -> Family | None:
     denoiser: Any = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
     kind = type(denoiser).__name__
     if kind == "UNet2DConditionModel":
@@ -173,9 +194,4 @@ def find_family(pipe: Any) -> Family:
         return StableDiffusionXL(pipe) if sized else Family(pipe)
     if kind == "SD3Transformer2DModel":
         return StableDiffusion3(pipe)
-    if kind == "FluxTransformer2DModel":
-        return Flux(pipe)
-    raise ModelLoadError(
-        f"{type(pipe).__name__} cannot be fine-tuned; known are SD 1.x, SD 2.x, SDXL, SD3, Flux "
-        "and flow-matching UNets"
-    )
+    return Flux(pipe) if kind == "FluxTransformer2DModel" else None

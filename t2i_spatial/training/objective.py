@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from t2i_spatial.errors import ModelLoadError
-from t2i_spatial.generation.lora import prediction_of
+from t2i_spatial.generation.lora import EDM, prediction_of
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.settings import FinetuneSettings
 
@@ -107,6 +107,11 @@ def find_objective(family: Family, settings: FinetuneSettings) -> Diffusion | Fl
     """
     scheduler = family.pipe.scheduler
     kind = prediction_of(family.pipe)
+    if kind == EDM:
+        raise ModelLoadError(
+            f"models with {type(scheduler).__name__} cannot be fine-tuned: the preconditioning of "
+            "EDM is not supported"
+        )
     if kind == "flow_prediction":
         if settings.min_snr is not None:
             raise ModelLoadError("min-SNR weights are defined for noise and v-prediction only")

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 
-from t2i_spatial.generation.generator import load_pipeline
+from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.generation.generator import load_generator, load_pipeline
 from t2i_spatial.generation.resolve import resolve_model
 from t2i_spatial.training.families import find_family
 from tests.tiny_models import tiny_model
+from tests.training.test_adapters import make_lora
 
 
 def pipeline(family):
@@ -23,3 +28,47 @@ def test_the_empty_caption_of_sdxl_is_what_guidance_sets_captions_against(zeros)
     assert torch.allclose(ours["text"], torch.cat([text, empty]), atol=1e-5)
     assert torch.allclose(ours["pooled"], torch.cat([pooled, empty_pooled]), atol=1e-5)
     assert bool(ours["text"][1].any()) != zeros
+
+
+@pytest.mark.parametrize("name", ["latents_mean", "latents_std"])
+def test_latents_that_are_scaled_by_channel_are_not_supported(name):
+    pipe = pipeline("sdxl")
+    pipe.vae.register_to_config(**{name: [0.0, 1.0, 2.0, 3.0]})
+    with pytest.raises(ModelLoadError, match=f"whose VAE has {name} cannot be fine-tuned"):
+        find_family(pipe)
+
+
+def test_a_model_of_pixels_is_not_supported():
+    pipe = pipeline("sd1")
+    pipe.vae = None
+    with pytest.raises(ModelLoadError, match="StableDiffusionPipeline cannot be fine-tuned; known"):
+        find_family(pipe)
+
+
+def test_vaes_without_a_posterior_are_not_supported():
+    from diffusers import AutoencoderTiny
+
+    pipe = pipeline("sd1")
+    pipe.vae = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )
+    with pytest.raises(ModelLoadError, match="models with AutoencoderTiny cannot be fine-tuned"):
+        find_family(pipe).latents(torch.zeros(1, 3, 32, 32))
+
+
+def test_weights_trained_for_noise_are_refused_by_a_model_of_edm(tmp_path):
+    from diffusers import EDMEulerScheduler
+
+    lora = make_lora("sdxl", tmp_path / "lora")
+    (lora / "t2i_spatial_lora.json").write_text('{"prediction": "epsilon", "model": "sdxl"}')
+    other = tmp_path / "model"
+    shutil.copytree(tiny_model("sdxl"), other)
+    index = json.loads((other / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "EDMEulerScheduler"]
+    (other / "model_index.json").write_text(json.dumps(index))
+    EDMEulerScheduler().save_pretrained(other / "scheduler")
+    with pytest.raises(ModelLoadError, match="predicts 'epsilon'; this model predicts 'edm'"):
+        load_generator(str(other), device="cpu", lora=str(lora))

@@ -114,7 +114,7 @@ def test_the_shift_is_that_of_the_pipeline(family, options):
 def test_what_cannot_be_trained_is_said():
     from types import SimpleNamespace
 
-    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+    from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 
     from t2i_spatial.training import FinetuneSettings
     from t2i_spatial.training.objective import find_objective
@@ -124,5 +124,7 @@ def test_what_cannot_be_trained_is_said():
 
     with pytest.raises(ModelLoadError, match="predict 'sample'"):
         find_objective(family(DDPMScheduler(prediction_type="sample")), FinetuneSettings())
+    with pytest.raises(ModelLoadError, match="preconditioning of EDM is not supported"):
+        find_objective(family(EDMEulerScheduler()), FinetuneSettings())
     with pytest.raises(ModelLoadError, match="min-SNR"):
         find_objective(family(FlowMatchEulerDiscreteScheduler()), FinetuneSettings(min_snr=5.0))
