@@ -14,6 +14,7 @@ from t2i_spatial.training.data import Example, fit_image
 from t2i_spatial.training.families import Family, Text
 
 _BATCH = 16
+_LARGE = 1e9
 
 
 def encode_images(family: Family, examples: Sequence[Example], size: int) -> Tensor:
@@ -26,11 +27,13 @@ def encode_images(family: Family, examples: Sequence[Example], size: int) -> Ten
     dtype = vae.dtype
     if dtype != torch.float32:
         vae.to(torch.float32)
+    # as many pixels at once as 16 images of 256 x 256: some 3 GB in the VAE of Stable Diffusion
+    count = max(1, min(_BATCH, int(_BATCH * (256 / size) ** 2)))
     parts = []
     broken = []
     with torch.no_grad(), progress_bar(len(examples), "encode", "img") as bar:
-        for start in range(0, len(examples), _BATCH):
-            batch = examples[start : start + _BATCH]
+        for start in range(0, len(examples), count):
+            batch = examples[start : start + count]
             pixels = []
             for example in batch:
                 try:
@@ -89,14 +92,15 @@ class Captions:
 
     def cache(self, family: Family) -> None:
         """Encode all captions now; without this, `rows` encodes at every step, with gradients."""
-        batches = [
-            self.texts[start : start + _BATCH] for start in range(0, len(self.texts), _BATCH)
-        ]
+        parts = []
         with torch.no_grad():
-            parts = [
-                {key: value.cpu() for key, value in family.encode(batch).items()}
-                for batch in batches
-            ]
+            for start in range(0, len(self.texts), _BATCH):
+                encoded = family.encode(self.texts[start : start + _BATCH])
+                parts.append({key: value.cpu() for key, value in encoded.items()})
+                if start == 0:
+                    size = sum(value[0].nbytes for value in encoded.values()) * len(self.texts)
+                    if size > _LARGE:
+                        note(f"{len(self.texts)} captions will take {size / 1e9:.1f} GB of memory")
         self._cached = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     def rows(self, family: Family, numbers: Tensor, device: torch.device) -> Text:
