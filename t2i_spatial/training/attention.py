@@ -13,6 +13,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note
 from t2i_spatial.training.data import Example, fit_mask
 from t2i_spatial.training.families import Family
+from t2i_spatial.training.processes import Processes
 
 _GRID = 64
 _GROUNDED = re.compile(r"^(mid_block|up_blocks)\..*attn2\.processor$")
@@ -77,7 +78,7 @@ def collect_maps(unet: Any) -> list[Tensor]:
 
 
 def grounding_losses(
-    maps: list[Tensor], objects: list[tuple[int, list[int], Tensor]]
+    maps: list[Tensor], objects: list[tuple[int, list[int], Tensor]], count: float
 ) -> tuple[Tensor, Tensor]:
     """How much of each object's attention falls outside its mask (TokenCompose's two losses).
 
@@ -88,10 +89,11 @@ def grounding_losses(
         maps: attention probabilities (images, heads, pixels, tokens), pixels in square grids.
         objects: of every object its image's index in the batch, its token positions in the
             caption, and its mask (side, side), non-zero inside.
+        count: the number of images that the losses are divided by.
 
     Returns:
-        Token loss and pixel loss, each summed over resolutions and averaged over objects of an
-        image and then over images; zeros without objects.
+        Token loss and pixel loss, each summed over resolutions, averaged over objects of an image,
+        summed over images and divided by `count`; zeros without objects.
     """
     zero = maps[0].new_zeros(())
     if not objects:
@@ -106,7 +108,7 @@ def grounding_losses(
             own = [(tokens, mask) for index, tokens, mask in objects if index == image]
             for tokens, mask in own:
                 inside = _shrunk(mask.to(zero.device), side).flatten()
-                share = 1 / (len(own) * len(images))
+                share = 1 / (len(own) * count)
                 for item in layers:
                     attention = item[image, :, :, tokens]  # heads, pixels, tokens
                     kept = (attention * inside[:, None]).sum(1) / attention.sum(1)
@@ -167,17 +169,27 @@ class Grounder:
             )
         note(f"attention losses on {found} of {len(examples)} images")
 
-    def __call__(self, chosen: Sequence[int], dropped: Sequence[bool]) -> Tensor:
-        """The weighted losses of the last forward pass; images without a caption count nothing."""
+    def __call__(
+        self, chosen: Sequence[int], dropped: Sequence[bool], processes: Processes
+    ) -> Tensor:
+        """The weighted losses of the last forward pass; images without a caption count nothing.
+
+        Args:
+            chosen, dropped: the images of the whole batch and which of them lost their caption.
+            processes: this process's share of the batch; the mean of all shares is the loss of the
+                batch, also where the images with objects are not shared equally.
+        """
         maps = list(self.maps)
         self.maps.clear()
-        objects = [
-            (place, positions, mask)
-            for place, (index, gone) in enumerate(zip(chosen, dropped, strict=True))
-            if not gone
-            for positions, mask in self.objects[index]
+        places = [
+            [] if gone else self.objects[index] for index, gone in zip(chosen, dropped, strict=True)
         ]
-        token, pixel = grounding_losses(maps, objects)
+        objects = [
+            (image, positions, mask)
+            for image, found in enumerate(places[processes.rows])
+            for positions, mask in found
+        ]
+        token, pixel = grounding_losses(maps, objects, sum(map(bool, places)) / processes.count)
         return self.token * token + self.pixel * pixel
 
 

@@ -151,15 +151,14 @@ class Loop:
             device, rows = torch.device(self.device), self.processes.rows
             latents = self.latents[chosen].to(device)
             noised = self.objective(latents, generator).part(rows)
-            chosen, numbers, dropped = chosen[rows], numbers[rows], dropped[rows]
-            weights = self.weights[chosen].to(device)
+            weights = self.weights[chosen[rows]].to(device)
             with self.autocast:
-                text = self.captions.rows(self.family, numbers, device)
+                text = self.captions.rows(self.family, numbers[rows], device)
                 output = self.family.predict(self._cast(noised.latents), noised.time, text)
             errors = (output.float() - noised.target.float()).square().mean(dim=(1, 2, 3))
             loss = (errors * noised.factor * weights).mean()
             if self.grounder is not None:
-                loss = loss + self.grounder(chosen.tolist(), dropped.tolist())
+                loss = loss + self.grounder(chosen.tolist(), dropped.tolist(), self.processes)
             loss = loss / options.accumulate
             mean = loss.detach().clone()
             self.processes.average([mean])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +11,19 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.generation.generator import load_pipeline
+from t2i_spatial.generation.resolve import resolve_model
 from t2i_spatial.training import finetune
 from t2i_spatial.training.attention import (
+    Grounder,
     collect_maps,
     grounding_losses,
     phrase_positions,
     use_explicit_attention,
 )
 from t2i_spatial.training.data import fit_mask, read_imagefolder
+from t2i_spatial.training.families import find_family
+from t2i_spatial.training.processes import Processes
 from tests.tiny_models import clip_tokenizer, tiny_model
 from tests.training.test_finetune import LORA, settings
 
@@ -58,17 +64,17 @@ def maps_of(*pixels):
 
 
 def test_losses_of_attention_that_is_where_it_should_be():
-    token, pixel = grounding_losses([maps_of(1.0, 0.0, 1.0, 0.0)], [(0, [1], LEFT)])
+    token, pixel = grounding_losses([maps_of(1.0, 0.0, 1.0, 0.0)], [(0, [1], LEFT)], 1)
     assert float(token) == 0.0
     assert float(pixel) == 0.0
-    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 1.0)], [(0, [1], LEFT)])
+    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 1.0)], [(0, [1], LEFT)], 1)
     assert float(token) == 1.0
 
 
 def test_losses_by_hand():
     """A quarter of the attention outside: (1 - 3/4)^2, in two layers; cross-entropy by pixel."""
     item = maps_of(0.6, 0.1, 0.3, 0.2)
-    token, pixel = grounding_losses([item, item], [(0, [1], LEFT)])
+    token, pixel = grounding_losses([item, item], [(0, [1], LEFT)], 1)
     assert float(token) == pytest.approx(2 * 0.25**2)
     expected = -(math.log(0.6) + math.log(0.9) + math.log(0.3) + math.log(0.8)) / 4
     assert float(pixel) == pytest.approx(expected)
@@ -77,16 +83,16 @@ def test_losses_by_hand():
 def test_losses_are_averaged_over_objects_and_images():
     good, bad = maps_of(1.0, 0.0, 1.0, 0.0), maps_of(0.0, 1.0, 0.0, 1.0)
     both = torch.cat([good, bad])
-    assert float(grounding_losses([both], [(0, [1], LEFT), (1, [1], LEFT)])[0]) == 0.5
-    assert float(grounding_losses([both], [(1, [1], LEFT)])[0]) == 1.0
-    assert float(grounding_losses([both], [(0, [1], LEFT), (0, [1], 1 - LEFT)])[0]) == 0.5
-    assert grounding_losses([both], []) == (0.0, 0.0)
+    assert float(grounding_losses([both], [(0, [1], LEFT), (1, [1], LEFT)], 2)[0]) == 0.5
+    assert float(grounding_losses([both], [(1, [1], LEFT)], 1)[0]) == 1.0
+    assert float(grounding_losses([both], [(0, [1], LEFT), (0, [1], 1 - LEFT)], 1)[0]) == 0.5
+    assert grounding_losses([both], [], 0) == (0.0, 0.0)
 
 
 def test_masks_are_shrunk_so_that_small_objects_stay():
     fine = torch.zeros(64, 64)
     fine[0, 63] = 1
-    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 0.0)], [(0, [1], fine)])
+    token, _ = grounding_losses([maps_of(0.0, 1.0, 0.0, 0.0)], [(0, [1], fine)], 1)
     assert float(token) == 0.0
 
 
@@ -183,6 +189,25 @@ def test_the_losses_take_part_in_training(folder, tmp_path, capsys):
     assert "attention losses on 3 of 4 images" in capsys.readouterr().err
     first, second = (load_file(tmp_path / name / LORA) for name in ("without", "with"))
     assert any(not torch.allclose(first[key], second[key]) for key in first)
+
+
+def test_processes_share_the_losses_of_a_batch(folder):
+    """The first process has two images with objects, the second has one, and one is dropped."""
+    examples = read_imagefolder(folder([{"phrase": "dog", "box": [0, 0, 9, 9]}])) * 2
+    examples[4] = replace(examples[4], objects=())
+    family = find_family(load_pipeline(resolve_model(str(tiny_model("sd1"))), None, "fp32"))
+    grounder = Grounder(family, examples, 32, token=1.0, pixel=1.0)
+    chosen, dropped = [1, 0, 2, 3, 4, 5], [False, False, False, False, False, True]
+    maps = torch.randn(6, 2, 64, 77).softmax(-1)
+
+    def loss(rank, count):
+        processes = Processes("cpu")
+        processes.rank, processes.count = rank, count
+        grounder.maps.append(maps[processes.rows])
+        return float(grounder(chosen, dropped, processes))
+
+    assert (loss(0, 2) + loss(1, 2)) / 2 == pytest.approx(loss(0, 1))
+    assert (loss(0, 3) + loss(1, 3) + loss(2, 3)) / 3 == pytest.approx(loss(0, 1))
 
 
 def test_where_the_losses_make_no_sense(folder, tmp_path):

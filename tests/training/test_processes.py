@@ -23,7 +23,10 @@ def data(tmp_path):
     lines = []
     for number, colour in enumerate(["red", "green", "blue", "white", "black"]):
         Image.new("RGB", (16, 16), colour).save(train / f"{number}.png")
-        lines.append(f'{{"file_name": "{number}.png", "text": "a {colour} thing"}}')
+        line = {"file_name": f"{number}.png", "text": f"a {colour} thing"}
+        if number < 3:
+            line["objects"] = [{"phrase": "thing", "box": [0, 0, 8, 4 * number + 4]}]
+        lines.append(json.dumps(line))
     (train / "metadata.jsonl").write_text("\n".join(lines))
     return train.parent
 
@@ -44,10 +47,12 @@ def _launch(count, data, output, model, *options):
 def test_two_processes_train_what_one_trains(data, tmp_path):
     model = tiny_model("sd1")
     alone = FinetuneSettings(
-        model=str(model), device="cpu", steps=3, batch_size=4, rank=2, seed=5, offline=True
-    )
+        model=str(model), device="cpu", steps=3, batch_size=4, rank=2, seed=5, offline=True,
+        token_loss=1.0, pixel_loss=1.0,
+    )  # fmt: skip
     one = finetune(data, tmp_path / "one", alone)
-    launched = _launch(2, data, tmp_path / "two", model, "--offline", "--json")
+    losses = ("--token-loss", "1", "--pixel-loss", "1")
+    launched = _launch(2, data, tmp_path / "two", model, "--offline", "--json", *losses)
     assert launched.returncode == 0, launched.stderr
     a, b = (load_file(tmp_path / name / WEIGHTS) for name in ("one", "two"))
     assert a.keys() == b.keys()
