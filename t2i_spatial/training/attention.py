@@ -126,15 +126,33 @@ def _shrunk(mask: Tensor, side: int) -> Tensor:
     return pooled[0, 0]
 
 
-def phrase_positions(tokenizer: Any, text: str, phrase: str) -> list[int] | None:
-    """Positions of a phrase's tokens in the encoded text, counting the start token; or `None`."""
+def phrase_positions(
+    tokenizer: Any, text: str, phrase: str, phrases: Sequence[str] = ()
+) -> list[int] | None:
+    """Positions of a phrase's tokens in the encoded text, counting the start token; or `None`.
+
+    Args:
+        phrases: of all objects; "dog" is not looked for inside "hot dog" if that is one of them.
+    """
     whole = tokenizer(text).input_ids
-    part = tokenizer(phrase).input_ids[1:-1]
-    limit = tokenizer.model_max_length
-    for start in range(1, len(whole) - len(part)):
-        if whole[start : start + len(part)] == part and start + len(part) <= limit:
-            return list(range(start, start + len(part)))
+    part, *others = (tokenizer(words).input_ids[1:-1] for words in (phrase, *phrases))
+    longer = [
+        range(start, start + len(other))
+        for other in others
+        if len(other) > len(part)
+        for start in _starts(whole, other)
+    ]
+    for start in _starts(whole, part):
+        end = start + len(part)
+        inside = any(place.start <= start and end <= place.stop for place in longer)
+        if end <= tokenizer.model_max_length and not inside:
+            return list(range(start, end))
     return None
+
+
+def _starts(whole: list[int], part: list[int]) -> list[int]:
+    places = range(1, len(whole) - len(part))
+    return [start for start in places if whole[start : start + len(part)] == part]
 
 
 class Grounder:
@@ -196,8 +214,9 @@ class Grounder:
 def _places(family: Family, example: Example, size: int) -> list[tuple[list[int], Tensor]]:
     """Token positions and mask of every object of an example that its caption names."""
     places = []
+    phrases = [item.phrase for item in example.objects]
     for item in example.objects:
-        positions = phrase_positions(family.pipe.tokenizer, example.text, item.phrase)
+        positions = phrase_positions(family.pipe.tokenizer, example.text, item.phrase, phrases)
         if positions:
             mask = torch.from_numpy(fit_mask(example, item, size)).float()[None, None]
             grid = torch.nn.functional.adaptive_max_pool2d(mask, min(size, _GRID))[0, 0]

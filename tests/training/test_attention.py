@@ -105,6 +105,30 @@ def test_phrases_are_found_by_token():
     assert phrase_positions(tokenizer, "a very long cat", "cat") is None  # cut off
 
 
+def test_phrases_inside_longer_ones_are_other_objects():
+    tokenizer = clip_tokenizer(40)
+    text, both = "a hot dog left of a dog", ["dog", "hot dog"]
+    assert phrase_positions(tokenizer, text, "dog") == [5, 6, 7]
+    assert phrase_positions(tokenizer, text, "dog", both) == [15, 16, 17]
+    assert phrase_positions(tokenizer, text, "hot dog", both) == [2, 3, 4, 5, 6, 7]
+    assert phrase_positions(tokenizer, "a dog and a hot dog", "dog", both) == [2, 3, 4]
+    assert phrase_positions(tokenizer, "a hot dog", "dog", both) is None
+    assert phrase_positions(tokenizer, "a hot dog", "dog", ["dog", "dog house"]) == [5, 6, 7]
+
+
+def test_an_object_is_not_looked_for_in_the_name_of_another(folder):
+    box = [0, 0, 9, 9]
+    path = folder([{"phrase": phrase, "box": box} for phrase in ("cat", "cat food")])
+    line = json.loads((path / "metadata.jsonl").read_text().splitlines()[0])
+    line["text"] = "a cat food left of a cat"
+    (path / "metadata.jsonl").write_text(4 * (json.dumps(line) + "\n"))
+    family = find_family(load_pipeline(resolve_model(str(tiny_model("sd1"))), None, "fp32"))
+    grounder = Grounder(family, read_imagefolder(path), 32, token=1.0, pixel=1.0)
+    (cat, _), (food, _) = grounder.objects[0]
+    assert food == [2, 3, 4, 5, 6, 7, 8]
+    assert cat == [16, 17, 18]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Images 40 x 20 with an object on the left, given by box or mask."""
