@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,8 +50,9 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
     images matter and not the step size.
 
     Raises:
-        InputError: no metadata, a broken line (says which), missing images (says how many), images
-            outside the folder, or fewer than 4 examples of weight above 0.
+        InputError: no metadata, a broken line (says which), missing images (says how many), names
+            that lead outside the folder, or fewer than 4 examples of weight above 0. Links in the
+            folder are followed: a hub's cache consists of them.
     """
     folder = Path(folder)
     for metadata in (folder / "train" / "metadata.jsonl", folder / "metadata.jsonl"):
@@ -128,7 +130,7 @@ def _example(metadata: Path, number: int, line: str) -> Example:
 
 def _inside(metadata: Path, name: str, where: str) -> Path:
     path = metadata.parent / name
-    if metadata.parent.resolve() not in path.resolve().parents and not path.is_symlink():
+    if Path(os.path.relpath(path, metadata.parent)).parts[:1] == ("..",):
         raise InputError(f"{where}: {name!r} is outside {metadata.parent}")
     return path
 

@@ -68,6 +68,21 @@ def test_what_the_curation_exports_is_found_in_train(tmp_path, folder):
     assert len(read_imagefolder(outer)) == 4
 
 
+def test_links_in_the_folder_are_followed_but_names_do_not_leave_it(tmp_path, folder):
+    path = folder(rows(4))
+    train = tmp_path / "data" / "train"
+    train.mkdir(parents=True)
+    (train / "metadata.jsonl").write_bytes((path / "metadata.jsonl").read_bytes())
+    for k in range(4):
+        (train / f"{k}.png").symlink_to(path / f"{k}.png")
+    assert len(read_imagefolder(train)) == 4
+    (tmp_path / "data" / "link.png").symlink_to(path / "0.png")
+    line = json.dumps({"file_name": "../link.png", "text": "x"})
+    (train / "metadata.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"'\.\./link.png' is outside"):
+        read_imagefolder(train)
+
+
 def test_no_metadata(tmp_path):
     with pytest.raises(InputError, match=r"no train/metadata.jsonl"):
         read_imagefolder(tmp_path)
