@@ -77,6 +77,7 @@ def command(
         click.echo(json.dumps(result, indent=2))
     else:
         click.echo(format_rounds(result))
-        click.echo(f"\npictures     {output / 'improve.png'}")
-        last = output / f"round-{len(result['rounds'])}" / "after"
-        click.echo(f"report       {last / 'report.html'}")
+        chosen = output / f"round-{result['best'] or len(result['rounds'])}"
+        click.echo(f"\nLoRA         {chosen / 'lora'}")
+        click.echo(f"pictures     {output / 'improve.png'}")
+        click.echo(f"report       {chosen / 'after' / 'report.html'}")

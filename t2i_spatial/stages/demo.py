@@ -53,8 +53,9 @@ def improve_settings(
     seed: int = 0,
     **rest: Any,
 ) -> ImproveSettings:
-    """The loop on SR2D prompts; only about the nouns of the bundled models when one is used."""
-    known = tuple(bundled.NOUNS) if "bundled" in (model, detector) else ()
+    """The loop on SR2D prompts; only about the nouns that are bundled when that is needed."""
+    drawn = rest.get("data", "own") != "own"
+    known = tuple(bundled.NOUNS) if drawn or "bundled" in (model, detector) else ()
     finetune = FinetuneSettings(
         model=model, steps=steps, learning_rate=learning_rate, tenor=tenor, seed=seed
     )

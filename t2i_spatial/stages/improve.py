@@ -6,12 +6,13 @@ output/round-1/candidates/   the model on training prompts     (a run, curated)
 output/round-1/train-set/    what it is trained on, if joined  (an imagefolder)
 output/round-1/lora/
 output/round-1/after/ ...    the tuned model, same prompts and seeds as `before`
-output/improve.json   differences with intervals, and drift
-output/improve.png    the same prompts and seeds before and after
+output/improve.json   differences with intervals, drift, and which round was best
+output/improve.png    the same prompts and seeds before and after the best round
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -102,9 +103,11 @@ def improve(
     base: Run | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Run the rounds; a round that does not raise VISOR_uncond is the last one.
+    """Run the rounds; one that does not raise VISOR_uncond above the best so far is the last one.
 
-    Every sub-run resumes by itself, so the same call goes on after an interruption.
+    The held-out prompts thus also choose among several rounds: the number of the best one is a
+    little optimistic then, and its interval does not know of it. Every sub-run resumes by itself,
+    so the same call goes on after an interruption.
 
     Args:
         base: a finished run of the model, made with `settings.generate` and `settings.seed`. Its
@@ -114,9 +117,11 @@ def improve(
     Returns:
         What `improve.json` holds: per round `images` trained on, `numbers` (published name ->
         before, after, difference, interval, p) on held-out prompts, `rephrased` (the same on
-        other wordings), and `drift` on single-object prompts and in the pixels.
+        other wordings), and `drift` on single-object prompts and in the pixels; and `best`,
+        the number of the best round, `None` when none is better than the base model.
 
     Raises:
+        InputError: see `plan_questions`; or `base` has other samples or seeds.
         PlanMismatchError: `output` holds a loop with other settings. More `rounds` may be asked.
         T2ISpatialError: what the stages raise.
     """
@@ -133,16 +138,26 @@ def improve(
         lora = folder / "lora"
         after = evaluate(folder / "after", questions, settings, lora)
         rounds.append({"round": number, "images": _count(data), **changes(before, after)})
-        write_json(output / "improve.json", {"rounds": rounds})
+        best = best_round(rounds)
+        write_json(output / "improve.json", {"rounds": rounds, "best": best})
         report_run(after.run)
-        before_and_after(before.run, after.run, output / "improve.png", "visor")
-        gained = rounds[-1]["numbers"]["VISOR_uncond"]
-        best = rounds[-2]["numbers"]["VISOR_uncond"]["after"] if number > 1 else gained["before"]
-        if gained["after"] is None or best is None or gained["after"] <= best:
+        if best in (number, None):
+            before_and_after(before.run, after.run, output / "improve.png", "visor")
+        if best != number:
             note(f"round {number} did not raise VISOR_uncond; stopping")
             break
     loop.finish(STAGE, rounds=len(rounds))
-    return {"rounds": rounds}
+    return {"rounds": rounds, "best": best}
+
+
+def best_round(rounds: Sequence[dict[str, Any]]) -> int | None:
+    """Number of the round with the highest VISOR_uncond, `None` when none is above the base."""
+    best, number = rounds[0]["numbers"]["VISOR_uncond"]["before"], None
+    for entry in rounds:
+        reached = entry["numbers"]["VISOR_uncond"]["after"]
+        if None not in (reached, best) and reached > best:
+            best, number = reached, entry["round"]
+    return number
 
 
 def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite: bool) -> Run:
@@ -160,11 +175,13 @@ def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite:
         plan["base"] = base.plan("generate")
     run = Run.create(output)
     plan = json.loads(json.dumps(plan))
-    stale = run.plan(STAGE) not in ({}, plan)
-    run.begin(STAGE, plan, overwrite=overwrite)
-    if stale:
+    if overwrite and run.plan(STAGE) not in ({}, plan):
+        # before the new plan is recorded: what is left of an interrupted clearing is not its own
         for place in (*output.glob("before*"), *output.glob("round-*")):
             shutil.rmtree(place)
+        for place in output.glob("improve.*"):
+            place.unlink()
+    run.begin(STAGE, plan, overwrite=overwrite)
     return run
 
 
@@ -174,24 +191,48 @@ def plan_questions(
     """Training prompts, and the questions about other pairs of objects.
 
     Raises:
-        InputError: too few pairs of objects to split, or `base` is about all of them.
+        InputError: too few pairs of objects to split, `base` is about all of them or was not made
+            as `settings` say, or scenes are to be rendered of nouns that have no drawing.
     """
     prompts = settings.prompts.load()
     if base is None:
         train, held_out = split_prompts(prompts, settings.held_out, settings.seed)
         held_out = sample_prompts(held_out, settings.eval_prompts, settings.seed)
     else:
-        held_out = table_to_prompts(base.prompts())
-        asked = {frozenset(p.scene.names) for p in held_out if p.scene}
-        train = [p for p in prompts if p.scene and frozenset(p.scene.names) not in asked]
-        if not train:
-            raise InputError(f"{base.path} is about every pair of objects there is to train on")
+        train, held_out = prompts, table_to_prompts(base.prompts())
+        made = base.plan("generate")
+        for name, wanted in (("samples", settings.eval_samples), ("seed", settings.seed)):
+            if made.get(name, wanted) != wanted:
+                raise InputError(f"{base.path} was made with {name} {made[name]}, not {wanted}")
+    asked = set().union(*map(_pairs, held_out))
+    train = [p for p in train if not asked & _pairs(p)]
+    if not train:
+        raise InputError("the held-out prompts are about every pair of objects to train on")
+    if settings.data != "own":
+        _check_renderable(train)
     train = sample_prompts(train, settings.train_prompts, settings.seed)
     return train, Questions(
         held_out,
         rephrased(held_out, settings.rephrased_prompts),
         single_objects(train, settings.drift_prompts),
     )
+
+
+def _pairs(prompt: Prompt) -> set[frozenset[str]]:
+    """All pairs of objects of a prompt."""
+    names = prompt.scene.names if prompt.scene else ()
+    return {frozenset(pair) for pair in itertools.combinations(names, 2)}
+
+
+def _check_renderable(prompts: Sequence[Prompt]) -> None:
+    from t2i_spatial.bundled import NOUNS
+
+    unknown = sorted({n for p in prompts if p.scene for n in p.scene.names} - set(NOUNS))
+    if unknown:
+        raise InputError(
+            f"there are no drawings of {', '.join(unknown[:5])}; rendered scenes need prompts "
+            f"about {', '.join(NOUNS)}"
+        )
 
 
 def evaluate(
@@ -240,7 +281,10 @@ def changes(before: Evaluation, after: Evaluation) -> dict[str, Any]:
 
 
 def _compared(before: Run, after: Run) -> ProtocolComparison:
-    return compare_runs(before.path, after.path, ("visor",)).protocols["visor"]
+    compared = compare_runs(before.path, after.path, ("visor",))
+    compared.require_comparable()
+    compared.require_complete()
+    return compared.protocols["visor"]
 
 
 def scored_run(
@@ -289,6 +333,8 @@ def _training_set(
                 place,
                 [(p[0], p[1]) for p in pairs if len(p) == 2],
                 settings.rendered,
+                side=settings.finetune.resolution
+                or (64 if settings.finetune.model == "bundled" else 512),
                 seed=settings.seed + number,
             )
         parts.append(place / "curated")
@@ -363,4 +409,6 @@ def format_rounds(result: dict[str, Any]) -> str:
             lines.append(
                 f"  {name.replace('_', ' '):<24}{100 * d['before']:>8.1f}{100 * d['after']:>8.1f}"
             )
+    if len(result["rounds"]) > 1 and result["best"] is not None:
+        lines.append(f"best is round {result['best']}")
     return "\n".join(lines)

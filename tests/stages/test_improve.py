@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,12 +10,21 @@ from PIL import Image
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.images import read_image
 from t2i_spatial.interchange.reading import read_json_lines
-from t2i_spatial.prompts import parse_prompt, sr2d
+from t2i_spatial.prompts import parse_prompt, read_scenes, sr2d
 from t2i_spatial.relation_algebra import canonical_key
 from t2i_spatial.run import Run
+from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.demo import improve_settings
 from t2i_spatial.stages.drift import pixel_drift, rephrased
-from t2i_spatial.stages.improve import format_rounds, improve, join_sets, plan_questions
+from t2i_spatial.stages.improve import (
+    _claim,
+    best_round,
+    format_rounds,
+    improve,
+    join_sets,
+    plan_questions,
+)
+from t2i_spatial.stages.pipeline import PromptSettings
 from t2i_spatial.stages.rendered import rendered_set
 from t2i_spatial.tables import IMAGES, empty, prompts_to_table
 
@@ -91,7 +101,12 @@ def test_other_wordings_ask_for_the_same_scenes():
 
 
 @pytest.mark.timeout(900)
-def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(tmp_path):
+def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(
+    tmp_path, monkeypatch
+):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
     settings = improve_settings(
         steps=2, data="mixture", train_prompts=6, train_samples=2, eval_prompts=3, rendered=30,
         rephrased_prompts=2,
@@ -115,6 +130,13 @@ def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(
     with pytest.raises(PlanMismatchError, match="seed: 0 there, 1 now"):
         improve(tmp_path, other)
     assert (tmp_path / "before").exists()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", interrupted)
+        _claim(tmp_path, other, None, overwrite=True)
+    with pytest.raises(PlanMismatchError, match="seed: 0 there, 1 now"):
+        improve(tmp_path, other)
+    _claim(tmp_path, other, None, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_base_run_decides_what_is_held_out(tmp_path):
@@ -129,3 +151,33 @@ def test_a_base_run_decides_what_is_held_out(tmp_path):
     base.write_prompts(prompts_to_table(prompts))
     with pytest.raises(InputError, match="every pair of objects"):
         plan_questions(settings, base)
+    base.begin("generate", {"seed": 0, "samples": 2})
+    with pytest.raises(InputError, match="made with samples 2, not 4"):
+        plan_questions(settings, base)
+
+
+def test_pairs_hidden_among_three_objects_are_held_out_too(tmp_path):
+    base = Run.create(tmp_path / "base")
+    base.write_prompts(prompts_to_table(read_scenes([Prompt("0", "a cat to the left of a dog")])))
+    asked = tmp_path / "prompts.txt"
+    asked.write_text("a cat to the left of a dog and a dog above a bird\na cat above a bird\n")
+    settings = improve_settings(data="rendered")
+    settings = settings.model_copy(update={"prompts": PromptSettings(source=str(asked))})
+    train, _ = plan_questions(settings, base)
+    assert [p.text for p in train] == ["a cat above a bird"]
+    asked.write_text("a person above a bird\n")
+    with pytest.raises(InputError, match="no drawings of person; rendered scenes need"):
+        plan_questions(settings, base)
+
+
+def test_the_best_round_is_named_even_when_a_later_one_is_worse():
+    def rounds(*reached):
+        return [
+            {"round": k, "numbers": {"VISOR_uncond": {"before": 0.3, "after": value}}}
+            for k, value in enumerate(reached, 1)
+        ]
+
+    assert best_round(rounds(0.5, 0.6, 0.4)) == 2
+    assert best_round(rounds(0.2)) is None
+    assert best_round(rounds(0.3, None)) is None
+    assert best_round(rounds(0.5, 0.5)) == 1
