@@ -215,4 +215,4 @@ def test_a_loss_that_is_not_a_number_leaves_the_last_good_lora(
         [TEXT], [1], Sampling(steps=1, width=SIZE, height=SIZE)
     )[0].image
     assert np.array_equal(np.asarray(image), np.asarray(expected))  # with TENOR, too
-    finetune(data, tmp_path / "next", settings(lora=str(kept)))
+    finetune(data, tmp_path / "next", settings(lora=str(kept), tenor=True))
