@@ -89,7 +89,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option(
     "--resolution",
-    type=click.IntRange(min=8),
+    type=click.IntRange(8, 4096),
     help="Resize every image, whole, to this square side.  [default: as they are]",
 )
 @click.option(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pydantic
 
 from t2i_spatial.training.settings import FinetuneSettings
 
@@ -20,10 +19,6 @@ def _option(flag: str, kind: Any, text: str) -> _Decorator:
     """An option whose default is that of `FinetuneSettings`."""
     name = flag.removeprefix("--").replace("-", "_")
     return click.option(flag, type=kind, default=_DEFAULTS[name], help=text)
-
-
-def _flag(setting: int | str) -> str:
-    return str(setting).replace("_", "-")
 
 
 def _switch(flag: str, text: str) -> _Decorator:
@@ -116,11 +111,7 @@ def command(
 
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    try:
-        settings = FinetuneSettings(**options)
-    except pydantic.ValidationError as error:
-        wrong = [f"--{_flag(item['loc'][0])}: {item['msg']}" for item in error.errors()]
-        raise click.UsageError("; ".join(wrong)) from None
+    settings = FinetuneSettings(**options)
     folder, result = finetune_folder(data, output, settings, resume=resume, overwrite=overwrite)
     if not is_first():
         return

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -63,6 +64,11 @@ class _LazyGroup(click.Group):
         except T2ISpatialError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except ValueError as error:
+            pydantic = sys.modules.get("pydantic")
+            if pydantic is None or not isinstance(error, pydantic.ValidationError):
+                raise
+            raise click.UsageError("; ".join(map(_wrong_option, error.errors())), ctx) from None
         except KeyboardInterrupt:
             click.echo(
                 "\ninterrupted; what is finished is kept, the same command goes on "
@@ -89,6 +95,11 @@ def main(quiet: bool) -> None:
     Generate once, detect once, judge by every protocol, keep what is right, learn from it.
     """
     set_quiet(quiet)
+
+
+def _wrong_option(error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"]).replace("_", "-")
+    return f"--{place}: {error['msg']}" if place else str(error["msg"])
 
 
 def _module_exists(name: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from t2i_spatial.errors import InputError
 
@@ -28,6 +28,33 @@ _IMAGES: dict[str, Any] = {
 }
 
 
+_Id = Annotated[int, Field(ge=-(2**63), lt=2**63)] | str
+_Text = Annotated[
+    str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
+]
+_Side = Annotated[int, Field(ge=1, le=1_000_000)]
+_Extent = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Category(BaseModel):
+    id: _Id
+    name: _Text
+
+
+class _Image(BaseModel):
+    id: _Id
+    file_name: _Text
+    width: _Side
+    height: _Side
+
+
+class _Annotation(BaseModel):
+    id: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    image_id: _Id
+    category_id: _Id
+    bbox: tuple[FiniteFloat, FiniteFloat, _Extent, _Extent]
+
+
 def read_coco(path: str | Path, images: str | Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Objects and images of a COCO annotation file, for `scop.make_pairs`.
 
@@ -38,79 +65,66 @@ def read_coco(path: str | Path, images: str | Path) -> tuple[pl.LazyFrame, pl.La
     A file without annotations gives tables without rows.
 
     Raises:
-        InputError: no such file, not JSON, no COCO data set, or an annotation without a known
-            image, a known category or four finite numbers (says which).
+        InputError: no such file, not JSON, no COCO data set, two entries with one id, or an
+            annotation without a known image, a known category or four finite numbers (says which).
     """
     path = Path(path)
     data = _read(path)
-    names = {entry["id"]: str(entry["name"]) for entry in _list(data, "categories", path)}
+    names: dict[int | str, str] = {}
+    for category in _entries(data, "categories", _Category, path):
+        if names.setdefault(category.id, category.name) != category.name:
+            raise InputError(f"{path}: two categories have the id {category.id}")
     folder = Path(images)
-    pictures = []
-    for entry in _list(data, "images", path):
-        try:
-            file_name = str(entry["file_name"])
-            row = {
-                "image_id": str(entry["id"]),
-                "image": file_name,
-                "path": str(_inside(folder, file_name)),
-                "width": int(entry["width"]),
-                "height": int(entry["height"]),
-            }
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: an image without {error}: {entry}") from None
-        pictures.append(row)
-    known = {str(row["image_id"]) for row in pictures}
+    pictures = [
+        (str(i.id), i.file_name, str(_inside(folder, i.file_name)), i.width, i.height)
+        for i in _entries(data, "images", _Image, path)
+    ]
+    known = {picture[0] for picture in pictures}
     if len(known) < len(pictures):
         raise InputError(f"{path}: two images have the same id")
-    objects = [_object(entry, names, known, path) for entry in _list(data, "annotations", path)]
+    objects = []
+    for found in _entries(data, "annotations", _Annotation, path):
+        if str(found.image_id) not in known:
+            raise InputError(
+                f"{path}: annotation {found.id} is of the unknown image {found.image_id}"
+            )
+        if found.category_id not in names:
+            raise InputError(
+                f"{path}: annotation {found.id} has the unknown category {found.category_id}"
+            )
+        label = names[found.category_id]
+        objects.append((str(found.image_id), found.id, label, 1.0, *found.bbox))
     return (
         pl.DataFrame(objects, schema=_OBJECTS, orient="row").lazy(),
-        pl.DataFrame(pictures, schema=_IMAGES).lazy(),
+        pl.DataFrame(pictures, schema=_IMAGES, orient="row").lazy(),
     )
-
-
-def _object(
-    entry: Mapping[str, Any], names: Mapping[Any, str], known: set[str], path: Path
-) -> tuple[Any, ...]:
-    number = entry.get("id")
-    image = str(entry.get("image_id"))
-    if image not in known:
-        raise InputError(f"{path}: annotation {number} is of the unknown image {image}")
-    if entry.get("category_id") not in names:
-        category = entry.get("category_id")
-        raise InputError(f"{path}: annotation {number} has the unknown category {category}")
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
-        raise InputError(
-            f"{path}: annotation {number} needs a bbox of four finite numbers, got {box!r}"
-        )
-    if box[2] < 0 or box[3] < 0:
-        raise InputError(f"{path}: annotation {number} has a bbox of negative size: {box}")
-    return (image, number, names[entry["category_id"]], 1.0, *map(float, box))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            data = json.load(file)
+        data = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path} is not a COCO data set: expected an object with 'images'")
     return data
 
 
-def _list(data: Mapping[str, Any], key: str, path: Path) -> list[Mapping[str, Any]]:
+def _entries(data: Mapping[str, Any], key: str, model: Any, path: Path) -> list[Any]:
     entries = data.get(key)
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+    if not isinstance(entries, list):
         raise InputError(f"{path} is not a COCO data set: it has no list of {key!r}")
-    return entries
+    try:
+        return TypeAdapter(list[model]).validate_python(entries)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        number, *place = first["loc"]
+        entry = entries[int(number)]
+        name = entry.get("id") if isinstance(entry, dict) and "id" in entry else f"number {number}"
+        field = f", {place[0]}" if place else ""
+        raise InputError(f"{path}: {key}, {name!r:.40}{field}: {first['msg']}") from None
 
 
 def _inside(folder: Path, file_name: str) -> Path:

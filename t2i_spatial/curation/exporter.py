@@ -105,8 +105,9 @@ def export(
             writer.write(rows.select(list(EXPORT)), new, resolution=resolution)
             (new / MARK).write_text(f"{exporter}\n{origin}\n", "utf-8")
             _swap(new, folder, Path(scratch) / "old")
-    except OSError as error:
-        raise T2ISpatialError(f"cannot write {folder}: {error.strerror or error}") from error
+    except (OSError, pl.exceptions.ComputeError) as error:  # polars says so of a full disk
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise T2ISpatialError(f"cannot write {folder}: {reason}") from error
     return folder
 
 

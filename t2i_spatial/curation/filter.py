@@ -29,14 +29,14 @@ class Measure:
 
 
 class Filter(BaseModel, ABC):
-    """One rule of a curation pipeline; its fields are its parameters.
+    """One rule of a curation pipeline; its fields are its parameters, never NaN or infinite.
 
     `keep` and `reason` are expressions over the candidates (see `curation.candidates`) with the
     columns of `measures` and `prepare`. A null `keep` refuses. `reason` says why in words and
     is evaluated for refused rows only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     adjective: ClassVar[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ def parse_filter(text: str) -> dict[str, Any]:
 
     >>> parse_filter("score:minimum=0.5")
     {'filter': 'score', 'minimum': 0.5}
+    >>> parse_filter("balance:over=[relation,order],ratio=2")
+    {'filter': 'balance', 'over': ['relation', 'order'], 'ratio': 2}
     >>> parse_filter("{filter: balance, over: [relation, order]}")
     {'filter': 'balance', 'over': ['relation', 'order']}
 
@@ -31,11 +34,15 @@ def parse_filter(text: str) -> dict[str, Any]:
     else:
         name, _, rest = text.partition(":")
         definition = {"filter": name.strip()}
-        for part in rest.split(",") if rest else ():
+        # a comma inside brackets belongs to a list
+        for part in re.split(r",(?![^\[]*\])", rest) if rest else ():
             key, separator, value = part.partition("=")
             if not separator:
                 raise InputError(f"filter {text!r}: {part!r} is not of the form KEY=VALUE")
-            definition[key.strip()] = yaml.safe_load(value)
+            try:
+                definition[key.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise InputError(f"filter {text!r}: {value!r} is no value") from None
     make_filters([definition])
     return dict(definition)
 

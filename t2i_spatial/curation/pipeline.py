@@ -20,6 +20,10 @@ READABLE = "readable"
 """Name under which an image that cannot be decoded is refused."""
 
 
+UNSAID = (READABLE, "scored", "upright", "declared_size")
+"""Checks that are worth a word only when they refuse something."""
+
+
 @dataclass(frozen=True)
 class StageCount:
     """How many candidates a filter left; `refused` is how many it took out."""
@@ -57,9 +61,7 @@ class Selection:
         '240 candidates → 131 correct'
         """
         steps = [
-            f"{s.kept:,} {s.adjective}"
-            for s in self.stages
-            if s.refused or s.name not in (READABLE, "scored")
+            f"{s.kept:,} {s.adjective}" for s in self.stages if s.refused or s.name not in UNSAID
         ]
         return " → ".join([f"{self.candidates:,} candidates", *steps])
 
@@ -136,9 +138,10 @@ def select(
                 caption = pl.col("text") if has_text else pl.lit(None, dtype=pl.String)
             counts = _write(frame, output, caption, Path(scratch))
         except pl.exceptions.ColumnNotFoundError as error:
-            column = str(error).splitlines()[0]
+            column = str(error).split(";")[0].splitlines()[0]
             raise InputError(
-                f"a filter needs a column that the candidates do not have: {column}"
+                f"a filter needs a column that the candidates do not have ({column}); a table "
+                "with more columns is given by --columns FILE"
             ) from None
         except pl.exceptions.PolarsError as error:
             first = str(error).splitlines()[0]

@@ -36,7 +36,7 @@ FEW = 20
 class CurateSettings(BaseModel):
     """Settings of the curate stage, one to one the options of the command."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     protocol: str = "visor"
     name: str = Field(default="main", description="which detections of the run")
@@ -61,14 +61,15 @@ class CurateSettings(BaseModel):
     crop: bool | None = Field(default=None, description="square around the pair; None: for pairs")
     seed: int = Field(default=0, ge=0)
     export: str | None = "imagefolder"
-    resolution: int | None = Field(default=None, ge=8)
+    resolution: int | None = Field(default=None, ge=8, le=4096)
     min_images: int = Field(default=1, ge=1)
 
-    def make_filters(self, *, pairs: bool) -> list[Filter]:
+    def make_filters(self, *, pairs: bool, unturned: bool = False) -> list[Filter]:
         """The pipeline these settings mean.
 
         Args:
             pairs: whether the candidates are pairs of boxes.
+            unturned: the boxes are those of the pixels in the file, before any EXIF rotation.
 
         Raises:
             InputError: an unknown filter or parameter.
@@ -76,7 +77,8 @@ class CurateSettings(BaseModel):
         if self.pipeline is not None:
             return make_filters([*self.pipeline, *self.filters])
         if pairs:
-            return make_filters([*(self.filters or ("scop",)), "present"])
+            checks = ["present", *(["upright"] if unturned else []), "declared_size"]
+            return make_filters([*(self.filters or ("scop",)), *checks])
         names: list[Any] = [
             "scored",
             "correct",
@@ -197,7 +199,7 @@ def curate_coco(
     """
     settings = settings or CurateSettings()
     candidates = coco_candidates(annotations, images, settings.min_area)
-    return _curate(candidates, output, settings, pairs=True)
+    return _curate(candidates, output, settings, pairs=True, unturned=True)
 
 
 def curate_detections(
@@ -235,10 +237,11 @@ def _curate(
     settings: CurateSettings,
     *,
     pairs: bool,
+    unturned: bool = False,
     begin: Callable[[], None] = lambda: None,
     detections: pl.LazyFrame | None = None,
 ) -> Curated:
-    filters = settings.make_filters(pairs=pairs)
+    filters = settings.make_filters(pairs=pairs, unturned=unturned)
     if settings.export is not None:
         EXPORTERS[settings.export]
     tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None

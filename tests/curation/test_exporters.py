@@ -188,6 +188,14 @@ def test_a_missing_image_stops_the_export_and_leaves_nothing(rows, tmp_path, nam
     assert [p.name for p in tmp_path.iterdir()] == ["images"]
 
 
+def test_boxes_of_another_size_stop_the_export(rows, tmp_path):
+    cropped = rows.filter(pl.col("crop").is_not_null())[:1].with_columns(
+        pl.lit(999, pl.Int32).alias("width"), pl.lit(999, pl.Int32).alias("height")
+    )
+    with pytest.raises(T2ISpatialError, match="boxes are those of 999 x 999"):
+        export(cropped, tmp_path / "out", "imagefolder")
+
+
 def test_all_formats_are_registered():
     assert set(FORMATS) <= set(EXPORTERS)
 

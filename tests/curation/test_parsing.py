@@ -55,6 +55,25 @@ def test_a_wrong_filter_on_the_command_line_is_explained(text, message):
         parse_filter(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("balance:over=[relation", "is no value|not of the form"),
+        ("unsure_band:low=0.9,high=0.1", "low 0.9 is above high 0.1"),
+        ("column:column=x,minimum=2,maximum=1", "minimum 2 is above maximum 1"),
+        ("margin:minimum=.nan", "finite number"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_filter(text)
+
+
+def test_lists_are_written_as_lists_or_as_one_word():
+    assert parse_filter("balance:over=[relation,order]")["over"] == ["relation", "order"]
+    assert FILTERS["balance"](over="relation").over == ("relation",)
+
+
 def test_every_filter_is_listed_with_its_defaults():
     text = describe_filters()
     assert all(f"{name}(" in text for name in FILTERS)

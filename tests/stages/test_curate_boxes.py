@@ -16,7 +16,7 @@ from PIL import Image
 from t2i_spatial.bundled.scenes import NOUNS, RELATIONS, render, sample_scene
 from t2i_spatial.cli.main import main
 from t2i_spatial.curation.crops import square_around_pair
-from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.errors import InputError
 from t2i_spatial.stages.candidates import detection_pairs
 from t2i_spatial.stages.curate import (
     CurateSettings,
@@ -92,12 +92,35 @@ def test_photographs_that_are_not_there_are_dropped_by_name(coco, tmp_path):
     [
         (lambda d: d["annotations"][0].update(image_id=9), "annotation 5 is of the unknown image"),
         (lambda d: d["annotations"][1].update(category_id=1), "annotation 6 has the unknown cat"),
-        (lambda d: d["annotations"][2].update(bbox=[1, 2, 3]), "annotation 7 needs a bbox of four"),
-        (lambda d: d["annotations"][2].update(bbox=[1, 2, 3, None]), "annotation 7 needs a bbox"),
-        (lambda d: d["annotations"][2].update(bbox=[1, 2, -3, 4]), "negative size"),
-        (lambda d: d["annotations"][2].update(bbox=[1, 2, float("nan"), 4]), "four finite"),
+        (
+            lambda d: d["annotations"][2].update(bbox=[1, 2, 3]),
+            "annotations, 7, bbox: Field required",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[1, 2, 3, None]),
+            "7, bbox: Input should be a valid num",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[1, 2, -3, 4]),
+            "7, bbox: .* greater than or equal",
+        ),
+        (
+            lambda d: d["annotations"][2].update(bbox=[1, 2, float("nan"), 4]),
+            "7, bbox: .* finite number",
+        ),
         (lambda d: d.pop("categories"), "no list of 'categories'"),
-        (lambda d: d["images"][0].pop("width"), "an image without 'width'"),
+        (lambda d: d["images"][0].pop("width"), "images, 1, width: Field required"),
+        (lambda d: d["images"][0].update(width=0), "images, 1, width: .* greater than"),
+        (lambda d: d["images"][0].update(width=10**400), "images, 1, width: .*too large|less than"),
+        (lambda d: d["images"][0].update(file_name="\ud800"), "images, 1, file_name"),
+        (lambda d: d["annotations"][2].update(bbox=[10**400, 0, 1, 1]), "7, bbox"),
+        (lambda d: d["annotations"][2].update(id="x"), "annotations, 'x', id"),
+        (lambda d: d["annotations"][2].update(category_id=[]), "7, category_id"),
+        (lambda d: d["categories"].append({"id": 17, "name": "horse"}), "two categories have the"),
+        (lambda d: d["categories"][0].update(name=None), "categories, 18, name"),
+        (lambda d: d["categories"][0].update(name=" "), "categories, 18, name"),
+        (lambda d: d["categories"][0].update(name="a\nb"), "categories, 18, name"),
+        (lambda d: d["categories"][0].pop("id"), "categories, 'number 0', id: Field required"),
         (lambda d: d["images"][0].update(id=2), "two images have the same id"),
         (lambda d: d["images"][0].update(file_name="../../x.jpg"), "out of the image folder"),
         (lambda d: d["images"][0].update(file_name="/etc/x.jpg"), "out of the image folder"),
@@ -114,7 +137,12 @@ def test_a_broken_annotation_file_says_where(coco, tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[1]", "expected an object"), ("{", "cannot be read as JSON"), (None, "no such file")],
+    [
+        ("[1]", "expected an object"),
+        ("[" * 200_000, "cannot be read as JSON"),
+        ("{", "cannot be read as JSON"),
+        (None, "no such file"),
+    ],
 )
 def test_a_file_that_is_not_coco_is_refused(coco, tmp_path, content, message):
     path, folder, _ = coco
@@ -327,8 +355,27 @@ def test_long_captions_come_from_all_boxes(tmp_path):
 def test_boxes_of_another_size_of_the_picture_are_not_used(coco, tmp_path):
     path, folder, _ = coco
     drawing(1, (200, 150)).save(folder / "000000000001.jpg")
-    with pytest.raises(T2ISpatialError, match="200 x 150 pixels, but its boxes are those of 400"):
+    with pytest.raises(TooFewImagesError, match="declared_size: 1 removed"):
         curate_coco(path, folder, tmp_path / "out", CurateSettings())
+    table = pl.read_parquet(tmp_path / "out" / "selection.parquet")
+    assert table["reason"][0] == "200 x 150 pixels, but the boxes are those of 400 x 300"
+
+
+def test_pictures_that_exif_turns_are_not_used_with_boxes_that_it_does_not(coco, tmp_path):
+    path, folder, _ = coco
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    drawing(1, (400, 300)).save(folder / "000000000001.jpg", exif=exif)
+    with pytest.raises(TooFewImagesError, match="upright: 1 removed"):
+        curate_coco(path, folder, tmp_path / "out", CurateSettings())
+
+
+def test_a_broken_picture_costs_its_own_pairs_only(coco, tmp_path):
+    path, folder, _ = coco
+    (folder / "000000000002.jpg").write_bytes(b"broken")
+    settings = CurateSettings(filters=("minimal_overlap",))
+    curated = curate_coco(path, folder, tmp_path / "out", settings)
+    assert curated.selection.counts() == "2 candidates → 2 apart → 2 present → 1 readable"
 
 
 def test_an_object_found_twice_is_one_pair(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import polars as pl
+from pydantic import model_validator
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 
@@ -36,6 +37,12 @@ class Column(Filter):
     column: str
     minimum: float | None = None
     maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Column:
+        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""

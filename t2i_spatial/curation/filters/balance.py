@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.curation.seeded import seeded_numbers
@@ -52,6 +52,11 @@ class Balance(Filter):
     at_most: int | None = Field(default=None, ge=1)
     largest: float = Field(default=10.0, ge=1)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("over", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`balance_place` and `balance_limit`, or `balance_weight`."""

@@ -1,4 +1,4 @@
-"""Is the image file there?"""
+"""Is the image file there, and does it lie as its boxes say?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
+from PIL import Image
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.tables import KEY
@@ -32,3 +33,34 @@ class Present(Filter):
     def reason(self) -> pl.Expr:
         """See `Filter.reason`."""
         return pl.format("no such file: {}", pl.col("image").fill_null("(none)"))
+
+
+@FILTERS.register("upright")
+class Upright(Filter):
+    """The file asks for no rotation (EXIF); COCO's boxes are those of the pixels as they lie."""
+
+    name: ClassVar[str] = "upright"
+    adjective: ClassVar[str] = "upright"
+
+    def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
+        """`is_upright`: no EXIF orientation other than 1."""
+        rows = survivors.select(*KEY, "path").collect()
+        upright = {path: _is_upright(path) for path in rows["path"].unique()}
+        found = pl.Series("is_upright", [upright[path] for path in rows["path"]], dtype=pl.Boolean)
+        return rows.select(*KEY, found).lazy()
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return pl.col("is_upright")
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        return pl.lit("its EXIF data turn or mirror the picture, which boxes do not follow")
+
+
+def _is_upright(path: str) -> bool:
+    try:
+        with Image.open(path) as image:
+            return bool(image.getexif().get(0x0112, 1) == 1)
+    except Exception:  # noqa: BLE001 - whoever decodes the file says what is wrong with it
+        return True

@@ -7,7 +7,7 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
-from t2i_spatial.curation.filter import FILTERS, Filter
+from t2i_spatial.curation.filter import FILTERS, Filter, Measure
 
 
 @FILTERS.register("size")
@@ -34,6 +34,30 @@ class Size(Filter):
             "height",
         )
         return said.fill_null("the size is unknown")
+
+
+FILE_SIZE = Measure({"file_width": pl.Int32, "file_height": pl.Int32}, lambda image: image.size)
+
+
+@FILTERS.register("declared_size")
+class DeclaredSize(Filter):
+    """The picture has the size that its boxes are given for."""
+
+    name: ClassVar[str] = "declared_size"
+    adjective: ClassVar[str] = "of the declared size"
+    measures: ClassVar[tuple[Measure, ...]] = (FILE_SIZE,)
+
+    def keep(self) -> pl.Expr:
+        """See `Filter.keep`."""
+        return (pl.col("width") == pl.col("file_width")) & (
+            pl.col("height") == pl.col("file_height")
+        )
+
+    def reason(self) -> pl.Expr:
+        """See `Filter.reason`."""
+        sides = ("file_width", "file_height", "width", "height")
+        said = pl.format("{} x {} pixels, but the boxes are those of {} x {}", *sides)
+        return said.fill_null("the boxes come without a size of the image")
 
 
 @FILTERS.register("object_size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.tables import SCORED
@@ -90,6 +90,12 @@ class UnsureBand(Filter):
 
     low: float = Field(0.35, ge=0, le=1)
     high: float = Field(0.65, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> UnsureBand:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
