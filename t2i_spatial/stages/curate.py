@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.curation.captions import load_tokenizer
@@ -18,7 +21,7 @@ from t2i_spatial.curation.pipeline import Selection, select, selection_digest
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.scop import MIN_AREA
-from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.stages.candidates import (
@@ -29,6 +32,7 @@ from t2i_spatial.stages.candidates import (
 )
 
 STAGE = "curate"
+SCRATCH = ".curate-"
 FEW = 20
 """Fewer images than this are exported with a warning."""
 
@@ -154,7 +158,10 @@ def curate_run(
         run.discard(STAGE)
         run.begin(STAGE, settings.model_dump(mode="json"))
 
-    with tempfile.TemporaryDirectory(dir=run.path, prefix=".curate-") as scratch:
+    with (
+        _alone_in(run.path),
+        tempfile.TemporaryDirectory(dir=run.path, prefix=SCRATCH) as scratch,
+    ):
         detections = None
         if settings.pairs:
             candidates = run_pairs(run, settings.name, settings.min_score, settings.min_area)
@@ -199,7 +206,8 @@ def curate_coco(
     """
     settings = settings or CurateSettings()
     candidates = coco_candidates(annotations, images, settings.min_area)
-    return _curate(candidates, output, settings, pairs=True, unturned=True)
+    with _alone_in(output):
+        return _curate(candidates, output, settings, pairs=True, unturned=True)
 
 
 def curate_detections(
@@ -223,12 +231,36 @@ def curate_detections(
     """
     settings = settings or CurateSettings()
     candidates = file_candidates(detections, images, prompts, settings.min_score, settings.min_area)
-    return _curate(candidates, output, settings, pairs=True)
+    with _alone_in(output):
+        return _curate(candidates, output, settings, pairs=True)
 
 
 def export_folder(exporter: str) -> str:
     """Name of the folder of a format within a run; formats never share one."""
     return "curated" if exporter == "imagefolder" else f"curated-{exporter}"
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One curation at a time writes to a folder; what a killed one left behind is removed.
+
+    Raises:
+        InputError: another one is writing there, or nothing can be written.
+    """
+    lock = FileLock(folder / ".curate.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another curation is writing to {folder} right now") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    try:
+        for left in (*folder.glob(f"{SCRATCH}*/"), *folder.glob(".curated*-*/")):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 def _curate(

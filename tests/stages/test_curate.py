@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from datasets import load_dataset
+from filelock import FileLock
 from PIL import Image
 
 from t2i_spatial.cli.main import main
@@ -36,6 +37,10 @@ def run(tmp_path):
     ]
     same = {("1", 2): drawing(0)}
     return make_run(tmp_path / "run", verdicts, same, {("7", 0): "image_missing"})
+
+
+def hidden(folder):
+    return [p.name for p in folder.iterdir() if p.name.startswith(".") and p.suffix != ".lock"]
 
 
 def loaded(folder):
@@ -116,7 +121,7 @@ def test_curating_again_gives_the_same_bytes_and_replaces_the_old_set(run):
     assert content() == first
     curate_run(run, CurateSettings(min_margin=0.0))
     assert len(loaded(run.path / "curated")) > 12
-    assert sorted(p.name for p in run.path.iterdir() if p.name.startswith(".")) == []
+    assert hidden(run.path) == []
 
 
 def test_new_images_leave_no_older_training_set(run):
@@ -135,8 +140,17 @@ def test_a_failed_export_leaves_the_old_set(run):
     with pytest.raises(T2ISpatialError, match=r"6_2\.png: not an image"):
         curate_run(run, CurateSettings(duplicate_distance=-1))
     assert sorted(p.name for p in (run.path / "curated/train").iterdir()) == before
-    assert not [p for p in run.path.iterdir() if p.name.startswith(".")]
+    assert hidden(run.path) == []
     assert "finished" not in Run.open(run.path).manifest["stages"]["curate"]
+
+
+def test_one_curation_at_a_time_and_nothing_is_left_of_a_killed_one(run):
+    for left in (".curate-abc", ".curated-abc"):
+        (run.path / left).mkdir()
+    with FileLock(run.path / ".curate.lock"), pytest.raises(InputError, match="another curation"):
+        curate_run(run)
+    curate_run(run)
+    assert hidden(run.path) == []
 
 
 def test_a_folder_that_is_not_ours_is_not_replaced(run):
