@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import (
     load_prompts,
@@ -56,14 +57,28 @@ def command() -> None:
 
 @command.command("sr2d")
 @click.option("--relations-only", is_flag=True, help='Leave out the "and" and single prompts.')
+@click.option(
+    "--nouns",
+    metavar="FILE|bundled",
+    help="Only prompts about the nouns of a text file, or those that the bundled models know.",
+)
 @_limit
 @_seed
 @_output
-def sr2d_command(relations_only: bool, limit: int | None, seed: int, output: Path | None) -> None:
+def sr2d_command(
+    relations_only: bool, nouns: str | None, limit: int | None, seed: int, output: Path | None
+) -> None:
     """The prompt set of VISOR: 31,680 prompts, 25,280 of them relational."""
+    from t2i_spatial.bundled import NOUNS
     from t2i_spatial.prompts import sr2d
+    from t2i_spatial.prompts.sampling import only_about, read_vocabulary
 
-    _write(_limited(sr2d(relations_only), limit, seed), output)
+    prompts = sr2d(relations_only)
+    if nouns is not None:
+        prompts = only_about(prompts, NOUNS if nouns == "bundled" else read_vocabulary(nouns))
+        if not prompts:
+            raise InputError(f"SR2D has no prompt about the nouns of {nouns}")
+    _write(_limited(prompts, limit, seed), output)
 
 
 @command.command()

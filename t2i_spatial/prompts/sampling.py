@@ -103,6 +103,17 @@ def read_vocabulary(path: str | Path) -> list[str]:
     return nouns
 
 
+def only_about(prompts: Iterable[Prompt], nouns: Iterable[str]) -> list[Prompt]:
+    """The prompts whose objects are all among `nouns`; one without a scene is not.
+
+    >>> from t2i_spatial.prompts import sr2d
+    >>> len(only_about(sr2d(), ["cat", "dog"]))
+    12
+    """
+    known = set(nouns)
+    return [p for p in prompts if p.scene is not None and known.issuperset(p.scene.names)]
+
+
 def sample_scenes(
     count: int,
     options: SceneOptions | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
+from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import Run, write_table
@@ -29,6 +31,8 @@ from t2i_spatial.stages.image_batches import items_of, plan_shards
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
+    IMAGE_MISSING,
+    IMAGE_UNREADABLE,
     KEY,
     NOT_APPLICABLE,
     SCORED,
@@ -179,8 +183,24 @@ def _begin(
     run.begin(stage, plan, record=record, overwrite=overwrite)
     if run.is_finished(stage) and run.has(f"detections/{name}.parquet"):
         note(f"{stage}: already done")
+        if healed := _healed(run, name):
+            note(
+                f"{healed:,} images that were missing or unreadable then are there now; "
+                "`detect --overwrite` looks at all images again"
+            )
         return True
     return False
+
+
+def _healed(run: Run, name: str) -> int:
+    """How many images had no readable file when they were detected and have one now."""
+    lost = run.detections(name).filter(pl.col("status").is_in([IMAGE_MISSING, IMAGE_UNREADABLE]))
+    healed = 0
+    for image in lost["image"].drop_nulls():
+        with contextlib.suppress(ImageUnreadableError):
+            read_image(run.image_path(image))
+            healed += 1
+    return healed
 
 
 def _finish(run: Run, stage: str, name: str, table: pl.DataFrame, masks: pl.DataFrame) -> None:

@@ -113,6 +113,8 @@ def generate_run(
         variant=settings.variant,
         offline=settings.offline,
     )
+    if settings.model == BUNDLED:
+        _note_unknown(prompts)
     lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
     devices = resolve_devices(settings.device)
     load = functools.partial(
@@ -228,6 +230,18 @@ def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
             broken += 1
     if broken:
         note(f"{broken} batches with missing or truncated images are made again")
+
+
+def _note_unknown(prompts: Sequence[Prompt]) -> None:
+    from t2i_spatial.bundled import NOUNS
+
+    names = [set(p.scene.names) - set(NOUNS) for p in prompts if p.scene is not None]
+    if others := sum(map(bool, names)):
+        some = ", ".join(sorted(set().union(*names))[:3])
+        note(
+            f"{others:,} of {len(prompts):,} prompts name objects that the bundled models have "
+            f"never seen ({some} ...); `t2i-spatial prompts sr2d --nouns bundled` has none"
+        )
 
 
 def _drop_derived(run: Run) -> None:

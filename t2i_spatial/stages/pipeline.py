@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import load_prompts, sample_prompts, unread
+from t2i_spatial.prompts.sampling import only_about
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.curate import CurateSettings, curate_run
@@ -47,10 +48,7 @@ class PromptSettings(BaseModel):
         if self.relations_only:
             prompts = [p for p in prompts if p.scene is not None and p.scene.relations]
         if self.nouns:
-            known = set(self.nouns)
-            prompts = [
-                p for p in prompts if p.scene is not None and known.issuperset(p.scene.names)
-            ]
+            prompts = only_about(prompts, self.nouns)
         if not prompts:
             raise InputError(f"no prompt of {self.source!r} fits the restrictions")
         if self.limit is not None:

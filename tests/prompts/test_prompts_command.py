@@ -20,6 +20,10 @@ def test_sr2d_to_stdout_and_to_a_file(tmp_path):
     assert sorted(record["tag"] for record in records) == sorted(
         ["left of", "right of", "above", "below"] * 2
     )
+    about = lines(run("sr2d", "--relations-only", "--nouns", "bundled"))
+    assert len(about) == 24 * 23 * 4
+    (tmp_path / "nouns.txt").write_text("cat\ndog\n")
+    assert len(lines(run("sr2d", "--nouns", tmp_path / "nouns.txt"))) == 12
     result = run("sr2d", "--limit", 5, "--output", tmp_path / "p.jsonl")
     assert result.stdout == ""
     assert "5 prompts written" in result.stderr

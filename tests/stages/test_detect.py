@@ -121,7 +121,9 @@ def test_every_kind_of_file_gets_a_row_with_a_status(tmp_path: Path, model: str)
     assert results["statuses"] == {"scored": 9, "image_unreadable": 4, "image_missing": 1}
 
 
-def test_an_image_that_vanishes_or_breaks_after_import(tmp_path: Path, model: str) -> None:
+def test_an_image_that_vanishes_or_breaks_after_import(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run(tmp_path, {f"p_{i}": picture(40, 30, i) for i in range(4)})
     (tmp_path / "images" / "p_1.png").unlink()
     (tmp_path / "images" / "p_2.png").write_text("broken")
@@ -132,6 +134,9 @@ def test_an_image_that_vanishes_or_breaks_after_import(tmp_path: Path, model: st
         "image_unreadable",
         "scored",
     ]
+    picture(40, 30).save(tmp_path / "images" / "p_1.png")
+    detect_run(run, DetectSettings(detector=model))
+    assert "1 images that were missing or unreadable then are there now" in capsys.readouterr().err
 
 
 def test_prompts_without_scene_and_phrases_that_cannot_be_asked(tmp_path: Path, model: str) -> None:
