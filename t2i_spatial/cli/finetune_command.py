@@ -52,7 +52,7 @@ def _switch(flag: str, text: str) -> _Decorator:
 @_option("--warmup", click.IntRange(min=0), "Steps until the full learning rate.")
 @_option("--weight-decay", float, "Of AdamW.")
 @_option("--max-grad-norm", float, "Longer gradients are shortened to this.")
-@_option("--rank", click.IntRange(min=1), "Of the LoRA matrices.")
+@_option("--rank", click.IntRange(1, 1024), "Of the LoRA matrices.")
 @click.option("--alpha", type=float, help="Scale of the LoRA times its rank.  [default: the rank]")
 @click.option(
     "--target",
@@ -69,7 +69,11 @@ def _switch(flag: str, text: str) -> _Decorator:
 @click.option(
     "--resolution", type=click.IntRange(8, 4096), help="Pixels.  [default: the model's own size]"
 )
-@_option("--caption-dropout", click.FloatRange(0, 1), "Share of captions left empty, for guidance.")
+@_option(
+    "--caption-dropout",
+    click.FloatRange(0, 1, max_open=True),
+    "Share of captions left empty, for guidance.",
+)
 @_switch("--truncate-captions", "Accept captions whose end the text encoder does not read.")
 @click.option("--min-snr", type=float, help="Gamma of min-SNR weights.  [default: none]")
 @_option("--noise-mean", float, "Of the logit-normal noise level (flow models).")

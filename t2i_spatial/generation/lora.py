@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.errors import ModelLoadError, require
 from t2i_spatial.generation.resolve import LoraSource, quiet_libraries
 from t2i_spatial.generation.tenor import add_token_order
 
@@ -39,7 +39,11 @@ def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
         for name, _ in component.named_parameters()
         if ".lora_" in name
     )
-    if loaded != expected or not loaded:
+    if loaded > expected:
+        raise ModelLoadError(
+            f"{_misfit(pipe, lora)}{loaded - expected} tensors are missing in the file"
+        )
+    if loaded < expected or not loaded:
         raise ModelLoadError(
             f"{_misfit(pipe, lora)}{loaded} of {expected} tensors found their place; was it "
             "trained for another model family?"
@@ -68,7 +72,8 @@ def read_lora(pipe: Any, lora: LoraSource) -> LoraFile:
     """Read LoRA weights as the pipeline's class reads them.
 
     Raises:
-        ModelLoadError: an unreadable file, or one with alphas that diffusers would leave out.
+        ModelLoadError: an unreadable file, one with values that are no numbers, or with alphas that
+            diffusers would leave out.
     """
     options = {"return_alphas": True, "return_lora_metadata": True}  # not all know the first
     weights, *alphas, metadata = _call(pipe, "lora_state_dict", lora, **options)
@@ -77,14 +82,21 @@ def read_lora(pipe: Any, lora: LoraSource) -> LoraFile:
         raise ModelLoadError(
             f"{_misfit(pipe, lora)}diffusers does not read its alphas, such as {ignored[0]}"
         )
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise ModelLoadError(
+            f"the LoRA {lora.name!r} holds values that are not numbers, such as in {broken[0]}"
+        )
     return LoraFile(weights, (alphas[0] if alphas else None) or {}, metadata or {})
 
 
 def _call(pipe: Any, method: str, lora: LoraSource, **options: Any) -> Any:
+    broken = require("safetensors", "generate").SafetensorError
     where = {"weight_name": lora.file.name, "local_files_only": True, "use_safetensors": True}
     try:
         with quiet_libraries():
             return getattr(pipe, method)(str(lora.file.parent), **where, **options)
+    except broken as error:
+        raise ModelLoadError(f"the LoRA {lora.name!r} cannot be read: {error}") from None
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelLoadError(_misfit(pipe, lora) + reason) from None

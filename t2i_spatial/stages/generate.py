@@ -65,7 +65,7 @@ class GenerateSettings(BaseModel):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     lora: str | None = None
-    lora_scale: float = 1.0
+    lora_scale: float = Field(default=1.0, allow_inf_nan=False)
     samples: int = Field(default=4, ge=1)
     steps: int | None = Field(default=None, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0)

@@ -72,7 +72,9 @@ def read_imagefolder(folder: str | Path) -> list[Example]:
         raise InputError(
             f"{metadata} has {len(examples)} images; {SMALLEST} are the least to train on"
         )
-    missing = [example.path.name for example in examples if not example.path.is_file()]
+    # os.path: Path.is_file raises on a name that is too long
+    there = [os.path.isfile(example.path) for example in examples]  # noqa: PTH113
+    missing = [e.path.name for e, found in zip(examples, there, strict=True) if not found]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(examples)} images of {metadata} are missing: "

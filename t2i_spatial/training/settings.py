@@ -30,7 +30,7 @@ class FinetuneSettings(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=16, ge=1, le=1024)
     alpha: float | None = Field(default=None, gt=0)
     targets: tuple[str, ...] = ATTENTION
     text_encoder: bool = False

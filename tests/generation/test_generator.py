@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from t2i_spatial.errors import InputError, ModelLoadError
 from t2i_spatial.generation import load_generator
@@ -170,6 +172,27 @@ def test_a_lora_acts_as_it_did_where_it_was_made(family, tmp_path):
     assert np.array_equal(images[0.0], base)
     for first, second in itertools.combinations(images.values(), 2):
         assert not np.array_equal(first, second)
+
+
+def test_broken_lora_files_are_refused_for_what_they_are(tmp_path):
+    _, lora = make_lora("sd1", tmp_path)
+    model = str(tiny_model("sd1"))
+    file = Path(lora) / "pytorch_lora_weights.safetensors"
+    weights = load_file(file)
+    name = next(iter(weights))
+
+    def refused(match):
+        with pytest.raises(ModelLoadError, match=match):
+            load_generator(model, device="cpu", lora=lora)
+
+    save_file({**weights, name: weights[name] * float("nan")}, file)
+    refused("values that are not numbers")
+    save_file({k: v for k, v in weights.items() if k != name}, file)
+    refused("1 tensors are missing")
+    file.write_bytes(file.read_bytes()[:-100])
+    refused("cannot be read")
+    with pytest.raises(ModelLoadError, match="no such file"):
+        load_generator(model, device="cpu", lora="nowhere/lora.safetensors")
 
 
 @pytest.mark.parametrize(

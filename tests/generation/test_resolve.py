@@ -163,6 +163,16 @@ def test_the_content_of_a_local_model_is_its_revision(copy):
     assert resolve_model(str(copy)).revision != before
 
 
+def test_a_change_in_the_middle_of_large_weights_is_another_model(copy):
+    file = copy / "unet" / "large.safetensors"
+    file.write_bytes(bytes(20_000_000))
+    before = resolve_model(str(copy)).revision
+    with file.open("r+b") as stream:
+        stream.seek(10_000_000)
+        stream.write(b"x" * 100_000)
+    assert resolve_model(str(copy)).revision != before
+
+
 def test_lora_files_are_found(tmp_path):
     with pytest.raises(ModelLoadError, match="no such file"):
         resolve_lora(str(tmp_path / "nothing"))
