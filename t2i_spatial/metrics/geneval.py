@@ -218,7 +218,10 @@ def with_matches(clauses: pl.DataFrame) -> pl.DataFrame:
 def colors_missing() -> pl.Expr:
     """Why an image cannot be judged: boxes of unknown colour where the prompt asks for one."""
     return pl.when(pl.col("unknown") > 0).then(
-        pl.lit("the prompt asks for a colour, and the boxes have none; run the colour stage")
+        pl.lit(
+            "the prompt asks for a colour, and the boxes have none (detect and serve: --color, "
+            "LocalScorer: color=)"
+        )
     )
 
 

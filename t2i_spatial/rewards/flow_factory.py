@@ -7,11 +7,12 @@ answers that client's `POST /compute`.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from t2i_spatial.errors import InputError, require
+from t2i_spatial.errors import InputError, MissingDependencyError
 from t2i_spatial.rewards.core import LocalScorer, Scorer
 
 
@@ -29,9 +30,15 @@ def spatial_reward_model() -> type:
     Raises:
         MissingDependencyError: flow_factory is not installed.
     """
-    abc = require("flow_factory.rewards.abc", "serve")
+    try:
+        abc = importlib.import_module("flow_factory.rewards.abc")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Flow-Factory is not installed in this environment (its package flow_factory comes "
+            f"from its repository, not from an extra of this package): {error}"
+        ) from None
 
-    class SpatialReward(abc.PointwiseRewardModel):  # type: ignore[misc, name-defined]
+    class SpatialReward(abc.PointwiseRewardModel):  # type: ignore[misc]
         required_fields = ("prompt", "image")
         use_tensor_inputs = False
 

@@ -97,8 +97,12 @@ def geneval_values(
     scores, rewards, strict_rewards = [], [], []
     for number, item in enumerate(items):
         verdict = item.verdicts.get(protocol)
+        if verdict is None and item.verdicts:
+            raise InputError(
+                f"the scorer judges by {', '.join(item.verdicts)}; it must judge by {protocol}, too"
+            )
         if verdict is None or verdict["value"] is None:
-            reason = (verdict or {}).get("reason") or item.reason or f"not judged by {protocol}"
+            reason = (verdict or {}).get("reason") or item.reason
             raise InputError(f"item {number} has no score: {reason}")
         parts = verdict["components"]
         scores.append(float(parts["soft"]))

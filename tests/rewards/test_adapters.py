@@ -90,6 +90,19 @@ def test_trl_reads_chat_messages_and_columns():
         fn([ASKED], ["a text"])
 
 
+def test_a_scorer_of_another_protocol_is_named():
+    fn = flow_grpo.geneval_function(SCORER)
+    with pytest.raises(
+        InputError, match="judges by spatial; it must judge by geneval_reward_fixed"
+    ):
+        fn([LEFT], ["x"], [RECORD])
+
+
+def test_flow_factory_is_no_extra_of_ours():
+    with pytest.raises(MissingDependencyError, match="from its repository, not from an extra"):
+        flow_factory.spatial_reward_model()
+
+
 def test_flow_factory_pointwise():
     rewards, info = flow_factory.pointwise(
         SCORER, ["x", ASKED], [RIGHT, LEFT], [json.dumps(RECORD), "{}"]
