@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.interchange.checks import check_detections
 from t2i_spatial.interchange.coco import from_coco, is_coco, is_coco_results
 from t2i_spatial.interchange.geneval import from_geneval, is_geneval
 from t2i_spatial.interchange.visor import from_visor, is_visor

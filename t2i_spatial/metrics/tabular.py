@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from t2i_spatial.checks import check_images
 from t2i_spatial.errors import InputError
 from t2i_spatial.tables import (
     COMPONENT,
@@ -57,8 +58,13 @@ def join_prompts(detections: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """The image rows with their number (`row`) and the columns of `asked`, in the same order.
 
     Raises:
-        InputError: an image belongs to no prompt of the set.
+        InputError: an image belongs to no prompt of the set, a prompt id occurs twice, or
+            `check_images` refuses the images.
     """
+    detections = check_images(detections)
+    twice = asked.filter(pl.col("prompt_id").is_duplicated())
+    if len(twice):
+        raise InputError(f"the prompt id {twice['prompt_id'][0]!r} occurs twice in the prompts")
     unknown = detections.join(asked, on="prompt_id", how="anti")
     if len(unknown):
         raise InputError(

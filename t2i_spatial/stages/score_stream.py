@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.interchange.checks import check_detections
 from t2i_spatial.metrics.protocol import Protocol, TallyProtocol, add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run, write_json
