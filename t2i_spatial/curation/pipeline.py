@@ -145,7 +145,7 @@ def select(
             ) from None
         except pl.exceptions.PolarsError as error:
             first = str(error).splitlines()[0]
-            raise InputError(f"a filter does not fit the candidates: {first}") from None
+            raise InputError(f"the filters cannot be applied: {first}") from None
     total = left = sum(counts.values())
     done = []
     for name, adjective in stages.items():

@@ -245,7 +245,7 @@ def test_a_column_of_the_wrong_kind_is_one_line(kept):
         {"filter": "column", "column": "grade", "minimum": 1},
         {"filter": "best_of", "by": "grade"},
     ):
-        with pytest.raises(InputError, match="does not fit the candidates"):
+        with pytest.raises(InputError, match="filters cannot be applied"):
             kept(table, rule)
 
 
