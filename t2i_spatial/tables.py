@@ -158,7 +158,7 @@ def conform(frame: pl.DataFrame, schema: pl.Schema, what: str) -> pl.DataFrame:
     try:
         return frame.select(columns)
     except (pl.exceptions.PolarsError, TypeError) as error:
-        raise InputError(f"{what}: {error}") from None
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
 
 
 def prompts_to_table(prompts: Iterable[Prompt]) -> pl.DataFrame:

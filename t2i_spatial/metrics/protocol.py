@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,18 +13,17 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.given import given_tables, refuse_other_texts
 from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import Interval, ratio_intervals
 from t2i_spatial.registry import Registry
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import (
-    DETECTIONS,
-    IMAGE_MISSING,
     NOT_APPLICABLE,
+    PROMPTS,
     SCORED,
     STATUSES,
     VERDICTS,
-    prompts_to_table,
 )
 
 Summary = dict[str, Any]
@@ -96,34 +95,36 @@ class Protocol(abc.ABC):
 
     def update(
         self,
-        prompts: pl.DataFrame | Sequence[Prompt],
-        detections: pl.DataFrame | Sequence[Detections | None],
+        prompts: pl.DataFrame | Iterable[Prompt],
+        detections: pl.DataFrame | Iterable[Detections | None],
     ) -> None:
         """Judge more images and keep the verdicts.
 
+        Only the images that are given count: a prompt without any is not missing here (give
+        `None` for it), as it is for the command line.
+
         Args:
-            prompts: a PROMPTS table, or one `Prompt` per image.
+            prompts: a PROMPTS table, or one `Prompt` per image; one without a scene is parsed.
             detections: a DETECTIONS table, or one `Detections` per image (`None`: the image is
                 missing), in the order of `prompts`; samples of a prompt are then numbered as
-                they come.
+                they come, after those that there are.
 
         Raises:
-            InputError: lengths differ, one is a table and the other is not, an image comes
-                twice, or it belongs to no prompt.
+            InputError: lengths differ, one is a table and the other is not, a value that is none
+                of these or cannot be, an image or a prompt comes twice, one prompt id has two
+                texts or scenes, or an image belongs to no prompt.
         """
-        if isinstance(prompts, pl.DataFrame) != isinstance(detections, pl.DataFrame):
-            raise InputError("give both prompts and detections as tables, or both as sequences")
-        if isinstance(prompts, pl.DataFrame) and isinstance(detections, pl.DataFrame):
-            table, images = prompts, detections
-        else:
-            table, images = self._tables(prompts, detections)  # type: ignore[arg-type]
+        samples = {} if isinstance(prompts, pl.DataFrame) else self._next_samples()
+        table, images = given_tables(prompts, detections, samples)
+        seen = self._prompts()
+        refuse_other_texts(seen, table)
         new = self.judge(table, images)
         keys = pl.concat([v.select("prompt_id", "sample") for v in [*self._seen_verdicts, new]])
         if keys.is_duplicated().any():
             twice = keys.filter(keys.is_duplicated()).row(0)
             raise InputError(f"image {twice} was given twice")
         self._seen_verdicts.append(new)
-        self._seen_prompts.append(table)
+        self._seen_prompts.append(table.join(seen, on="prompt_id", how="anti"))
 
     def compute(
         self, *, allow_missing: bool = False, seed: int = 0, resamples: int = 2000
@@ -132,13 +133,8 @@ class Protocol(abc.ABC):
         verdicts = (
             pl.concat(self._seen_verdicts) if self._seen_verdicts else pl.DataFrame(schema=VERDICTS)
         )
-        prompts = (
-            pl.concat(self._seen_prompts).unique("prompt_id", maintain_order=True)
-            if self._seen_prompts
-            else prompts_to_table([])
-        )
         return self.summarize(
-            verdicts, prompts, allow_missing=allow_missing, seed=seed, resamples=resamples
+            verdicts, self._prompts(), allow_missing=allow_missing, seed=seed, resamples=resamples
         )
 
     def reset(self) -> None:
@@ -146,32 +142,16 @@ class Protocol(abc.ABC):
         self._seen_verdicts.clear()
         self._seen_prompts.clear()
 
-    def _tables(
-        self, prompts: Sequence[Prompt], detections: Sequence[Detections | None]
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        if len(prompts) != len(detections):
-            raise InputError(f"{len(prompts)} prompts for {len(detections)} images")
+    def _prompts(self) -> pl.DataFrame:
+        return pl.concat([pl.DataFrame(schema=PROMPTS), *self._seen_prompts])
+
+    def _next_samples(self) -> dict[str, int]:
         seen: dict[str, int] = {}
         for verdicts in self._seen_verdicts:
-            for prompt_id, count in verdicts.group_by("prompt_id").len().iter_rows():
-                seen[prompt_id] = seen.get(prompt_id, 0) + count
-        rows = []
-        for prompt, found in zip(prompts, detections, strict=True):
-            sample = seen.get(prompt.id, 0)
-            seen[prompt.id] = sample + 1
-            row: dict[str, Any] = {"prompt_id": prompt.id, "sample": sample}
-            if found is None:
-                row |= {"status": IMAGE_MISSING, "reason": "no image"}
-            else:
-                row |= {
-                    "width": found.width,
-                    "height": found.height,
-                    "status": SCORED,
-                    "detections": found.to_records(),
-                }
-            rows.append(row)
-        distinct = {prompt.id: prompt for prompt in prompts}
-        return prompts_to_table(distinct.values()), pl.DataFrame(rows, schema=DETECTIONS)
+            last = verdicts.group_by("prompt_id").agg(pl.col("sample").max())
+            for prompt_id, sample in last.iter_rows():
+                seen[prompt_id] = max(seen.get(prompt_id, 0), sample + 1)
+        return seen
 
 
 PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "t2i_spatial.metrics")

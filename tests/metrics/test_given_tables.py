@@ -71,3 +71,57 @@ def test_stored_detections_of_a_run_are_checked_when_it_is_scored(tmp_path):
     with pytest.raises(InputError, match="a box is not finite: prompt_id 'a', sample 1"):
         score_run(run, [VISOR()])
     assert not run.has("summary.json")
+
+
+def without_lists(table):
+    return table.with_columns(pl.lit(None, DETECTIONS["detections"]).alias("detections"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.with_columns(pl.lit("ok").alias("status")), "status must be one of scored, "),
+        (lambda t: t.with_columns(pl.lit(None, pl.String).alias("status")), "status must be one"),
+        (without_lists, "a scored image has no list of detections .*: prompt_id 'a', sample 0"),
+        (lambda t: t.with_columns(pl.lit(None, pl.Int32).alias("sample")), "no prompt_id or sam"),
+        (lambda t: t.with_columns(pl.lit("x").alias("sample")), "detections: .*conversion"),
+        (lambda t: t.with_columns(pl.col("sample") + 0.5), "sample must be a whole number"),
+        (lambda t: t.with_columns(pl.lit("none").alias("detections")), r"^detections: [^\n]+$"),
+        (lambda t: t.drop("status"), "no column 'status', found"),
+        (lambda t: t.rename({"detections": "boxes"}), "no column 'detections', found"),
+        (lambda t: t.with_columns(pl.lit(1).alias("sise")), r"unknown columns \['sise'\]"),
+        (lambda t: pl.concat([t, t]), "the same image twice: prompt_id 'a', sample 0"),
+        (lambda t: t.to_dicts(), "both as sequences"),
+    ],
+)
+def test_tables_that_are_no_detections_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        VISOR().update(TABLE, change(images()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop("objects"), "prompts: no column 'objects', found"),
+        (lambda t: t.with_columns(pl.lit(None, pl.String).alias("text")), "a row has no text"),
+        (lambda t: pl.concat([t, t]), "the prompt id 'a' occurs twice in the prompts"),
+        (lambda t: t.with_columns(pl.lit("on").alias("relations")), r"^prompts: [^\n]+$"),
+    ],
+)
+def test_tables_that_are_no_prompts_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        VISOR().update(change(TABLE), images())
+
+
+def test_equal_tables_of_other_types_are_accepted():
+    array = pl.List(pl.Struct({"label": pl.String, "score": pl.Float32,
+                               "box": pl.Array(pl.Float32, 4), "color": pl.Null,
+                               "depth": pl.Float32}))  # fmt: skip
+    given = images().with_columns(
+        pl.col("sample").cast(pl.Int64),
+        pl.col("prompt_id").replace("a", "7").cast(pl.Int64),
+        pl.col("detections").cast(array),
+    )
+    metric = VISOR()
+    metric.update(TABLE.with_columns(pl.col("prompt_id").replace("a", "7")), given)
+    assert metric.compute()["images"] == {"expected": 2, "scored": 2}
