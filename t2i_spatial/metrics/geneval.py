@@ -20,6 +20,7 @@ from t2i_spatial.metrics.protocol import (
     counted_prompts,
     entry,
     ratio_entries,
+    share,
     tally_counts,
 )
 from t2i_spatial.metrics.rates import Rate
@@ -33,19 +34,19 @@ TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_
 class ClauseProtocol(TallyProtocol):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
 
-    threshold: float = 0.3
+    threshold: float = share(0.3)
     """Boxes need a score above this."""
 
-    counting_threshold: float = 0.9
+    counting_threshold: float = share(0.9)
     """The same for prompts tagged "counting"."""
 
     max_objects: int = 16
     """Only so many boxes of a class are looked at, the most confident first."""
 
-    max_overlap: float = 1.0
+    max_overlap: float = share(1.0)
     """Suppress boxes that overlap a better one of their class this much (1.0: never)."""
 
-    position_threshold: float = 0.1
+    position_threshold: float = share(0.1)
     """Share of the summed sides that the offset of two boxes loses."""
 
     def _judged(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> Judged:

@@ -33,6 +33,7 @@ from t2i_spatial.metrics.protocol import (
     counted_prompts,
     part,
     ratio_entries,
+    share,
     tally_counts,
 )
 from t2i_spatial.metrics.relations import relation_scores
@@ -103,10 +104,10 @@ class Layout(TallyProtocol):
     name: ClassVar[str] = "layout"
     parts: ClassVar[tuple[str, ...]] = ("iou", "centres", "relations", "found")
 
-    iou_threshold: float = 0.5
+    iou_threshold: float = share(0.5)
     """IoU from which a planned box counts as met."""
 
-    min_score: float = 0.1
+    min_score: float = share(0.1)
     """Boxes need a score above this."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

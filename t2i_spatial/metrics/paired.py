@@ -85,7 +85,7 @@ def paired_difference(
     >>> round(difference.value, 3), difference.gains, difference.losses, difference.p
     (0.667, 2, 0, 0.5)
     """
-    check_settings(level, resamples)
+    check_settings(level, resamples, seed)
     na, da, codes, count = checked_rows(numerator_a, denominator_a, clusters)
     nb, db, _, _ = checked_rows(numerator_b, denominator_b, clusters)
     gains, losses = _gains(na, da, nb, db)

@@ -6,6 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +32,12 @@ Summary = dict[str, Any]
 breakdowns `by_...` (group -> name -> the same) and `images` (counts by status)."""
 
 
+def share(default: float) -> float:
+    """A setting of a protocol that is a score or a share: only numbers in [0, 1] are accepted."""
+    made: float = field(default=default, metadata={"share": True})
+    return made
+
+
 @dataclass(kw_only=True)
 class Protocol(abc.ABC):
     """One way to decide whether images show what their prompts say.
@@ -52,6 +59,14 @@ class Protocol(abc.ABC):
 
     _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
     _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if "share" in setting.metadata and not _is_share(value):
+                raise InputError(
+                    f"{self.name}.{setting.name} must be a number in [0, 1], got {value!r}"
+                )
 
     @abc.abstractmethod
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
@@ -152,6 +167,10 @@ class Protocol(abc.ABC):
             for prompt_id, sample in last.iter_rows():
                 seen[prompt_id] = max(seen.get(prompt_id, 0), sample + 1)
         return seen
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
 
 
 PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "t2i_spatial.metrics")

@@ -17,6 +17,7 @@ from t2i_spatial.metrics.protocol import (
     TallyProtocol,
     counted_prompts,
     ratio_entries,
+    share,
     tally_counts,
 )
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
@@ -39,10 +40,10 @@ class Spatial(TallyProtocol):
     name: ClassVar[str] = "spatial"
     parts: ClassVar[tuple[str, ...]] = PARTS
 
-    min_score: float = 0.1
+    min_score: float = share(0.1)
     """Boxes need a score above this."""
 
-    duplicate_overlap: float = 0.7
+    duplicate_overlap: float = share(0.7)
     """A box that overlaps a better one of its label by a higher IoU is the same instance."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

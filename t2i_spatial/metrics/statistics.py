@@ -90,7 +90,7 @@ def ratio_interval(
     True
     """
     above, below, codes, count = checked_rows(numerator, denominator, clusters)
-    check_settings(level, resamples)
+    check_settings(level, resamples, seed)
     return _ratio(above, below, codes, count, level, resamples, seed)
 
 
@@ -113,7 +113,7 @@ def ratio_intervals(
         InputError: as `ratio_interval`.
     """
     above, below, codes, count = checked_rows(numerators, denominators, clusters, columns=True)
-    check_settings(level, resamples)
+    check_settings(level, resamples, seed)
     return [
         _ratio(above[:, k], below[:, k], codes, count, level, resamples, seed)
         for k in range(above.shape[1])
@@ -139,7 +139,7 @@ def ratio_intervals_by(
         InputError: as `ratio_interval`, or a group is missing.
     """
     above, below, codes, _ = checked_rows(numerator, denominator, clusters)
-    check_settings(level, resamples)
+    check_settings(level, resamples, seed)
     labels = _series(groups)
     group_codes, count = cluster_codes(labels)
     if len(group_codes) != len(codes):
@@ -389,9 +389,11 @@ def checked_rows(
     return np.clip(above, 0.0, below), below, codes, count
 
 
-def check_settings(level: float, resamples: int) -> None:
-    """Refuse a confidence level outside (0, 1) and fewer than 2 resamples."""
+def check_settings(level: float, resamples: int, seed: int) -> None:
+    """Refuse a confidence level outside (0, 1), fewer than 2 resamples, and a seed below 0."""
     if not 0 < level < 1:
         raise InputError(f"level must be between 0 and 1, got {level}")
     if resamples < 2:
         raise InputError(f"resamples must be at least 2, got {resamples}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 up, got {seed!r}")

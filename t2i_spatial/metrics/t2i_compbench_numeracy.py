@@ -21,6 +21,7 @@ from t2i_spatial.metrics.protocol import (
     counted_prompts,
     part,
     ratio_entries,
+    share,
     tally_counts,
 )
 from t2i_spatial.metrics.tabular import (
@@ -49,7 +50,7 @@ SYNONYMS = {
 class _Numeracy(TallyProtocol):
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
 
-    duplicate_overlap: float = 0.9
+    duplicate_overlap: float = share(0.9)
     """A box of the same label that overlaps a better one, or lies inside it, by more is dropped."""
 
     pixel: ClassVar[float]

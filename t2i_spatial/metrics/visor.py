@@ -21,6 +21,7 @@ from t2i_spatial.metrics.protocol import (
     entry,
     part,
     ratio_entries,
+    share,
     tally_counts,
 )
 from t2i_spatial.metrics.rates import Rate
@@ -61,7 +62,7 @@ class VISOR(TallyProtocol):
         **{f"VISOR_{n}": Rate("value", at_least=n) for n in range(1, 5)},
     }
 
-    threshold: float = 0.1
+    threshold: float = share(0.1)
     """Boxes need a score above this (strictly: the peer drops a score of exactly 0.1)."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

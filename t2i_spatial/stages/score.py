@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -86,10 +87,11 @@ def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[P
         if key not in known:
             raise InputError(f"{name} has no setting {key!r}; {nearest(key, known)}")
         try:
-            setattr(protocols[name], key, type(known[key])(value))
+            setting = type(known[key])(value)
         except ValueError:
             kind = type(known[key]).__name__
             raise InputError(f"{name}.{key} must be a {kind}, got {value!r}") from None
+        protocols[name] = dataclasses.replace(protocols[name], **{key: setting})
     return list(protocols.values())
 
 

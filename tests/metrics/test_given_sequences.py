@@ -67,3 +67,23 @@ def test_generators_are_read():
 def test_other_things_are_refused(prompts, found, message):
     with pytest.raises(InputError, match=message):
         VISOR().update(prompts, found)
+
+
+@pytest.mark.parametrize("value", ["0.2", float("nan"), 5, -0.1, None, True])
+def test_settings_that_are_shares_lie_between_0_and_1(value):
+    message = "must be a number in"
+    with pytest.raises(InputError, match=rf"visor.threshold {message} \[0, 1\], got"):
+        VISOR(threshold=value)
+    with pytest.raises(InputError, match=message):
+        GenEval(max_overlap=value)
+    with pytest.raises(InputError, match=message):
+        Spatial(min_score=value)
+    assert VISOR(threshold=1).threshold == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0", None])
+def test_seeds_are_whole_numbers_from_0_up(seed):
+    metric = VISOR()
+    metric.update([LEFT], [RIGHT])
+    with pytest.raises(InputError, match="seed must be a whole number from 0 up"):
+        metric.compute(seed=seed)

@@ -165,6 +165,7 @@ def test_settings_are_checked():
         ("geneval.treshold=1", "did you mean 'threshold'"),
         ("visor.threshold=1", "known: geneval"),
         ("geneval.max_objects=many", "must be a int"),
+        ("geneval.threshold=nan", r"geneval.threshold must be a number in \[0, 1\], got nan"),
         ("threshold=1", "PROTOCOL.KEY=VALUE"),
     ):
         with pytest.raises(InputError, match=message):
