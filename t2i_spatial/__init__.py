@@ -6,7 +6,20 @@ Importing this package loads neither torch nor diffusers nor transformers.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t2i_spatial.api import score as score
+    from t2i_spatial.detections import Detections as Detections
+    from t2i_spatial.detectors import load_detector as load_detector
+    from t2i_spatial.generation import load_generator as load_generator
+    from t2i_spatial.prompts import load_prompts as load_prompts
+    from t2i_spatial.prompts import parse_prompt as parse_prompt
+    from t2i_spatial.run import Run as Run
+    from t2i_spatial.scene import ObjectSpec as ObjectSpec
+    from t2i_spatial.scene import Prompt as Prompt
+    from t2i_spatial.scene import RelationSpec as RelationSpec
+    from t2i_spatial.scene import SceneSpec as SceneSpec
 
 __version__ = "0.1.0"
 
@@ -27,10 +40,12 @@ _LAZY = {
 __all__ = ["__version__", *sorted(_LAZY)]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"t2i_spatial.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 't2i_spatial' has no attribute {name!r}")
+if not TYPE_CHECKING:  # so that checkers see the types, and a misspelt name is an error
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return getattr(importlib.import_module(f"t2i_spatial.{_LAZY[name]}"), name)
+        raise AttributeError(f"module 't2i_spatial' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

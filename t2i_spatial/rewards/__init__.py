@@ -6,7 +6,16 @@ Importing this package loads neither torch nor fastapi.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t2i_spatial.rewards.client import Client as Client
+    from t2i_spatial.rewards.core import ItemScore as ItemScore
+    from t2i_spatial.rewards.core import LocalScorer as LocalScorer
+    from t2i_spatial.rewards.core import RewardSpec as RewardSpec
+    from t2i_spatial.rewards.core import Scorer as Scorer
+    from t2i_spatial.rewards.core import score_batch as score_batch
+    from t2i_spatial.rewards.requests import as_prompts as as_prompts
 
 _LAZY = {
     "Client": "client",
@@ -21,10 +30,12 @@ _LAZY = {
 __all__ = sorted(_LAZY)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"t2i_spatial.rewards.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 't2i_spatial.rewards' has no attribute {name!r}")
+if not TYPE_CHECKING:  # so that checkers see the types, and a misspelt name is an error
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return getattr(importlib.import_module(f"t2i_spatial.rewards.{_LAZY[name]}"), name)
+        raise AttributeError(f"module 't2i_spatial.rewards' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
