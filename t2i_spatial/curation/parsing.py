@@ -82,5 +82,5 @@ def describe_filters() -> str:
             for key, field in kind.model_fields.items()
         )
         lines.append(f"{name}({parameters})")
-        lines.append(f"    {(kind.__doc__ or '').strip().splitlines()[0]}")
+        lines += [f"    {text}" for text in (kind.__doc__ or "").strip().splitlines()[:1]]
     return "\n".join(lines)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import polars as pl
 import pytest
 
 from t2i_spatial.curation.filter import FILTERS
@@ -78,3 +82,16 @@ def test_every_filter_is_listed_with_its_defaults():
     text = describe_filters()
     assert all(f"{name}(" in text for name in FILTERS)
     assert "score(minimum=0.3)" in text
+
+
+def test_the_filter_of_the_documentation_works_and_is_listed_without_a_docstring(monkeypatch):
+    assert "correct" in FILTERS  # all are loaded before the copy
+    monkeypatch.setattr(FILTERS, "_entries", dict(FILTERS._entries))
+    page = (Path(__file__).parents[2] / "docs" / "curation.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n([^`]*FILTERS.register[^`]*)```", page)
+    exec(block, {"__name__": "docs"})
+    sizes = pl.DataFrame({"width": [200, 100], "height": [100, 100]})
+    wide = FILTERS["wide"](ratio=2)
+    assert sizes.select(wide.keep()).to_series().to_list() == [True, False]
+    assert sizes.select(wide.reason()).to_series()[1] == "only 100 x 100"
+    assert "wide(ratio=2.0)" in describe_filters().splitlines()
