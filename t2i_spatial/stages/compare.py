@@ -57,16 +57,16 @@ class ProtocolComparison:
         pairs: how the images were paired.
         numbers: published name -> paired difference.
         prompts_for_two_points: prompts (of as many images as here) that would show a difference
-            of two points of the first number in four of five comparisons; `None` when undefined.
+            of two points of `main` in four of five comparisons; `None` when undefined.
         decision: with `--decide`, when a sequential look would have stopped.
-        decided_on: the number that the decision is about.
+        main: the number that these two are about.
     """
 
     pairs: Pairs
     numbers: dict[str, PairedDifference]
     prompts_for_two_points: int | None
     decision: StopResult | None = None
-    decided_on: str | None = None
+    main: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def compare_pairs(
         if decide and counts.prompts:
             change = prompt_means(rows[1] - rows[0], a["prompt_id"], seed)
             decision = stop_at_decision(change, len(change), margin=margin)
-    return ProtocolComparison(counts, numbers, needed, decision, main if decision else None)
+    return ProtocolComparison(counts, numbers, needed, decision, main)
 
 
 def prompt_means(values: Floats, prompts: pl.Series, seed: int) -> Floats:

@@ -50,11 +50,11 @@ def _protocol(name: str, part: ProtocolComparison) -> list[str]:
     lines += [f"  {n:<{width}}  {_row(d)}" for n, d in part.numbers.items()]
     if part.prompts_for_two_points is not None:
         lines.append(
-            f"  a difference of 2 points needs about {part.prompts_for_two_points:,} such prompts "
-            "(power 80 %)"
+            f"  a difference of 2 points of {part.main} needs about "
+            f"{part.prompts_for_two_points:,} such prompts (power 80 %)"
         )
     if part.decision is not None:
-        lines.append(_decision(part.decision, part.decided_on or ""))
+        lines.append(_decision(part.decision, part.main or ""))
     return lines
 
 
