@@ -2,15 +2,17 @@
 
 In-tree entries are found by importing the modules of the registry's room; out-of-tree ones by an
 entry-point group of the same name (`t2i_spatial.metrics`, `t2i_spatial.detectors`, ...), whose
-entry points name a module that registers on import, or the object itself.
+entry points name a module that registers on import, or the object itself. One that cannot be loaded
+is left out with a warning.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from t2i_spatial.errors import InputError, nearest
@@ -30,7 +32,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.package = package
         self._entries: dict[str, T] = {}
-        self._loaded = False
+        self._loaded = self._loading = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds an entry; a second one of the same name is an error."""
@@ -58,13 +60,29 @@ class Registry(Generic[T]):
         return iter(sorted(self._entries))
 
     def _load(self) -> None:
-        if self._loaded:
+        if self._loaded or self._loading:
             return
-        self._loaded = True
-        room = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(room.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
+        self._loading = True
+        try:
+            room = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(room.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            for point in entry_points(group=self.package):
+                self._load_point(point)
+            self._loaded = True
+        finally:
+            self._loading = False
+
+    def _load_point(self, point: EntryPoint) -> None:
+        try:
             loaded = point.load()
             if callable(loaded) and point.name not in self._entries:
                 self.register(point.name)(loaded)
+        except Exception as error:  # noqa: BLE001 - code of others; what they break is their own
+            owner = f" of {point.dist.name}" if point.dist else ""
+            told = f"{type(error).__name__}: {error}"
+            print(
+                f"warning: the {self.kind} {point.name!r}{owner} is left out, its entry point "
+                f"{point.value!r} cannot be loaded ({told})",
+                file=sys.stderr,
+            )
