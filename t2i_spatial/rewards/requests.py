@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.images import to_rgb
+from t2i_spatial.images import as_image
 from t2i_spatial.scene import Prompt, SceneSpec
 
 MAX_TEXT = 4000
@@ -20,6 +19,8 @@ MAX_OBJECTS = 32
 MAX_RELATIONS = 64
 MAX_COUNT = 100
 """Of all objects of a scene together. The best assignment of boxes takes a second or two then."""
+ROUNDING = 0.01
+"""How far float images may leave [0, 1]: half precision and resizing do."""
 MAX_RECORD = 64_000
 """Most bytes of a scene or record as JSON."""
 
@@ -146,42 +147,13 @@ def as_images(images: Any) -> list[Image.Image]:
     """Pictures as 8-bit RGB.
 
     Args:
-        images: float array or tensor (n, 3, h, w) in [0, 1] (other values are clipped), uint8
+        images: float array or tensor (n, 3, h, w) in [0, 1] (to within rounding), uint8
             array or tensor (n, h, w, 3) or (n, 3, h, w), or a sequence of Pillow images and
             single arrays of these kinds.
 
     Raises:
-        InputError: another shape or type, or values that are not finite.
+        InputError: another shape or type, or values that are not finite or lie outside.
     """
-    if hasattr(images, "ndim") and images.ndim == 4:
-        return [_from_array(_numpy(image)) for image in images]
     if isinstance(images, Sequence) or hasattr(images, "__iter__"):
-        return [
-            to_rgb(image) if isinstance(image, Image.Image) else _from_array(_numpy(image))
-            for image in images
-        ]
+        return [as_image(image) for image in images]
     raise InputError(f"images must be an array or a list, got {type(images).__name__}")
-
-
-def _numpy(image: Any) -> np.ndarray:
-    if hasattr(image, "detach"):
-        image = image.detach().cpu()
-        image = (image.float() if image.is_floating_point() else image).numpy()
-    return np.asarray(image)
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    if array.ndim != 3 or 0 in array.shape:
-        raise InputError(f"an image must have shape (3, h, w) or (h, w, 3), got {array.shape}")
-    floating = np.issubdtype(array.dtype, np.floating)
-    if array.shape[0] == 3 and (array.shape[2] != 3 or floating):
-        array = array.transpose(1, 2, 0)
-    if array.shape[2] != 3:
-        raise InputError(f"an image must have three channels, got shape {array.shape}")
-    if floating:
-        if not np.isfinite(array).all():
-            raise InputError("an image holds values that are not finite")
-        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise InputError(f"an image must be float in [0, 1] or uint8, got {array.dtype}")
-    return Image.fromarray(np.ascontiguousarray(array))

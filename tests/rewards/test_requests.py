@@ -31,9 +31,12 @@ def test_three_rows_are_not_mistaken_for_channels():
     assert np.array_equal(np.asarray(as_images([pixels])[0]), pixels)
 
 
-def test_values_outside_the_range_are_cut():
-    image = as_images(np.full((1, 3, 2, 2), 1.7))[0]
+def test_values_outside_the_range_are_refused_and_rounding_is_not():
+    image = as_images(np.full((1, 3, 2, 2), 1.004))[0]
     assert image.getpixel((0, 0)) == (255, 255, 255)
+    for value in (-0.5, 1.7, 255.0):
+        with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+            as_images(np.full((1, 3, 2, 2), value))
 
 
 def test_transparent_pictures_lie_on_white():
