@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.errors import InputError, T2ISpatialError
 
+ROUNDING = 0.01
+"""How far float images may leave [0, 1]: half precision and resizing do."""
 MAX_PIXELS = 178_956_970 // 2
 """Largest accepted image (about 89 megapixels, half of Pillow's bomb limit)."""
 
@@ -68,3 +71,53 @@ def to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(canvas, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def as_image(image: Any) -> Image.Image:
+    """8-bit RGB of one picture in memory.
+
+    Args:
+        image: a Pillow image (see `to_rgb`), or an array or tensor: float (3, h, w) or (h, w, 3)
+            in [0, 1] (to within rounding), uint8 (h, w, 3) or (3, h, w).
+
+    Raises:
+        InputError: another shape or type, no pixels, or values that are not finite or outside.
+    """
+    if not isinstance(image, Image.Image):
+        return _from_array(_numpy(image))
+    if 0 in image.size:
+        raise InputError(f"an image must have pixels, got {image.width}x{image.height}")
+    return to_rgb(image)
+
+
+def _numpy(image: Any) -> np.ndarray:
+    if hasattr(image, "detach"):
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    array = np.asarray(image)
+    if array.dtype.kind in "OSU":
+        kind = type(image).__name__
+        raise InputError(f"an image must be a Pillow image, an array or a tensor, got {kind}")
+    return array
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(f"an image must have shape (3, h, w) or (h, w, 3), got {array.shape}")
+    floating = np.issubdtype(array.dtype, np.floating)
+    if array.shape[0] == 3 and (array.shape[2] != 3 or floating):
+        array = array.transpose(1, 2, 0)
+    if array.shape[2] != 3:
+        raise InputError(f"an image must have three channels, got shape {array.shape}")
+    if floating:
+        if not np.isfinite(array).all():
+            raise InputError("an image holds values that are not finite")
+        if array.min() < -ROUNDING or array.max() > 1 + ROUNDING:
+            raise InputError(
+                f"an image of floats holds values from {array.min():.3g} to {array.max():.3g}; they "
+                "must lie in [0, 1] (of a decoder's output x in [-1, 1], take x / 2 + 0.5)"
+            )
+        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise InputError(f"an image must be float in [0, 1] or uint8, got {array.dtype}")
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -19,8 +19,6 @@ MAX_OBJECTS = 32
 MAX_RELATIONS = 64
 MAX_COUNT = 100
 """Of all objects of a scene together. The best assignment of boxes takes a second or two then."""
-ROUNDING = 0.01
-"""How far float images may leave [0, 1]: half precision and resizing do."""
 MAX_RECORD = 64_000
 """Most bytes of a scene or record as JSON."""
 
