@@ -114,8 +114,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
             raise InputError("an image holds values that are not finite")
         if array.min() < -ROUNDING or array.max() > 1 + ROUNDING:
             raise InputError(
-                f"an image of floats holds values from {array.min():.3g} to {array.max():.3g}; they "
-                "must lie in [0, 1] (of a decoder's output x in [-1, 1], take x / 2 + 0.5)"
+                f"an image of floats holds values from {array.min():.3g} to {array.max():.3g}; "
+                "they must lie in [0, 1] (of a decoder's output x in [-1, 1], take x / 2 + 0.5)"
             )
         array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
     if array.dtype != np.uint8:
