@@ -28,7 +28,8 @@ class Detections:
 
     Raises:
         InputError: lengths differ, a box is not finite, inverted or outside the image (more than
-            one pixel; less is clipped), or a score is outside [0, 1].
+            one pixel; less is clipped), a score or depth is outside [0, 1], a label or colour
+            is no text, or the size is not in whole pixels.
     """
 
     labels: tuple[str, ...]
@@ -40,26 +41,34 @@ class Detections:
     depths: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        labels = tuple(self.labels)
-        scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
+        for side in (self.width, self.height):
+            if isinstance(side, bool) or not isinstance(side, int | np.integer) or side < 1:
+                raise InputError(
+                    f"width and height must be whole numbers of pixels, got {self.width!r} and "
+                    f"{self.height!r}"
+                )
+        labels = _words(self.labels, "labels")
+        scores = _unit(self.scores, "scores")
+        if np.isnan(scores).any():
+            raise InputError("scores must be in [0, 1], got nan")
         boxes = check_boxes(self.boxes, self.width, self.height)
         if not len(labels) == len(scores) == len(boxes):
             raise InputError(
                 f"{len(labels)} labels, {len(scores)} scores and {len(boxes)} boxes do not match"
             )
-        if scores.size and not (
-            np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()
-        ):
-            raise InputError(f"scores must be in [0, 1], got {scores.min()} to {scores.max()}")
         for name in ("colors", "depths"):
             value = getattr(self, name)
             if value is not None and len(value) != len(labels):
                 raise InputError(f"{len(value)} {name} for {len(labels)} boxes")
+        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "height", int(self.height))
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "boxes", boxes)
+        if self.colors is not None:
+            object.__setattr__(self, "colors", _words(self.colors, "colors", or_none=True))
         if self.depths is not None:
-            object.__setattr__(self, "depths", np.asarray(self.depths, dtype=np.float64))
+            object.__setattr__(self, "depths", _unit(self.depths, "depths"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -122,7 +131,10 @@ def check_boxes(
     Raises:
         InputError: wrong shape, non-finite values, x2 < x1 or y2 < y1, or outside the image.
     """
-    array = np.array(boxes, dtype=np.float64)
+    try:
+        array = np.array(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"boxes must be numbers of shape (n, 4): {error}") from None
     if array.size == 0:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
@@ -142,6 +154,29 @@ def check_boxes(
                 f"box {_first(array, outside)} lies outside the {width}x{height} image"
             )
         array = np.clip(array, 0, limits)
+    return array
+
+
+def _words(values: Any, what: str, *, or_none: bool = False) -> tuple[Any, ...]:
+    kind = str | None if or_none else str
+    wanted = "texts or None" if or_none else "texts"
+    if isinstance(values, str):
+        raise InputError(f"{what} must be a sequence of {wanted}, got the text {values!r}")
+    words = tuple(values)
+    for word in words:
+        if not isinstance(word, kind):
+            raise InputError(f"{what} must be {wanted}, got {word!r}")
+    return words
+
+
+def _unit(values: Any, what: str) -> NDArray[np.float64]:
+    """(n,) numbers in [0, 1] or NaN."""
+    try:
+        array = np.asarray(values, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers: {error}") from None
+    if (array < 0).any() or (array > 1).any():
+        raise InputError(f"{what} must be in [0, 1], got {array.min()} to {array.max()}")
     return array
 
 

@@ -60,3 +60,37 @@ def test_scores_and_lengths_are_checked():
         boxes("cat", 0, 0, 1, 1, 1.5)
     with pytest.raises(InputError, match="do not match"):
         Detections(("a", "b"), np.array([0.5]), np.zeros((1, 4)), 5, 5)
+
+
+GOOD = {"labels": ("cat",), "scores": [0.5], "boxes": [[0, 0, 1, 1]], "width": 10, "height": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": float("nan")}, "whole numbers of pixels, got nan and 10"),
+        ({"height": None}, "whole numbers of pixels"),
+        ({"width": 0}, "whole numbers of pixels"),
+        ({"width": 10.5}, "whole numbers of pixels"),
+        ({"labels": "c"}, "labels must be a sequence of texts, got the text 'c'"),
+        ({"labels": (1,)}, "labels must be texts, got 1"),
+        ({"scores": [float("nan")]}, "scores must be in"),
+        ({"scores": ["high"]}, "scores must be numbers"),
+        ({"boxes": [["a", 0, 1, 1]]}, "boxes must be numbers of shape"),
+        ({"boxes": [[0, 0, 1]]}, "boxes must have shape"),
+        ({"colors": "r"}, "colors must be a sequence of texts or None, got the text 'r'"),
+        ({"colors": (3,)}, "colors must be texts or None, got 3"),
+        ({"depths": [7.0]}, "depths must be in"),
+        ({"depths": [0.1, 0.2]}, "2 depths for 1 boxes"),
+    ],
+)
+def test_what_cannot_be_is_refused(change, message):
+    Detections(**GOOD)
+    with pytest.raises(InputError, match=message):
+        Detections(**{**GOOD, **change})
+
+
+def test_unknown_depths_and_numpy_sizes_are_fine():
+    found = Detections(**{**GOOD, "width": np.int64(10), "depths": [None], "colors": (None,)})
+    assert type(found.width) is int
+    assert found.to_records()[0]["depth"] is None
