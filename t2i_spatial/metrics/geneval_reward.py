@@ -36,7 +36,7 @@ from t2i_spatial.metrics.tabular import verdict_table
 @dataclass(kw_only=True)
 class _Reward(ClauseProtocol):
     parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
-    # not `soft`, which has no lower end
+    # `soft` has no lower end, except where it is mended
     rates: ClassVar[Mapping[str, Rate]] = {
         "strict": Rate("correct"),
         "nonstrict": Rate("nonstrict"),
@@ -179,6 +179,7 @@ class GenEvalRewardFixed(_Reward):
     """
 
     name: ClassVar[str] = "geneval_reward_fixed"
+    rates: ClassVar[Mapping[str, Rate]] = {**_Reward.rates, "soft": Rate("value")}
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         count = (1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")).clip(0, 1)

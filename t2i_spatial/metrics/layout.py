@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ from t2i_spatial.metrics.protocol import (
     share,
     tally_counts,
 )
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
 from t2i_spatial.tables import EVIDENCE, SCORED
@@ -103,6 +104,7 @@ class Layout(TallyProtocol):
 
     name: ClassVar[str] = "layout"
     parts: ClassVar[tuple[str, ...]] = ("iou", "centres", "relations", "found")
+    rates: ClassVar[Mapping[str, Rate]] = {"iou": Rate("value"), "correct": Rate("correct")}
 
     iou_threshold: float = share(0.5)
     """IoU from which a planned box counts as met."""

@@ -54,8 +54,8 @@ class Protocol(abc.ABC):
     """Names of `VERDICTS.components`, in their order."""
 
     rates: ClassVar[Mapping[str, Rate]] = {"score": Rate("value"), "correct": Rate("correct")}
-    """Published numbers as sums over images, the main one first: `compare` and `--precision` work
-    on these. Numerators lie in [0, 1]."""
+    """Numbers of the summary, by their names there, as sums over images, the main one first:
+    `compare` and `--precision` work on these. Numerators lie in [0, 1]."""
 
     _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
     _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from t2i_spatial.metrics.protocol import (
     share,
     tally_counts,
 )
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
 from t2i_spatial.metrics.spatial_rules import UNSURE
 from t2i_spatial.metrics.tabular import CORNERS, component_column, flat_boxes, join_prompts
@@ -39,6 +41,10 @@ class Spatial(TallyProtocol):
 
     name: ClassVar[str] = "spatial"
     parts: ClassVar[tuple[str, ...]] = PARTS
+    rates: ClassVar[Mapping[str, Rate]] = {
+        "probability": Rate("value"),
+        "accuracy": Rate("correct"),
+    }
 
     min_score: float = share(0.1)
     """Boxes need a score above this."""
