@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.protocol import Protocol, Summary, counted, entry, image_counts
+from t2i_spatial.metrics.protocol import Protocol, Summary, counted, entry, image_counts, share
+from t2i_spatial.metrics.rates import Rate
 from t2i_spatial.metrics.statistics import ratio_interval
 from t2i_spatial.metrics.tabular import join_prompts, verdict_table
 
@@ -19,8 +21,9 @@ class Presence(Protocol):
 
     name: ClassVar[str] = "presence"
     parts: ClassVar[tuple[str, ...]] = ("found",)
+    rates: ClassVar[Mapping[str, Rate]] = {"presence": Rate("value")}
 
-    threshold: float = 0.1
+    threshold: float = share(0.1)
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         names = pl.col("objects").list.eval(pl.element().struct.field("name")).list.unique()
@@ -30,17 +33,18 @@ class Presence(Protocol):
             .list.filter(pl.element().struct.field("score") > self.threshold)
             .list.eval(pl.element().struct.field("label"))
         )
-        share = pl.col("asked").list.set_intersection(found).list.len() / pl.col("asked").list.len()
+        asked = pl.col("asked")
+        part = asked.list.set_intersection(found).list.len() / asked.list.len()
         return verdict_table(
             images,
             self.name,
-            applicable=pl.col("asked").list.len() > 0,
+            applicable=asked.list.len() > 0,
             why_not="the prompt names no object",
-            value=share,
-            correct=share == 1,
-            margin=share - 1,
-            reason=pl.format("{} of the asked objects found", share),
-            components={"found": share},
+            value=part,
+            correct=part == 1,
+            margin=part - 1,
+            reason=pl.format("{} of the asked objects found", part),
+            components={"found": part},
         )
 
     def summarize(
