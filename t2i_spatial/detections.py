@@ -105,7 +105,15 @@ class Detections:
     def from_records(
         cls, records: Sequence[Mapping[str, Any]], width: int, height: int
     ) -> Detections:
-        """The inverse of `to_records`; `color` and `depth` may be absent."""
+        """The inverse of `to_records`; `color` and `depth` may be absent.
+
+        Raises:
+            InputError: a record has no label, score or box, or a value as in the class.
+        """
+        for record in records:
+            for name in ("label", "score", "box"):
+                if name not in record:
+                    raise InputError(f"a detection has no {name}, only {sorted(record)}")
         colors = [r.get("color") for r in records]
         depths = [r.get("depth") for r in records]
         return cls(

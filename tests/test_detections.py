@@ -94,3 +94,8 @@ def test_unknown_depths_and_numpy_sizes_are_fine():
     found = Detections(**{**GOOD, "width": np.int64(10), "depths": [None], "colors": (None,)})
     assert type(found.width) is int
     assert found.to_records()[0]["depth"] is None
+
+
+def test_a_record_without_its_parts_is_refused():
+    with pytest.raises(InputError, match=r"a detection has no score, only \['label'\]"):
+        Detections.from_records([{"label": "cat"}], 10, 10)

@@ -8,8 +8,9 @@ new module of this room, or of an entry point of the group `t2i_spatial.metrics`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,8 +74,8 @@ def relation_rule(protocol: str, *relations: str) -> Callable[[Rule], Rule]:
 def relation_scores(
     protocol: str,
     relation: str,
-    subject: ArrayLike,
-    object: ArrayLike,
+    subject: ArrayLike | Iterator[ArrayLike],
+    object: ArrayLike | Iterator[ArrayLike],
     *,
     image_size: Sequence[ArrayLike] | None = None,
     depth: Depth | None = None,
@@ -101,8 +102,8 @@ def relation_scores(
 
     Raises:
         InputError: (a `ValueError`) an unknown protocol or relation, naming those there are;
-            boxes that are not finite or inverted; shapes that do not match; depth or image size
-            missing where the protocol needs it.
+            boxes that are no numbers, not finite or inverted; shapes that do not match; depth or
+            image size missing where the protocol needs it.
 
     >>> relation_scores("geneval", "left of", [[0, 0, 100, 100]], [[41, 0, 141, 100]])
     array([1.])
@@ -110,7 +111,7 @@ def relation_scores(
     array([0.9])
     """
     rule = find_rule(protocol, relation)
-    first, second = (np.asarray(boxes, dtype=np.float64) for boxes in (subject, object))
+    first, second = _numbers(subject, "subject"), _numbers(object, "object")
     lengths = {len(boxes) for boxes in (first, second) if boxes.ndim == 2}
     n = max(lengths, default=1)
     if n <= BLOCK or lengths - {1, n}:
@@ -130,6 +131,13 @@ def relation_scores(
             for i in range(0, n, BLOCK)
         ]
     )
+
+
+def _numbers(boxes: Any, role: str) -> Floats:
+    try:
+        return np.asarray(list(boxes) if isinstance(boxes, Iterator) else boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{role} boxes must be numbers of shape (n, 4): {error}") from None
 
 
 def _block(values: Floats, start: int, n: int) -> Floats:

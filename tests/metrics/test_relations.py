@@ -269,3 +269,12 @@ def test_a_mirror_swaps_left_and_right_and_scale_and_place_change_nothing(protoc
 def test_a_relation_has_one_rule():
     with pytest.raises(InputError, match="two rules"):
         relation_rule("visor", "left of")(lambda pairs: pairs.subject.x1)
+
+
+@pytest.mark.parametrize("protocol", ["visor", "geneval", "spatial", "t2i_compbench_2d"])
+def test_boxes_may_come_from_a_generator_and_must_be_numbers(protocol):
+    cat, dog = [0, 0, 10, 10], [50, 0, 60, 10]
+    made = relation_scores(protocol, "left of", (b for b in [cat, cat]), iter([dog, dog]))
+    assert np.array_equal(made, relation_scores(protocol, "left of", [cat, cat], [dog, dog]))
+    with pytest.raises(InputError, match="object boxes must be numbers of shape"):
+        relation_scores(protocol, "left of", [cat], [["a", "b", "c", "d"]])
