@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,19 @@ class Detections:
     height: int
     colors: tuple[str | None, ...] | None = None
     depths: NDArray[np.float64] | None = None
+
+    if TYPE_CHECKING:  # what is converted may be any sequence or array
+
+        def __init__(
+            self,
+            labels: Sequence[str],
+            scores: ArrayLike,
+            boxes: ArrayLike,
+            width: int,
+            height: int,
+            colors: Sequence[str | None] | None = None,
+            depths: ArrayLike | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for side in (self.width, self.height):

@@ -26,6 +26,16 @@ LocalScorer(batch=3)  # error: Unexpected keyword argument "batch"
 t2i.Detections()  # error: Missing positional arguments
 t2i.scoer  # error: Module has no attribute "scoer"
 """
+RIGHT = """
+import numpy as np
+import t2i_spatial as t2i
+from t2i_spatial.metrics import VISOR
+
+found = t2i.Detections(["cat"], [0.9], np.zeros((1, 4), np.float32), 9, 9, depths=[0.5])
+prompt = t2i.Prompt("0", "a cat", scene=t2i.parse_prompt("a cat"))
+VISOR(threshold=0.2).update([prompt, prompt], (d for d in (found, None)))
+t2i.score(np.zeros((1, 9, 9, 3)), [{"text": "a cat"}], protocols=("visor",)).columns
+"""
 
 
 def checked(tmp_path, code):
@@ -52,3 +62,4 @@ def test_a_checker_knows_every_export_and_finds_wrong_calls(tmp_path):
     for number, line in enumerate(WRONG.splitlines(), 1):
         _, marked, expected = line.partition("# ")
         assert not marked or any(t.startswith(f"{number}: {expected}") for t in told), line
+    assert checked(tmp_path, RIGHT) == []
