@@ -31,7 +31,7 @@ def spatial_reward_model() -> type:
         MissingDependencyError: flow_factory is not installed.
     """
     try:
-        abc = importlib.import_module("flow_factory.rewards.abc")
+        abc: Any = importlib.import_module("flow_factory.rewards.abc")
     except ImportError as error:
         raise MissingDependencyError(
             "Flow-Factory is not installed in this environment (its package flow_factory comes "
