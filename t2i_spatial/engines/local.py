@@ -99,6 +99,8 @@ def _run_processes(
             bar.update(size)
             left -= 1
     finally:
+        # else the exit of this process waits for somebody to read the batches that are left
+        tasks.cancel_join_thread()
         for process in processes:
             process.terminate()
         for process in processes:

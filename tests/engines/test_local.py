@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -75,6 +78,26 @@ def test_several_devices_work_in_their_own_processes(run):
     rows = run.read_shards("square", SCHEMA)
     assert rows["n"].to_list() == [0, 1, 4, 9, 16]
     assert set(rows["device"]) <= {"cpu:a", "cpu:b"}
+
+
+def test_a_failed_stage_of_many_batches_lets_its_process_end(tmp_path):
+    code = f"""
+from tests.engines.test_local import FailsAt
+from t2i_spatial.engines import run_batches
+from t2i_spatial.run import Run
+if __name__ == "__main__":
+    run = Run.create({str(tmp_path / "run")!r})
+    run.begin("square", {{}})
+    batches = [[k] * 100 for k in range(2000)]
+    run_batches(run, "square", batches, FailsAt, devices=("cpu:a", "cpu:b"))
+"""
+    (tmp_path / "main.py").write_text(code)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "main.py")],
+        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1 and "two is not allowed" in done.stderr
 
 
 def test_an_error_in_another_process_arrives_here(run):
