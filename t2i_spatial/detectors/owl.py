@@ -8,6 +8,7 @@ clipped to the image.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ from t2i_spatial.errors import ModelLoadError, require
 
 if TYPE_CHECKING:
     import torch
+
+
+MAX_CACHED = 4096
+"""Names whose text embeddings are kept; a server is asked for new ones for ever."""
 
 
 @DETECTORS.register("owl")
@@ -55,6 +60,7 @@ class OwlDetector(Detector):
         self._rows: dict[str, int] = {}
         self._refused: dict[str, str | None] = {}
         self._text: torch.Tensor | None = None
+        self._cache = threading.Lock()
 
     def _query(self, name: str) -> str:
         return self.spec.query_template.format(name=name)
@@ -62,21 +68,36 @@ class OwlDetector(Detector):
     def refuse(self, name: str) -> str | None:
         """The text tower reads a fixed number of tokens; a longer phrase would be cut."""
         if name not in self._refused:
+            if len(self._refused) >= MAX_CACHED:
+                self._refused = {}
             reason = super().refuse(name)
             if reason is None:
                 count = len(self.tokenizer(self._query(name), verbose=False)["input_ids"])
                 if count > self.max_tokens:
                     reason = f"the phrase has {count} tokens, this detector reads {self.max_tokens}"
             self._refused[name] = reason
+            return reason
         return self._refused[name]
 
-    def _embed(self, names: Sequence[str]) -> None:
-        """Add the unit text embeddings of new names to the cache (one batch, once per name)."""
+    def _embedded(self, names: Sequence[Sequence[str]]) -> tuple[torch.Tensor, list[list[int]]]:
+        """Unit text embeddings and the rows in which each image's names stand.
+
+        A name is encoded once. Threads may ask at the same time; what is returned to one does not
+        change when another one adds names, or when a full cache is begun anew.
+        """
+        with self._cache:
+            wanted = dict.fromkeys(name for asked in names for name in asked)
+            if len(self._rows.keys() | wanted.keys()) > MAX_CACHED:
+                self._rows, self._text = {}, None
+            new = [name for name in wanted if name not in self._rows]
+            if new:
+                self._add(new)
+            assert self._text is not None
+            return self._text, [[self._rows[name] for name in asked] for asked in names]
+
+    def _add(self, new: Sequence[str]) -> None:
         import torch
 
-        new = [name for name in dict.fromkeys(names) if name not in self._rows]
-        if not new:
-            return
         tokens = self.tokenizer(
             [self._query(name) for name in new],
             padding="max_length",
@@ -89,8 +110,8 @@ class OwlDetector(Detector):
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             ).pooler_output
             unit = features / torch.linalg.norm(features, dim=-1, keepdim=True)
-            self._text = unit if self._text is None else torch.cat([self._text, unit])
         first = len(self._rows)
+        self._text = unit if self._text is None else torch.cat([self._text, unit])
         self._rows.update((name, first + k) for k, name in enumerate(new))
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
@@ -108,14 +129,13 @@ class OwlDetector(Detector):
         """One image pass, then the class head on the cached text of each image's own names."""
         import torch
 
-        self._embed([name for asked in names for name in asked])
-        assert self._text is not None
+        text, rows = self._embedded(names)
         most = max(len(asked) for asked in names)
         index = torch.zeros(len(names), most, dtype=torch.long)
         mask = torch.zeros(len(names), most, dtype=torch.bool)
-        for i, asked in enumerate(names):
-            index[i, : len(asked)] = torch.tensor([self._rows[name] for name in asked])
-            mask[i, : len(asked)] = True
+        for i, own in enumerate(rows):
+            index[i, : len(own)] = torch.tensor(own)
+            mask[i, : len(own)] = True
         index, mask = (t.to(self.device, non_blocking=True) for t in (index, mask))
         pixels = self.image_processor(
             images=to_device(prepared, self.device), device=self.device, return_tensors="pt"
@@ -125,7 +145,7 @@ class OwlDetector(Detector):
         with autocast(self.device, "float32"):
             grid = grid.float()
             tokens = grid.reshape(len(names), -1, grid.shape[-1])
-            logits, _ = self.model.class_predictor(tokens, self._text[index], mask)
+            logits, _ = self.model.class_predictor(tokens, text[index], mask)
             boxes = cxcywh_to_xyxy(self.model.box_predictor(tokens, grid))
             if self.spec.query_mode == "each":
                 patches = boxes.shape[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from t2i_spatial.detectors import load_detector, resolve_detector
+from t2i_spatial.detectors import load_detector, owl, resolve_detector
 from t2i_spatial.errors import InputError
 from tests.detectors import tiny
 
@@ -96,6 +98,39 @@ def test_each_name_is_embedded_once(owlvit_folder: Path, monkeypatch: pytest.Mon
     detector(noise((20, 20), (20, 20), (20, 20)), NAMES)
     detector(noise((30, 20)), [("bus", "cat", "cup")])
     assert embedded == [4, 1]
+
+
+def test_threads_share_the_cache_without_mixing_names(owlvit_folder: Path) -> None:
+    detector = load_detector(str(owlvit_folder), threshold=0.0, device="cpu")
+    names = [(f"thing {k}", f"other {k % 3}") for k in range(24)]
+    image = noise((24, 24))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            together = list(threads.map(lambda asked: detector(image, [asked])[0], names))
+    finally:
+        sys.setswitchinterval(before)
+    alone = load_detector(str(owlvit_folder), threshold=0.0, device="cpu")
+    for asked, found in zip(names, together, strict=True):
+        expected = alone(image, [asked])[0]
+        assert found.labels == expected.labels
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_the_cache_of_names_has_a_limit(
+    owlvit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owl, "MAX_CACHED", 4)
+    detector = load_detector(str(owlvit_folder), threshold=0.0, device="cpu")
+    image = noise((24, 24))
+    first = detector(image, [("cat", "dog")])[0]
+    for k in range(9):
+        detector(image, [(f"thing {k}",)])
+    assert len(detector._rows) <= 4 and len(detector._text) <= 4  # type: ignore[attr-defined]
+    again = detector(image, [("cat", "dog")])[0]
+    assert again.labels == first.labels
+    np.testing.assert_allclose(again.scores, first.scores, atol=1e-6)
 
 
 def test_together_one_name_per_box_and_each_several(owlvit_folder: Path) -> None:
