@@ -77,8 +77,9 @@ def as_image(image: Any) -> Image.Image:
     """8-bit RGB of one picture in memory.
 
     Args:
-        image: a Pillow image (see `to_rgb`), or an array or tensor: float (3, h, w) or (h, w, 3)
-            in [0, 1] (to within rounding), uint8 (h, w, 3) or (3, h, w).
+        image: a Pillow image (turned as its EXIF data say; see `to_rgb`), or an array or tensor:
+            float (3, h, w) or (h, w, 3) in [0, 1] (to within rounding), uint8 (h, w, 3) or
+            (3, h, w).
 
     Raises:
         InputError: another shape or type, no pixels, or values that are not finite or outside.
@@ -87,7 +88,7 @@ def as_image(image: Any) -> Image.Image:
         return _from_array(_numpy(image))
     if 0 in image.size:
         raise InputError(f"an image must have pixels, got {image.width}x{image.height}")
-    return to_rgb(image)
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def _numpy(image: Any) -> np.ndarray:

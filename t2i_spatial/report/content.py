@@ -14,7 +14,7 @@ import polars as pl
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import RELATIONS
-from t2i_spatial.tables import SCORED
+from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
 MEANINGS: dict[str, dict[str, str]] = {
     "visor": {
@@ -112,8 +112,8 @@ class Protocol:
 
     @property
     def n_expected(self) -> int:
-        """Images that had to be scored."""
-        return sum(count for _, count in self.statuses)
+        """Images that had to be scored: all but those that the protocol does not judge."""
+        return sum(count for status, count in self.statuses if status != NOT_APPLICABLE)
 
     @property
     def n_scored(self) -> int:

@@ -145,6 +145,8 @@ class Client:
                 if "items" in page:
                     return page
                 problem = f"{response.status_code}: {page.get('error', response.text[:200])}"
+                if response.status_code >= 500 and response.status_code not in RETRIED:
+                    raise ServerError(f"the server failed, {problem}")
                 if response.status_code not in RETRIED:
                     raise InputError(f"the server refuses the request, {problem}")
                 after = response.headers.get("retry-after", "")
@@ -172,16 +174,23 @@ def _asked(prompt: Any) -> dict[str, Any]:
     if isinstance(prompt, Prompt):
         if "geneval" in prompt.metadata:
             return {"geneval": dict(prompt.metadata["geneval"])}
-        return (
-            {"prompt": prompt.text} if prompt.scene is None else {"scene": prompt.scene.to_dict()}
-        )
+        if prompt.scene is None:
+            return {"prompt": prompt.text}
+        return _beside(prompt.scene.to_dict(), prompt.text, prompt.tag)
     if isinstance(prompt, Mapping):
         if "include" in prompt:
             return {"geneval": dict(prompt)}
         if prompt.get("scene") is not None:
-            return {"scene": dict(prompt["scene"])}
+            text = prompt.get("text", prompt.get("prompt"))
+            return _beside(dict(prompt["scene"]), text, prompt.get("tag"))
         return {"prompt": prompt.get("text", prompt.get("prompt"))}
     raise InputError(f"a text, scene or prompt record is needed, got {type(prompt).__name__}")
+
+
+def _beside(scene: dict[str, Any], text: str | None, tag: str | None) -> dict[str, Any]:
+    """A scene with its text and tag, which some protocols look at."""
+    more = {"prompt": text, "tag": tag}
+    return {"scene": scene, **{name: value for name, value in more.items() if value is not None}}
 
 
 def _item(entry: Mapping[str, Any]) -> ItemScore:

@@ -178,7 +178,8 @@ def _colored(image: Image.Image, found: Detections, color: Any) -> Detections:
 
     if not len(found):
         return found
-    boxes = BoxesOf(found.labels, found.boxes, found.width, found.height)
+    masks = getattr(found, "masks", None)  # of detectors that give some
+    boxes = BoxesOf(found.labels, found.boxes, found.width, found.height, masks)
     words = color.annotate([color.prepare(image)], [boxes])[0]
     return Detections(
         found.labels,
@@ -233,11 +234,15 @@ def _item(verdicts: dict[str, dict[str, Any]], spec: RewardSpec) -> ItemScore:
         verdict = verdicts[protocol]
         parts[name] = verdict["components"].get(component) if component else verdict["value"]
     reward = None
-    if all(value is not None for value in parts.values()):
+    absent = [name for name, value in parts.items() if value is None and spec.weights[name]]
+    if not absent:
         reward = float(sum(w * (parts[name] or 0.0) for name, w in spec.weights.items()))
     deciding = [verdicts[protocol] for protocol in spec.protocols]
     blocking = next((v for v in deciding if v["status"] != SCORED), deciding[0])
-    return ItemScore(blocking["status"], blocking["reason"] or "", reward, parts, verdicts)
+    reason = blocking["reason"] or ""
+    if absent and blocking["status"] == SCORED:
+        reason = f"{absent[0]} has no value for this prompt"
+    return ItemScore(blocking["status"], reason, reward, parts, verdicts)
 
 
 class LocalScorer:

@@ -8,12 +8,12 @@ answers that client's `POST /compute`.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from t2i_spatial.errors import InputError, MissingDependencyError
 from t2i_spatial.rewards.core import LocalScorer, Scorer
+from t2i_spatial.rewards.requests import asked_of
 
 
 def spatial_reward_model() -> type:
@@ -93,23 +93,3 @@ def pointwise(
             raise InputError(f"image {number} has no reward: {item.reason}")
     info = {"reason": [item.reason for item in items]}
     return [item.reward for item in items if item.reward is not None], info
-
-
-def asked_of(prompt: Sequence[str], metadata: Any = None) -> list[Any]:
-    """What is asked of each image: its metadata when that holds a scene, else its prompt."""
-    if metadata is None:
-        return list(prompt)
-    if isinstance(metadata, str) or not isinstance(metadata, Sequence):
-        raise InputError(f"metadata must be a list of records, got {type(metadata).__name__}")
-    if len(metadata) != len(prompt):
-        raise InputError(f"{len(metadata)} metadata records for {len(prompt)} prompts")
-    asked: list[Any] = []
-    for text, record in zip(prompt, metadata, strict=True):
-        if isinstance(record, str):
-            try:
-                record = json.loads(record)
-            except (json.JSONDecodeError, RecursionError):
-                raise InputError("metadata is not JSON") from None
-        scene = isinstance(record, dict) and ("include" in record or "scene" in record)
-        asked.append({**record, "text": text} if scene else text)
-    return asked

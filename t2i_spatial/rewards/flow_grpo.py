@@ -11,7 +11,7 @@ from typing import Any
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.geneval import TAGS
 from t2i_spatial.rewards.core import ItemScore, Scorer
-from t2i_spatial.rewards.requests import geneval_prompt
+from t2i_spatial.rewards.requests import asked_of, geneval_prompt
 
 NOT_THIS_TASK = -10.0
 """flow_grpo's mark in a group's list for an image of another group; left out of its means."""
@@ -38,7 +38,7 @@ def reward_function(scorer: Scorer, *, unscored: float | None = None) -> RewardF
     def fn(
         images: Any, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
     ) -> tuple[list[float], dict[str, Any]]:
-        items = scorer(images, _asked(prompts, metadata))
+        items = scorer(images, asked_of(prompts, metadata))
         scores = [_reward(item, i, prompts, unscored) for i, item in enumerate(items)]
         info: dict[str, Any] = {
             "status": [item.status for item in items],
@@ -119,20 +119,6 @@ def geneval_values(
         for values in (rewards, strict_rewards)
     ]
     return scores, rewards, strict_rewards, groups[0], groups[1]
-
-
-def _asked(prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None) -> list[Any]:
-    if metadata is None:
-        return list(prompts)
-    if len(metadata) != len(prompts):
-        raise InputError(f"{len(metadata)} metadata records for {len(prompts)} prompts")
-    asked: list[Any] = []
-    for prompt, record in zip(prompts, metadata, strict=True):
-        if isinstance(record, Mapping) and ("include" in record or "scene" in record):
-            asked.append({**record, "text": record.get("text", prompt)})
-        else:
-            asked.append(prompt)
-    return asked
 
 
 def _reward(item: ItemScore, number: int, prompts: Sequence[str], unscored: float | None) -> float:

@@ -19,6 +19,8 @@ MAX_OBJECTS = 32
 MAX_RELATIONS = 64
 MAX_COUNT = 100
 """Of all objects of a scene together. The best assignment of boxes takes a second or two then."""
+MAX_NESTING = 20
+"""Of lists and mappings in a scene or record."""
 MAX_RECORD = 64_000
 """Most bytes of a scene or record as JSON."""
 
@@ -28,13 +30,16 @@ def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
 
     Args:
         asked: a text (which is parsed), a `SceneSpec`, a `Prompt`, a GenEval record (`include`,
-            `tag`, ...), or a record of our own prompt format (`text`, `scene`, `tag`).
+            `tag`, ...), a record of our own prompt format (`text`, `scene`, `tag`), or one of these
+            records as JSON text, as data sets carry them.
         prompt_id: id it gets.
 
     Raises:
         InputError: none of these, an empty or overlong text, a scene that is broken or asks for
             more than the limits of this module, or text that is not Unicode.
     """
+    if isinstance(asked, str) and asked.lstrip().startswith("{"):
+        asked = _decoded(asked)
     if isinstance(asked, Prompt):
         prompt = asked
     elif isinstance(asked, SceneSpec):
@@ -58,6 +63,40 @@ def as_prompt(asked: Any, prompt_id: str = "0") -> Prompt:
     return prompt
 
 
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("a prompt that begins with { must be a record in JSON") from None
+
+
+def asked_of(prompts: Sequence[str], metadata: Any = None) -> list[Any]:
+    """What is asked of each image: its metadata where that holds a scene, else its prompt.
+
+    Args:
+        metadata: mappings or JSON texts, one per prompt, as trainers hand them on.
+
+    Raises:
+        InputError: another form or number of records.
+    """
+    if metadata is None:
+        return list(prompts)
+    if isinstance(metadata, str) or not isinstance(metadata, Sequence):
+        raise InputError(f"metadata must be a list of records, got {type(metadata).__name__}")
+    if len(metadata) != len(prompts):
+        raise InputError(f"{len(metadata)} metadata records for {len(prompts)} prompts")
+    asked: list[Any] = []
+    for prompt, record in zip(prompts, metadata, strict=True):
+        if isinstance(record, str):
+            try:
+                record = json.loads(record)
+            except (ValueError, RecursionError):
+                raise InputError("metadata is not JSON") from None
+        scene = isinstance(record, Mapping) and ("include" in record or "scene" in record)
+        asked.append({**record, "text": record.get("text", prompt)} if scene else prompt)
+    return asked
+
+
 def _check_limits(prompt: Prompt) -> None:
     scene = prompt.scene or SceneSpec()
     counted = sum(1 if spec.count is None else spec.count for spec in scene.objects)
@@ -68,12 +107,22 @@ def _check_limits(prompt: Prompt) -> None:
     ):
         if seen > most:
             raise InputError(f"{seen} {what} in a scene; at most {most}")
+    if not _is_flat(prompt.to_dict(), MAX_NESTING):
+        raise InputError(f"the prompt's record is nested more than {MAX_NESTING} deep")
     try:
         size = len(json.dumps(prompt.to_dict(), ensure_ascii=False).encode())
     except UnicodeEncodeError:
         raise InputError("the prompt holds half a character (a lone surrogate)") from None
     if size > MAX_RECORD:
         raise InputError(f"the prompt's record has {size:,} bytes; at most {MAX_RECORD:,}")
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return True
+    return levels > 0 and all(_is_flat(part, levels - 1) for part in value)
 
 
 def as_prompts(asked: Sequence[Any]) -> list[Prompt]:

@@ -36,7 +36,7 @@ def test_flow_grpo_takes_both_image_forms():
 def test_flow_grpo_prefers_the_record_to_the_words():
     fn = flow_grpo.reward_function(SCORER)
     other = {"scene": {"objects": [{"name": "cat"}], "relations": []}}
-    scores, _ = fn(BATCH[:2], ["some words", "other words"], [RECORD, other])
+    scores, _ = fn(BATCH[:2], ["some words", "other words"], [RECORD, json.dumps(other)])
     assert min(scores) > 0.9
 
 
@@ -153,6 +153,11 @@ def test_verl_scores_one_image():
     result = compute_score("sr2d", image, ASKED, {})
     assert result["score"] == result["spatial"] > 0.9
     assert compute_score("sr2d", RIGHT, None, {"prompt": ASKED})["score"] < 0.1
+    record = json.dumps(RECORD)  # as the columns of a data set carry it
+    assert compute_score("sr2d", image, record)["score"] > 0.9
+    assert compute_score("sr2d", RIGHT, record)["score"] < 0.1
+    with pytest.raises(InputError, match="must be a record in JSON"):
+        compute_score("sr2d", image, "{")
     with pytest.raises(InputError, match="neither ground_truth nor a prompt"):
         compute_score("sr2d", image, "", {})
     with pytest.raises(InputError, match="has no reward"):

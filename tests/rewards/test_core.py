@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import time
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from t2i_spatial import bundled
 from t2i_spatial.api import score
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import load_detector
 from t2i_spatial.detectors.color_pixels import PixelColor
+from t2i_spatial.detectors.masks import MaskedDetections, encode_mask
 from t2i_spatial.errors import InputError
 from t2i_spatial.rewards import LocalScorer, RewardSpec, as_prompts, score_batch
 from t2i_spatial.rewards.core import judge_batch
@@ -71,6 +74,45 @@ def test_a_part_without_a_value_leaves_no_reward():
     assert item.reward is None
     assert item.status == "not_applicable"
     assert item.parts["spatial"] > 0.9
+
+
+def test_a_component_without_a_value_is_named_and_one_of_no_weight_does_not_matter():
+    spec = {"spatial": 1.0, "spatial.colors": 0.5}
+    item = score_batch([LEFT], [ASKED], detector=DETECTOR, reward=spec)[0]
+    assert (item.reward, item.reason) == (None, "spatial.colors has no value for this prompt")
+    spec["spatial.colors"] = 0.0
+    assert score_batch([LEFT], [ASKED], detector=DETECTOR, reward=spec)[0].reward > 0.9
+
+
+def test_pictures_are_turned_as_their_exif_data_say():
+    data = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down and mirrored: RIGHT, turned by half
+    LEFT.rotate(180).save(data, "PNG", exif=exif)
+    turned = score_batch([Image.open(data)], [ASKED], detector=DETECTOR)[0]
+    assert turned.reward == score_batch([LEFT], [ASKED], detector=DETECTOR)[0].reward
+
+
+def test_colours_are_those_of_the_mask_where_there_is_one():
+    class Masking(DrawingDetector):
+        def _find(self, pixels, size, names):
+            found = super()._find(pixels, size, names)
+            inside = np.zeros(pixels.shape[:2], bool)
+            inside[45:65, 10:30] = True
+            return MaskedDetections(
+                found.labels, found.scores, found.boxes, *size, masks=(encode_mask(inside),)
+            )
+
+    seen = []
+
+    class Looking(PixelColor):
+        def annotate(self, prepared, found):
+            seen.extend(found)
+            return super().annotate(prepared, found)
+
+    record = {"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}
+    score_batch([ONLY_CAT], [record], detector=Masking(), reward="geneval", color=Looking())
+    assert seen[0].masks is not None and len(seen[0].masks) == 1
 
 
 def test_a_name_that_cannot_be_asked_costs_its_own_image_only():

@@ -14,7 +14,7 @@ from t2i_spatial.rewards.core import ItemScore
 from t2i_spatial.rewards.requests import as_prompt
 from t2i_spatial.rewards.server import pool as pool_module
 from t2i_spatial.rewards.server.monitoring import Monitoring
-from t2i_spatial.rewards.server.pool import Overloaded, Pool
+from t2i_spatial.rewards.server.pool import Overloaded, Pool, WorkerLost
 from t2i_spatial.rewards.server.settings import ServerSettings
 from t2i_spatial.rewards.server.worker import Job
 
@@ -53,6 +53,30 @@ def test_the_clock_of_a_batch_starts_when_the_one_before_is_answered():
         assert await pool._next(worker, events) == (2, [])
         worker.begun = long_ago
         assert await pool._next(worker, events) is None  # stuck: it is killed
+
+    asyncio.run(run())
+
+
+def test_a_batch_that_cannot_be_sent_costs_itself_only(monkeypatch):
+    async def run() -> None:
+        pool = make_pool(max_batch=1)
+        sent = []
+
+        def send(message: tuple[int, list[Job]]) -> None:
+            if len(sent) == 0:
+                sent.append(None)
+                raise RecursionError("nested")
+            sent.append(message)
+
+        worker = SimpleNamespace(batches={}, begun=0.0, connection=SimpleNamespace(send=send))
+        feeding = asyncio.create_task(pool._feed(worker))
+        first, second = await pool.submit([JOB] * 2)
+        with pytest.raises(WorkerLost, match="could not be handed to a worker"):
+            await asyncio.wait_for(first, 5)
+        while len(sent) < 2:
+            await asyncio.sleep(0.01)
+        assert not second.done() and len(worker.batches) == 1
+        feeding.cancel()
 
     asyncio.run(run())
 

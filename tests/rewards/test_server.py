@@ -9,7 +9,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from t2i_spatial.rewards import LocalScorer
+from t2i_spatial.rewards import Client, LocalScorer
+from t2i_spatial.rewards.client import _asked
+from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from tests.rewards.conftest import encoded, item, scene_image
 from tests.rewards.drawing_detector import RECORD
 from tests.rewards.test_plain_pickle import attacks
@@ -62,6 +64,34 @@ def test_multipart_takes_every_format(http, kind):
     assert set(answer["verdicts"]) == {"geneval_reward_fixed", "spatial", "visor"}
 
 
+def nested(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_client_is_asked_what_a_local_scorer_is(server):
+    images = [scene_image("cat", "left of", "dog")] * 4
+    one_cat = SceneSpec((ObjectSpec("cat"),))
+    asked = [
+        Prompt("0", "one cat", "counting", one_cat),
+        {"text": "one cat", "tag": "counting", "scene": one_cat.to_dict()},
+        one_cat,
+        json.dumps(RECORD),
+    ]
+    reward = {"spatial": 1.0, "geneval_reward_fixed": 1.0}
+    local = LocalScorer("bundled", reward, device="cpu")(images, asked)
+    with Client(server.url, reward=reward) as client:
+        remote = client(images, asked)
+    assert [i.reward for i in remote] == pytest.approx([i.reward for i in local], abs=1e-6)
+    assert [_asked(a) for a in asked[:3]] == [
+        {"scene": one_cat.to_dict(), "prompt": "one cat", "tag": "counting"},
+        {"scene": one_cat.to_dict(), "prompt": "one cat", "tag": "counting"},
+        {"scene": one_cat.to_dict()},
+    ]
+
+
 def bad_items_between_good_ones(http, bad):
     """Statuses and reasons of the bad items; the good ones around them are scored."""
     items = [item(GOOD), *bad, item(WRONG)]
@@ -95,7 +125,9 @@ def test_bad_questions_do_not_cost_the_good_ones(http):
     bad = [
         {"image": "no base64!", "prompt": "a cat"},
         {"image": image},
-        item(GOOD, scene={"objects": []}),
+        item(GOOD, geneval=RECORD),
+        item(GOOD, tag="colors"),
+        {"image": image, "geneval": {"include": [{"class": "cat"}], "x": nested(500)}},
         item(GOOD, prompt=""),
         5,
         {**item(GOOD), "surprise": 1},
@@ -109,7 +141,9 @@ def test_bad_questions_do_not_cost_the_good_ones(http):
     assert statuses == {"bad_request"}
     assert reasons[0] == "image: not base64"
     assert "exactly one of" in reasons[1] and "exactly one of" in reasons[2]
-    assert reasons[4] == "an item must be a JSON object"
+    assert reasons[3] == "a tag belongs to a scene"
+    assert "nested more than 20 deep" in reasons[4]
+    assert reasons[6] == "an item must be a JSON object"
 
 
 def test_what_a_protocol_does_not_judge_is_no_fault(http):

@@ -17,8 +17,7 @@ from t2i_spatial import __version__
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.protocol import PROTOCOLS
 from t2i_spatial.rewards.core import ItemScore
-from t2i_spatial.rewards.flow_factory import asked_of
-from t2i_spatial.rewards.requests import as_prompts
+from t2i_spatial.rewards.requests import as_prompts, asked_of
 from t2i_spatial.rewards.server import bodies
 from t2i_spatial.rewards.server.flow_grpo_compat import CompatRefused, answer_flow_grpo
 from t2i_spatial.rewards.server.guard import Guard, Intake, Refused

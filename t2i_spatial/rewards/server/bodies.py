@@ -24,7 +24,10 @@ MAX_ID = 200
 
 
 class AskedOf(BaseModel):
-    """What is asked of one image: exactly one of `prompt`, `scene` and `geneval`."""
+    """What is asked of one image: exactly one of `prompt`, `scene` and `geneval`.
+
+    Beside a `scene`, `prompt` is its text and `tag` its tag: some protocols look at them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,6 +36,7 @@ class AskedOf(BaseModel):
     scene: dict[str, Any] | None = Field(
         default=None, description="Objects and relations, as in a prompt file."
     )
+    tag: str | None = Field(default=None, max_length=MAX_ID, description="Of a scene.")
     geneval: dict[str, Any] | None = Field(
         default=None, description="A GenEval metadata record: tag, include, exclude."
     )
@@ -241,16 +245,25 @@ def _job(asked: Any, image: Any, spec: RewardSpec, protocols: tuple[str, ...]) -
     if not isinstance(asked, dict):
         raise InputError("an item must be a JSON object")
     wanted = validated(AskedOf, asked)
-    given = {k: v for k in ("prompt", "scene", "geneval") if (v := getattr(wanted, k)) is not None}
-    if len(given) != 1:
-        raise InputError("give exactly one of prompt, scene and geneval")
-    kind, value = next(iter(given.items()))
-    if kind == "scene":
-        value = {"scene": value}
-    elif kind == "geneval" and "include" not in value:
-        raise InputError("a GenEval record needs a non-empty include list")
     data = image if isinstance(image, bytes) else decode_base64(image)
-    return Job(data, as_prompt(value), spec.weights, protocols)
+    return Job(data, as_prompt(_record(wanted)), spec.weights, protocols)
+
+
+def _record(asked: AskedOf) -> Any:
+    """What `as_prompt` takes."""
+    several = asked.geneval is not None and (asked.prompt, asked.scene) != (None, None)
+    if several or (asked.prompt, asked.scene, asked.geneval) == (None, None, None):
+        raise InputError("give exactly one of prompt, scene and geneval")
+    if asked.tag is not None and asked.scene is None:
+        raise InputError("a tag belongs to a scene")
+    if asked.geneval is not None:
+        if "include" not in asked.geneval:
+            raise InputError("a GenEval record needs a non-empty include list")
+        return asked.geneval
+    if asked.scene is None:
+        return asked.prompt
+    text = {} if asked.prompt is None else {"text": asked.prompt}
+    return {"scene": asked.scene, "tag": asked.tag, **text}
 
 
 def decode_base64(text: Any) -> bytes:

@@ -251,6 +251,10 @@ class Pool:
                 )
             except (OSError, ValueError):
                 return  # dead: the listener sees it too, and its batches are answered there
+            except Exception as error:  # the batch cannot be sent; others can
+                LOG.exception("a batch could not be handed to its worker")
+                del worker.batches[self._number]
+                self._fail(batch, f"could not be handed to a worker ({type(error).__name__})")
 
     def _may_send(self, worker: _Worker) -> bool:
         if not self._waiting or len(worker.batches) >= AHEAD:

@@ -73,7 +73,7 @@ async def _serve(
     finally:
         socket.close()
         await pool.close()
-    note("stopped; everything accepted was answered")
+    note("stopped")
 
 
 def server_config(uvicorn: Any, settings: ServerSettings, host: str, port: int) -> Any:
