@@ -63,10 +63,11 @@ def paired_difference(
 ) -> Difference:
     """sum(num_b) / sum(den_b) - sum(num_a) / sum(den_a) over pairs of rows.
 
-    The interval is difference ± t * standard error of the paired cluster bootstrap. For counts
-    two imaginary prompts are added first, one that A wins and one that B wins, and the quantile is
-    the normal one (Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37:479,
-    here with clusters): two runs without a single differing image do not differ by "0 ± 0".
+    The interval is difference ± quantile * standard error of the paired cluster bootstrap, after
+    two imaginary prompts are added, one that A wins and one that B wins (Bonett and Price 2012,
+    Journal of Educational and Behavioral Statistics 37:479, here with clusters): two runs without
+    a single differing image do not differ by "0 ± 0". The quantile is the normal one for counts
+    and Student's for soft scores.
 
     The p-value is that of the permutation test that swaps the runs within whole prompts: all 2^m
     ways are counted where they are no more than `resamples`, otherwise as many are drawn and
@@ -127,12 +128,9 @@ def _interval(
 ) -> tuple[float, float]:
     size = sums[:, [1, 3]].mean(axis=0)
     imaginary = np.array([[size[0], size[0], 0, size[1]], [0, size[0], size[1], size[1]]])
-    rows = np.concatenate([sums, imaginary]) if counts else sums
+    rows = np.concatenate([sums, imaginary])
     degrees = None if counts else max(len(sums) - 1, 1)
     error = _standard_error(rows, resamples, rng)
-    if error < 1e-12:  # rounding is no spread
-        rows = np.concatenate([sums, imaginary])
-        error = _standard_error(rows, resamples, rng)
     centre = float(_difference(rows.sum(axis=0)[None])[0])
     half = quantile(0.5 + level / 2, degrees) * error
     return centre - half, centre + half

@@ -335,7 +335,11 @@ def _ratio(
         informative = min(int((n > 0).sum()), int((n < d).sum()))
         effect = (informative * max(effect, 1.0) + worst) / (informative + 1)
         effect = max(effect, 1.0)
-    elif effect < 1e-20:  # rounding is no spread
+    elif spread > 0:
+        # one imaginary cluster at 0 and one at 1: failures may be rare without being impossible
+        imaginary = (value**2 + (1 - value) ** 2) / m**2 / spread
+        effect = min(effect + imaginary, max(effect, worst))
+    else:
         effect = worst
     low, high = wilson(value, trials / effect, level, max(m - 1, 1))
     return Interval(value, low, high, m, int(counted.sum()))

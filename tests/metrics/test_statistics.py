@@ -97,10 +97,19 @@ def test_soft_scores_get_the_width_of_their_own_spread() -> None:
     rng = np.random.default_rng(1)
     scores = np.clip(rng.normal(0.4, 0.02, 500), 0, 1)
     interval = st.ratio_interval(scores, np.ones(500), range(500), resamples=4000)
-    expected = 2 * 1.965 * float(np.std(scores, ddof=1)) / math.sqrt(500)
-    assert _width(interval) == pytest.approx(expected, rel=0.05)
+    mean = float(np.mean(scores))
+    own = float(np.var(scores, ddof=1)) / 500
+    imaginary = (mean**2 + (1 - mean) ** 2) / 500**2  # a prompt at 0 and one at 1
+    assert _width(interval) == pytest.approx(2 * 1.965 * math.sqrt(own + imaginary), rel=0.05)
+    hardly = st.ratio_interval([0.97] * 19 + [0.9699], np.ones(20), range(20))
+    same = st.ratio_interval([0.97] * 20, np.ones(20), range(20))
+    assert _width(hardly) == pytest.approx(_width(same), rel=0.05)
+    assert hardly.low < 0.85
+    perfect = st.ratio_interval([1.0] * 20, np.ones(20), range(20))
+    nearly = st.ratio_interval([0.99999] * 20, np.ones(20), range(20))
+    assert nearly.low == pytest.approx(perfect.low, abs=0.01)
     constant = st.ratio_interval(np.full(20, 0.37), np.ones(20), range(20))
-    assert _width(constant) > 0.2
+    assert _width(constant) > 0.1
 
 
 def test_the_resamples_agree_with_scipy() -> None:
