@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import click
 
+from t2i_spatial.cli.detector_options import detector_options
+
 
 def _check_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
@@ -30,49 +32,17 @@ def _check_name(context: click.Context, parameter: click.Parameter, value: str) 
     help="Prompt set of --images; without one the captions of the folder are parsed.",
 )
 @click.option("--samples", type=int, help="Images expected per prompt of --images.  [default: all]")
-@click.option(
-    "--detector",
-    default="bundled",
-    help="'bundled', a hub id, a local folder, 'backend:source' or 'precomputed:FILE'.",
-)
-@click.option("--revision", help="Commit, tag or branch of a hub id.")
-@click.option(
-    "--threshold", type=float, help="Keep boxes with a higher score.  [default: the detector's own]"
-)
+@detector_options
 @click.option(
     "--name", default="main", callback=_check_name, help="Writes detections/NAME.parquet."
-)
-@click.option(
-    "--query-template", help="Text asked for a name, with {name} in it.  [default: the detector's]"
-)
-@click.option(
-    "--query-mode",
-    type=click.Choice(["together", "each"]),
-    default="together",
-    help="All names of a prompt compete for a box, or each is asked on its own.",
 )
 @click.option(
     "--vocabulary",
     help="Ask these names of every image instead of its prompt's: comma-separated, a file with one "
     "per line, or 'coco'.",
 )
-@click.option("--nms", type=float, help="Drop a box that overlaps a better one of its name more.")
 @click.option("--device", default="auto", help="auto, cpu, cuda:0, or several with commas.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    help="Precision of matrix products; weights stay float32.",
-)
-@click.option("--compile", is_flag=True, help="Compile the backbone (pays off for many images).")
 @click.option("--batch-size", default="auto", help="Images per model call, or auto.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Setting that only this backend knows (repeatable).",
-)
 @click.option(
     "--depth", help="Depth model for every box, e.g. depth-anything/Depth-Anything-V2-Small-hf."
 )
@@ -91,7 +61,6 @@ def command(
     samples: int | None,
     vocabulary: str | None,
     batch_size: str,
-    options: tuple[str, ...],
     clip_score: str | None,
     overwrite: bool,
     as_json: bool,
@@ -108,8 +77,6 @@ def command(
         raise click.UsageError("--prompts and --samples go with --images")
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size) > 0):
         raise click.BadParameter("expected a number above 0, or auto", param_hint="--batch-size")
-    if wrong := [entry for entry in options if "=" not in entry]:
-        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", param_hint="--option")
     size: int | Literal["auto"] = "auto" if batch_size == "auto" else int(batch_size)
     if images is None:
         run = Run.open(run_dir)
@@ -122,7 +89,6 @@ def command(
         DetectSettings(
             batch_size=size,
             vocabulary=read_vocabulary(vocabulary) if vocabulary else (),
-            options=dict(entry.split("=", 1) for entry in options),
             **settings,
         ),
         overwrite=overwrite,

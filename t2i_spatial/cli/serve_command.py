@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from t2i_spatial.cli.detector_options import detector_options
 
 
 @click.command("serve")
@@ -14,8 +17,7 @@ import click
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=18085, help="Port; 0 takes a free one."
 )
-@click.option("--detector", default="bundled", help="Name, hub id or folder of the detector.")
-@click.option("--threshold", type=float, help="Detector threshold.  [default: its own]")
+@detector_options
 @click.option("--device", default="auto", help="Devices, one worker each; e.g. cuda:0,cuda:1.")
 @click.option(
     "--reward",
@@ -62,8 +64,6 @@ import click
 def command(
     host: str,
     port: int,
-    detector: str,
-    threshold: float | None,
     device: str,
     rewards: tuple[str, ...],
     protocols: tuple[str, ...],
@@ -78,6 +78,8 @@ def command(
     token_file: Path | None,
     flow_grpo_compat: bool,
     compat_protocol: str,
+    detector: str,
+    **asked: Any,
 ) -> None:
     """Serve rewards over HTTP: POST /score, GET /health, /version, /metrics.
 
@@ -90,7 +92,7 @@ def command(
     from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
 
     settings = ServerSettings(
-        detector=resolve_detector(detector, threshold=threshold),
+        detector=resolve_detector(detector, **asked),
         reward=RewardSpec.parse(rewards),
         protocols=protocols,
         color=color,
