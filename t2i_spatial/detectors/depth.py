@@ -18,7 +18,7 @@ from t2i_spatial.detectors.loading import (
     to_device,
     weights_hash,
 )
-from t2i_spatial.errors import ModelLoadError, require
+from t2i_spatial.errors import ModelLoadError, T2ISpatialError, require
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +99,11 @@ class DepthEstimator:
         )
         with autocast(self.device, self.spec.dtype):
             depth = self.model(pixel_values=inputs["pixel_values"].to(self.device)).predicted_depth
+        if not bool(torch.isfinite(depth).all()):
+            raise T2ISpatialError(
+                f"{self.spec.source} gave depths that are not finite numbers"
+                + ("" if self.spec.dtype == "float32" else "; --dtype float32 may help")
+            )
         with autocast(self.device, "float32"):
             depth = torch.nn.functional.interpolate(
                 depth.float()[:, None], size=(height, width), mode="bilinear", align_corners=False

@@ -54,6 +54,8 @@ def from_coco(
     rows: dict[Any, dict[str, Any]] = {}
     for image in dataset["images"]:
         prompt_id, sample = _key(image, known, what)
+        if image["id"] in rows:
+            raise InputError(f"{what}: two images have the id {image['id']}")
         rows[image["id"]] = {
             "prompt_id": prompt_id,
             "sample": sample,
@@ -91,7 +93,12 @@ def _key(image: Mapping[str, Any], known: set[str], what: str) -> tuple[str, int
         return str(image["prompt_id"]), int(image.get("sample", 0))
     stem = PurePosixPath(str(image.get("file_name", ""))).stem
     match = _NAME.fullmatch(stem)
-    if match and match[1] in known:
+    if match is not None and match[1] in known:
+        if stem in known:
+            raise InputError(
+                f"{what}: {stem!r} may be the prompt {stem!r} or sample {match[2]} of "
+                f"{match[1]!r}; give the images the keys prompt_id and sample"
+            )
         return match[1], int(match[2])
     if stem in known:
         return stem, 0

@@ -63,7 +63,8 @@ def read_records(path: Path) -> Iterator[Located]:
 
 def plain_lines(path: Path, text: str) -> Iterator[Located]:
     """One record per line; blank lines at the end of the file are dropped, others are refused."""
-    lines = text.rstrip().splitlines()
+    # not splitlines(): a prompt may hold U+2028, form feeds and the like
+    lines = text.rstrip().split("\n") if text.strip() else []
     for number, line in enumerate(lines):
         yield f"{path}, line {number + 1}", number, {"text": line.strip()}
 

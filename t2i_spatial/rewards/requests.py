@@ -18,7 +18,7 @@ MAX_TEXT = 4000
 MAX_OBJECTS = 32
 MAX_RELATIONS = 64
 MAX_COUNT = 100
-"""Of all objects of a scene together. The best assignment of boxes takes up to eight seconds then."""
+"""Of all objects of a scene together. The best assignment of boxes takes some seconds then."""
 MAX_NESTING = 20
 """Of lists and mappings in a scene or record."""
 MAX_RECORD = 64_000

@@ -166,6 +166,13 @@ def test_coco_annotations_belong_to_images_by_their_names(tmp_path):
     content["annotations"][0]["category_id"] = 4
     with pytest.raises(InputError, match="category"):
         read_detections(as_json(tmp_path, content), PROMPTS)
+    content["images"].append({"id": 1, "file_name": "7_3.jpg"})
+    with pytest.raises(InputError, match="two images have the id 1"):
+        read_detections(as_json(tmp_path, content), PROMPTS)
+    content["images"].pop()
+    both = prompts_to_table([relation_prompt("cat", "left of", "dog", i) for i in ("7", "7_2")])
+    with pytest.raises(InputError, match="may be the prompt '7_2' or sample 2 of '7'"):
+        read_detections(as_json(tmp_path, content), both)
     content["images"][0]["file_name"] = "other.jpg"
     with pytest.raises(InputError, match="belongs to no prompt"):
         read_detections(as_json(tmp_path, content), PROMPTS)

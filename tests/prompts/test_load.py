@@ -115,6 +115,15 @@ def test_the_published_sr2d_file_is_the_built_in_set(tmp_path):
     assert load_prompts(path) == sr2d()[::211] + sr2d()[-2:]
 
 
+def test_only_a_line_feed_ends_a_prompt(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("a cat\u2028and a dog\r\na bird\x0con a tree\n".encode())
+    assert [p.text for p in load_prompts(str(path))] == [
+        "a cat\u2028and a dog",
+        "a bird\x0con a tree",
+    ]
+
+
 def test_plain_text_is_one_prompt_per_line(tmp_path):
     path = write(tmp_path / "p.txt", "a cat on the left of a dog\r\nfour mice scurried\n\n")
     first, second = load_prompts(path)

@@ -1,10 +1,11 @@
 import hashlib
+import json
 from collections import Counter
 
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.prompts import sample_prompts, sr2d
+from t2i_spatial.prompts import load_prompts, sample_prompts, sr2d
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,15 @@ def test_scene_and_tag_follow_the_text():
         "and": 6320,
         "single": 80,
     }
+
+
+def test_a_text_in_place_of_a_list_is_refused(tmp_path):
+    record = {"unique_id": 1, "rel_type": "and", "text": "a cat and a dog",
+              "obj_1_attributes": "cat", "obj_2_attributes": ["dog"]}  # fmt: skip
+    path = tmp_path / "sr2d.json"
+    path.write_text(json.dumps([record]))
+    with pytest.raises(InputError, match="must be a list of texts, got 'cat'"):
+        load_prompts(str(path))
 
 
 def test_sample_is_seeded_balanced_and_in_order():

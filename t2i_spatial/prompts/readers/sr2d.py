@@ -18,7 +18,7 @@ def _read(record: Record, number: int) -> Prompt:
     kind = record["rel_type"]
     if not isinstance(kind, str):
         raise InputError(f"rel_type must be text, got {kind!r}")
-    names = [(record.get(key) or [None])[0] for key in ("obj_1_attributes", "obj_2_attributes")]
+    names = [_name(record.get(key)) for key in ("obj_1_attributes", "obj_2_attributes")]
     objects = tuple(ObjectSpec(name) for name in names if name)
     relations: tuple[RelationSpec, ...] = ()
     if kind not in ("and", "single"):
@@ -29,6 +29,15 @@ def _read(record: Record, number: int) -> Prompt:
         kind = relation
     scene = SceneSpec(objects, relations)
     return Prompt(str(record["unique_id"]), text_of(record, "text"), kind, scene)
+
+
+def _name(attributes: object) -> str | None:
+    """The first of an object's attributes, which is its name."""
+    if not attributes:
+        return None
+    if not isinstance(attributes, list) or not isinstance(attributes[0], str | None):
+        raise InputError(f"the attributes of an object must be a list of texts, got {attributes!r}")
+    return attributes[0]
 
 
 FORMATS.register("sr2d")(PromptFormat(_matches, _read))
