@@ -38,33 +38,43 @@ def read_detections(
             (see `check_detections`).
     """
     path = Path(path)
+    try:
+        table = _read(path, prompts, coco_images)
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        # a record of another shape than its format says, somewhere in the file
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path.name}: a record is not as its format wants it ({said})") from None
+    return check_detections(table, path.name)
+
+
+def _read(path: Path, prompts: pl.DataFrame, coco_images: str | Path | None) -> pl.DataFrame:
     if path.suffix.lower() == ".parquet":
-        return check_detections(_parquet(path), path.name)
+        return _parquet(path)
     if path.suffix.lower() == ".json":
         content = read_json(path)
         if is_visor(content):
-            table = from_visor(content, prompts, path.name)
-        elif is_coco_results(content):
+            return from_visor(content, prompts, path.name)
+        if is_coco_results(content):
             if coco_images is None:
                 raise InputError(
                     f"{path.name} is a list of COCO results; give the file with their images and "
                     "categories too (--coco-images)"
                 )
-            table = from_coco(read_json(Path(coco_images)), prompts, path.name, content)
-        elif is_coco(content):
-            table = from_coco(content, prompts, path.name)
-        elif isinstance(content, list):
-            table = own_lines(path, content)
-        else:
-            raise InputError(
-                f"{path.name}: not a known format (own JSON lines or Parquet, COCO, VISOR's "
-                "results_*.json, GenEval's results.jsonl)"
-            )
-        return check_detections(table, path.name)
+            return from_coco(read_json(Path(coco_images)), prompts, path.name, content)
+        if is_coco(content):
+            return from_coco(content, prompts, path.name)
+        if isinstance(content, list):
+            return own_lines(path, content)
+        raise InputError(
+            f"{path.name}: not a known format (own JSON lines or Parquet, COCO, VISOR's "
+            "results_*.json, GenEval's results.jsonl)"
+        )
     records = read_json_lines(path)
     if records and is_geneval(records[0]):
-        return check_detections(from_geneval(records, prompts, path.name), path.name)
-    return check_detections(own_lines(path, records), path.name)
+        return from_geneval(records, prompts, path.name)
+    return own_lines(path, records)
 
 
 def read_json(path: Path) -> Any:
@@ -74,10 +84,10 @@ def read_json(path: Path) -> Any:
         InputError: no such file, or not JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from None
 
 
@@ -89,7 +99,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """
     try:
         # not splitlines(): JSON text may hold U+2028 and the like unescaped
-        lines = path.read_text("utf-8").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +110,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(record, dict):
             raise InputError(f"{path}, line {number}: expected a JSON object")

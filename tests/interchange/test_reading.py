@@ -153,6 +153,40 @@ def test_coco_results_and_their_images_round_trip(tmp_path):
         read_detections(found, PROMPTS)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["images"][0].pop("id"),
+        lambda d: d["images"].append("text"),
+        lambda d: d["images"][0].update(prompt_id="7", sample="x"),
+        lambda d: d["categories"][0].pop("name"),
+        lambda d: d["annotations"][0].update(score=None),
+        lambda d: d["annotations"][0].update(score="hi"),
+        lambda d: d["annotations"][0].update(bbox=[10**400, 0, 1, 1]),
+    ],
+)
+def test_records_of_another_shape_are_one_line(tmp_path, change):
+    content = {
+        "images": [{"id": 1, "file_name": "7_2.jpg", "width": 64, "height": 64}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 10, 20]}],
+    }
+    change(content)
+    with pytest.raises(InputError, match=r"found\.json"):
+        read_detections(as_json(tmp_path, content), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, '{"prompt_id": ' + "9" * 5000 + "}", json.dumps({**OWN, "detections": 5})],
+)
+def test_lines_that_break_the_reader_are_one_line(tmp_path, line):
+    path = tmp_path / "boxes.jsonl"
+    path.write_text(line + "\n", "utf-8-sig")
+    with pytest.raises(InputError, match=r"boxes\.jsonl"):
+        read_detections(path, PROMPTS)
+
+
 def test_coco_annotations_belong_to_images_by_their_names(tmp_path):
     content = {
         "images": [{"id": 1, "file_name": "a/7_2.jpg", "width": 64, "height": 64}],
