@@ -299,13 +299,15 @@ class Prompt:
         text = data["text"]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"prompt '{data['id']}' has an empty text")
-        scene = data.get("scene")
+        scene, metadata = data.get("scene"), data.get("metadata") or {}
+        if not isinstance(metadata, Mapping):
+            raise InputError(f"prompt '{data['id']}' has metadata that is no mapping: {metadata!r}")
         return cls(
             id=str(data["id"]),
             text=text,
-            tag=data.get("tag"),
+            tag=data.get("tag") or None,
             scene=None if scene is None else SceneSpec.from_dict(scene),
-            metadata=data.get("metadata") or {},
+            metadata=metadata,
         )
 
 

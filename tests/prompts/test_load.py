@@ -115,6 +115,28 @@ def test_the_published_sr2d_file_is_the_built_in_set(tmp_path):
     assert load_prompts(path) == sr2d()[::211] + sr2d()[-2:]
 
 
+def test_columns_of_a_table_are_texts(tmp_path):
+    path = tmp_path / "prompts.csv"
+    path.write_text("id,text,tag,metadata\na,a cat left of a dog,,from the zoo\n")
+    (prompt,) = load_prompts(str(path))
+    assert (prompt.id, prompt.tag) == ("a", "left of")  # an empty tag is none: the relation's
+    assert prompt.metadata == {"metadata": "from the zoo"}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"tag": "x", "prompt": "a cat", "include": 5}, "include must be a list"),
+        ({"id": "a", "text": "a cat", "metadata": [1]}, "metadata that is no mapping"),
+    ],
+)
+def test_records_of_another_shape_are_refused(tmp_path, record, message):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=message):
+        load_prompts(str(path))
+
+
 def test_only_a_line_feed_ends_a_prompt(tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_bytes("a cat\u2028and a dog\r\na bird\x0con a tree\n".encode())

@@ -25,7 +25,7 @@ def caption_format(column: str) -> PromptFormat:
             for key, value in record.items()
             if key not in (column, id_column, "tag") and isinstance(value, str | int | float)
         }
-        return Prompt(id, text_of(record, column), None if tag is None else str(tag), metadata=rest)
+        return Prompt(id, text_of(record, column), str(tag) if tag else None, metadata=rest)
 
     return PromptFormat(lambda record: column in record, read, fallback=True)
 

@@ -25,6 +25,9 @@ def geneval_scene(record: Record) -> SceneSpec:
     """
     objects = []
     relations = []
+    for key in ("include", "exclude"):
+        if not isinstance(record.get(key) or [], list):
+            raise InputError(f"{key} must be a list of clauses, got {record[key]!r:.80}")
     for index, clause in enumerate(record.get("include") or ()):
         objects.append(_object(clause))
         if position := clause.get("position"):

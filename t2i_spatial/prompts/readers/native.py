@@ -10,7 +10,8 @@ _KEYS = {"id", "text", "tag", "scene", "metadata"}
 
 def _matches(record: Record) -> bool:
     return "text" in record and (
-        isinstance(record.get("scene"), dict) or ("id" in record and set(record) <= _KEYS)
+        isinstance(record.get("scene"), dict)
+        or ("id" in record and set(record) <= _KEYS and not isinstance(record.get("metadata"), str))
     )
 
 
