@@ -63,7 +63,7 @@ class OwlDetector(Detector):
         self._cache = threading.Lock()
 
     def _query(self, name: str) -> str:
-        return self.spec.query_template.format(name=name)
+        return self.spec.query_template.replace("{name}", name)
 
     def refuse(self, name: str) -> str | None:
         """The text tower reads a fixed number of tokens; a longer phrase would be cut."""

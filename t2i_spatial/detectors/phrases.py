@@ -67,7 +67,7 @@ class CaptionBuilder:
 
     def text(self, name: str) -> str:
         """What is asked for a name."""
-        return clean_phrase(self._template.format(name=name))
+        return clean_phrase(self._template.replace("{name}", name))
 
     def tokens(self, name: str) -> tuple[int, ...]:
         """Token ids of one phrase."""

@@ -14,6 +14,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, KEY, SCORED, conform
 
 PREFIX = "precomputed:"
+SIDES = ("width", "height")
 
 
 def stored_detections(
@@ -24,12 +25,26 @@ def stored_detections(
     An image that the file does not hold is `detector_failed`; rows of other images are left out.
 
     Raises:
-        InputError: the file cannot be read, or holds none of the run's images.
+        InputError: the file cannot be read, holds none of the run's images, or speaks of images of
+            another size.
     """
     from t2i_spatial.interchange import read_detections
 
     found = read_detections(path, prompts)
-    wanted = images.filter(pl.col("status") == SCORED).select(*KEY, "image")
+    readable = images.filter(pl.col("status") == SCORED)
+    wanted = readable.select(*KEY, "image")
+    sizes = readable.select(*KEY, *[pl.col(side).alias(f"own_{side}") for side in SIDES])
+    compared = found.join(sizes, on=KEY, how="inner")
+    other = compared.filter(
+        pl.any_horizontal(pl.col(side) != pl.col(f"own_{side}") for side in SIDES)
+    )
+    if other.height:
+        row = other.row(0, named=True)
+        raise InputError(
+            f"{path}: the boxes of {row['prompt_id']!r}, sample {row['sample']} are those of an "
+            f"image of {row['width']} x {row['height']} pixels; this run's has "
+            f"{row['own_width']} x {row['own_height']}"
+        )
     known = found.drop("image").join(wanted, on=KEY, how="inner")
     if found.height and not known.height:
         raise InputError(f"{path} has no boxes for any image of this run")

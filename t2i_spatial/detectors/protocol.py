@@ -35,7 +35,7 @@ class DetectorSpec:
         threshold: boxes with a score above this are kept (strictly).
         query_template: text asked for a name; `{name}` stands for it.
         query_mode: "together" or "each".
-        nms: drop a box that overlaps a better one of the same name by this IoU or more;
+        nms: drop a box that overlaps a better one of the same name by more than this IoU;
             `None` keeps all (VISOR's way).
         dtype: precision of the model's matrix products (autocast; weights stay float32).
         compile: run the backbone through `torch.compile`.

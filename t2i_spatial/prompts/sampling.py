@@ -104,14 +104,14 @@ def read_vocabulary(path: str | Path) -> list[str]:
 
 
 def only_about(prompts: Iterable[Prompt], nouns: Iterable[str]) -> list[Prompt]:
-    """The prompts whose objects are all among `nouns`; one without a scene is not.
+    """The prompts whose objects are all among `nouns`; one without objects is not.
 
     >>> from t2i_spatial.prompts import sr2d
     >>> len(only_about(sr2d(), ["cat", "dog"]))
     12
     """
     known = set(nouns)
-    return [p for p in prompts if p.scene is not None and known.issuperset(p.scene.names)]
+    return [p for p in prompts if p.scene and p.scene.objects and known.issuperset(p.scene.names)]
 
 
 def sample_scenes(
@@ -235,6 +235,8 @@ def _group(prompt: Prompt, by: str) -> tuple[object, ...]:
 def _check(count: int, options: SceneOptions, wordings: int) -> list[str]:
     if count < 1 or wordings < 1 or options.n_objects < 1:
         raise InputError("the numbers of scenes, wordings and objects must be at least 1")
+    if options.n_relations < 0:
+        raise InputError(f"a scene cannot have {options.n_relations} relations")
     if not options.counts or min(options.counts) < 1:
         raise InputError("counts must be 1 or more")
     if len(set(options.vocabulary)) < options.n_objects:

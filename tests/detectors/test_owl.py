@@ -118,6 +118,13 @@ def test_threads_share_the_cache_without_mixing_names(owlvit_folder: Path) -> No
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
+def test_other_braces_of_a_template_are_text(owlvit_folder: Path) -> None:
+    detector = load_detector(
+        str(owlvit_folder), threshold=0.0, query_template="{name} of {x}", device="cpu"
+    )
+    assert len(detector(noise((20, 20)), [("cat",)])[0])
+
+
 def test_the_cache_of_names_has_a_limit(
     owlvit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

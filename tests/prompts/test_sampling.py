@@ -105,6 +105,7 @@ def test_wordings_of_a_scene_stay_in_one_part():
         (SceneOptions(vocabulary=["red cat", "dog"]), "does not read 'red cat'"),
         (SceneOptions(vocabulary=["cats", "dog"]), "does not read 'cats'"),
         (SceneOptions(n_relations=2), "only 1 pairs"),
+        (SceneOptions(n_relations=-1), "cannot have -1 relations"),
         (SceneOptions(relations=["lef of"]), "unknown relation 'lef of'"),
         (SceneOptions(relations=[]), "no relations"),
         (SceneOptions(counts=(0,)), "counts must be"),

@@ -85,6 +85,10 @@ def test_stored_boxes_that_lack_an_image(run: Run, tmp_path: Path) -> None:
     table.with_columns(prompt_id=pl.lit("q")).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(InputError, match="no boxes for any image"):
         detect_run(run, DetectSettings(detector=f"precomputed:{tmp_path}/other.parquet", name="o"))
+    twice = table.with_columns(pl.col("width") * 2, pl.col("height") * 2)
+    twice.write_parquet(tmp_path / "large.parquet")
+    with pytest.raises(InputError, match=r"those of an image of .* this run's has"):
+        detect_run(run, DetectSettings(detector=f"precomputed:{tmp_path}/large.parquet", name="l"))
 
 
 def test_colour_then_depth_without_detecting_again(run: Run, depth_model: str) -> None:
