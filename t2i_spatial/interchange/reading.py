@@ -42,7 +42,9 @@ def read_detections(
         table = _read(path, prompts, coco_images)
     except InputError:
         raise
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (
+        LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         # a record of another shape than its format says, somewhere in the file
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{path.name}: a record is not as its format wants it ({said})") from None
@@ -124,6 +126,8 @@ def own_lines(path: Path, records: list[dict[str, Any]]) -> pl.DataFrame:
     for number, record in enumerate(records, 1):
         where = f"{path.name}, record {number}"
         unknown = set(record) - set(DETECTIONS)
+        if record.get("prompt_id", "") is None:
+            raise InputError(f"{where}: prompt_id is null")
         if unknown or not {"prompt_id", "sample"} <= set(record):
             raise InputError(
                 f"{where}: expected the keys prompt_id, sample, detections and optionally image, "

@@ -178,7 +178,12 @@ def test_records_of_another_shape_are_one_line(tmp_path, change):
 
 @pytest.mark.parametrize(
     "line",
-    ["[" * 100_000, '{"prompt_id": ' + "9" * 5000 + "}", json.dumps({**OWN, "detections": 5})],
+    [
+        "[" * 100_000,
+        '{"prompt_id": ' + "9" * 5000 + "}",
+        json.dumps({**OWN, "detections": 5}),
+        json.dumps({**OWN, "prompt_id": None}),
+    ],
 )
 def test_lines_that_break_the_reader_are_one_line(tmp_path, line):
     path = tmp_path / "boxes.jsonl"
