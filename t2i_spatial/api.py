@@ -15,7 +15,6 @@ from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
     NOT_APPLICABLE,
-    SCORED,
     prompts_to_table,
 )
 
@@ -102,12 +101,7 @@ def _detections(asked: list[Prompt], found: list[Detections | str]) -> pl.DataFr
         elif prompt.scene is None or not prompt.scene.objects:
             row |= {"status": NOT_APPLICABLE, "reason": "no object could be read from the prompt"}
         else:
-            row |= {
-                "width": detections.width,
-                "height": detections.height,
-                "status": SCORED,
-                "detections": detections.to_records(),
-            }
+            row |= detections.to_row()
         rows.append(row)
     return pl.DataFrame(rows, schema=DETECTIONS)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.tables import SCORED
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,15 @@ class Detections:
             }
             for i, label in enumerate(self.labels)
         ]
+
+    def to_row(self) -> dict[str, Any]:
+        """What a row of the DETECTIONS table says of a scored image, beside its key."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "status": SCORED,
+            "detections": self.to_records(),
+        }
 
     @classmethod
     def from_records(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from t2i_spatial.errors import InputError, T2ISpatialError
 
@@ -57,6 +57,11 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise whatever they like on broken data
         raise ImageUnreadableError(f"{path.name}: cannot be decoded ({error})") from None
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Whether EXIF asks for no rotation or mirroring."""
+    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, VERDICTS, conform
@@ -65,6 +66,21 @@ def write_table(path: str | Path, table: pl.DataFrame) -> None:
     """Atomic Parquet."""
     with atomic_write(path) as file:
         table.write_parquet(file, compression="zstd")
+
+
+def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
+    """Make a folder and take the lock of whoever writes to it.
+
+    Raises:
+        InputError: another `what` holds the lock, or nothing can be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another {what} is writing to {folder} right now") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 class Run:

@@ -14,7 +14,7 @@ import polars as pl
 from PIL import Image, ImageOps
 
 from t2i_spatial.errors import InputError, T2ISpatialError
-from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.images import ImageUnreadableError, is_upright, read_image
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.registry import Registry
 
@@ -211,11 +211,15 @@ def _copyable(row: Mapping[str, Any], resolution: int | None) -> str | None:
     """Suffix under which the file can be copied as it is, or `None` when it must be rewritten."""
     try:
         with Image.open(row["path"]) as image:
-            upright = image.getexif().get(0x0112, 1) == 1
             fits = resolution is None or image.size == (resolution, resolution)
             known = (row["width"], row["height"])
             fits = fits and (None in known or image.size == known)
-            if fits and upright and image.mode == "RGB" and "transparency" not in image.info:
+            if (
+                fits
+                and is_upright(image)
+                and image.mode == "RGB"
+                and "transparency" not in image.info
+            ):
                 image.load()
                 return COPIED.get(image.format or "")
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):

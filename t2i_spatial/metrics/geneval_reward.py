@@ -5,6 +5,7 @@ Source: yifan123/reward-server @ 92ac29f, `gen_eval.py` (used by flow_grpo and i
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -42,9 +43,9 @@ class _Reward(ClauseProtocol):
         "nonstrict": Rate("nonstrict"),
     }
 
+    @abc.abstractmethod
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         """`row, soft`: the mean of the terms of every image."""
-        raise NotImplementedError
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Protocol.judge`. Components: the strict reward, GenEval's own verdict, the soft

@@ -16,7 +16,6 @@ from t2i_spatial.tables import (
     DETECTIONS,
     IMAGE_MISSING,
     PROMPTS,
-    SCORED,
     conform,
     prompts_to_table,
 )
@@ -115,11 +114,6 @@ def _images(
         if detections is None:
             row |= {"status": IMAGE_MISSING, "reason": "no image"}
         else:
-            row |= {
-                "width": detections.width,
-                "height": detections.height,
-                "status": SCORED,
-                "detections": detections.to_records(),
-            }
+            row |= detections.to_row()
         rows.append(row)
     return pl.DataFrame(rows, schema=DETECTIONS)

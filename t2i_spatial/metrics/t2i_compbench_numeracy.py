@@ -5,6 +5,7 @@ Re-implemented from the formulas of Karine-Huang/T2I-CompBench @ 1b70949 (`UniDe
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,16 +57,17 @@ class _Numeracy(TallyProtocol):
     pixel: ClassVar[float]
     """What a side of n pixels counts beyond n."""
 
+    @abc.abstractmethod
     def _noun(self, name: str) -> str:
-        raise NotImplementedError
+        """What an object of the scene is looked for as."""
 
+    @abc.abstractmethod
     def _names(self, label: str, nouns: set[str]) -> set[str]:
         """The asked nouns that a detector's label counts for."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
         """Half of a clause's score that is for the number."""
-        raise NotImplementedError
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Protocol.judge`. The objects of the scene that have a number are asked; an article

@@ -210,12 +210,7 @@ def judge_batch(
         if isinstance(detections, str):
             row |= {"status": DETECTOR_FAILED, "reason": detections}
         else:
-            row |= {
-                "width": detections.width,
-                "height": detections.height,
-                "status": SCORED,
-                "detections": detections.to_records(),
-            }
+            row |= detections.to_row()
         rows.append(row)
     table, prompt_table = pl.DataFrame(rows, schema=DETECTIONS), prompts_to_table(prompts)
     verdicts: list[dict[str, dict[str, Any]]] = [{} for _ in prompts]

@@ -107,10 +107,11 @@ def _check_limits(prompt: Prompt) -> None:
     ):
         if seen > most:
             raise InputError(f"{seen} {what} in a scene; at most {most}")
-    if not _is_flat(prompt.to_dict(), MAX_NESTING):
+    record = prompt.to_dict()
+    if not _is_flat(record, MAX_NESTING):
         raise InputError(f"the prompt's record is nested more than {MAX_NESTING} deep")
     try:
-        size = len(json.dumps(prompt.to_dict(), ensure_ascii=False).encode())
+        size = len(json.dumps(record, ensure_ascii=False).encode())
     except UnicodeEncodeError:
         raise InputError("the prompt holds half a character (a lone surrogate)") from None
     if size > MAX_RECORD:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.curation.captions import load_tokenizer
@@ -21,9 +21,9 @@ from t2i_spatial.curation.pipeline import Selection, select, selection_digest
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.scop import MIN_AREA
-from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, claim_folder
 from t2i_spatial.stages.candidates import (
     coco_candidates,
     file_candidates,
@@ -247,14 +247,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another one is writing there, or nothing can be written.
     """
-    lock = FileLock(folder / ".curate.lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"another curation is writing to {folder} right now") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    lock = FileLock(folder / ".curate.lock")
+    claim_folder(folder, lock, "curation")
     try:
         for left in (*folder.glob(f"{SCRATCH}*/"), *folder.glob(".curated*-*/")):
             shutil.rmtree(left, ignore_errors=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
@@ -25,7 +25,7 @@ from t2i_spatial.generation.resolve import (
 from t2i_spatial.generation.tenor import add_token_order
 from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import write_json
+from t2i_spatial.run import claim_folder, write_json
 from t2i_spatial.training.adapters import Adapters
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
@@ -93,7 +93,7 @@ def finetune(
         "precision": precision,
         "device": device.split(":")[0],
     }
-    lock = FileLock(output / ".lock", timeout=0)
+    lock = FileLock(output / ".lock")
     try:
         done = processes.from_first(lambda: _claim(output, lock, plan, resume, overwrite))
         if done is not None:
@@ -220,13 +220,7 @@ def _claim(
     output: Path, lock: FileLock, plan: dict[str, Any], resume: bool, overwrite: bool
 ) -> dict[str, Any] | None:
     """Make the output folder ours; returns the result if the same training is finished."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"another training is writing to {output} right now") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {output}: {error.strerror or error}") from None
+    claim_folder(output, lock, "training")
     if overwrite:
         _clear(output)
     flags = output / FLAGS_FILE

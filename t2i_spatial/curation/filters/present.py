@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import polars as pl
 from PIL import Image
 
 from t2i_spatial.curation.filter import FILTERS, Filter
+from t2i_spatial.images import is_upright
 from t2i_spatial.tables import KEY
 
 
@@ -21,10 +23,7 @@ class Present(Filter):
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`is_present`: whether `path` is a file."""
-        rows = survivors.select(*KEY, "path").collect()
-        there = {path: bool(path) and Path(path).is_file() for path in rows["path"].unique()}
-        found = pl.Series("is_present", [there[path] for path in rows["path"]], dtype=pl.Boolean)
-        return rows.select(*KEY, found).lazy()
+        return _of_files(survivors, "is_present", lambda path: bool(path) and Path(path).is_file())
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
@@ -44,10 +43,7 @@ class Upright(Filter):
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`is_upright`: no EXIF orientation other than 1."""
-        rows = survivors.select(*KEY, "path").collect()
-        upright = {path: _is_upright(path) for path in rows["path"].unique()}
-        found = pl.Series("is_upright", [upright[path] for path in rows["path"]], dtype=pl.Boolean)
-        return rows.select(*KEY, found).lazy()
+        return _of_files(survivors, "is_upright", _lies_upright)
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
@@ -58,9 +54,17 @@ class Upright(Filter):
         return pl.lit("its EXIF data turn or mirror the picture, which boxes do not follow")
 
 
-def _is_upright(path: str) -> bool:
+def _of_files(survivors: pl.LazyFrame, column: str, holds: Callable[[str], bool]) -> pl.LazyFrame:
+    """A column that says of every image whether something holds for its file; once per file."""
+    rows = survivors.select(*KEY, "path").collect()
+    known = {path: holds(path) for path in rows["path"].unique()}
+    found = pl.Series(column, [known[path] for path in rows["path"]], dtype=pl.Boolean)
+    return rows.select(*KEY, found).lazy()
+
+
+def _lies_upright(path: str) -> bool:
     try:
         with Image.open(path) as image:
-            return bool(image.getexif().get(0x0112, 1) == 1)
+            return is_upright(image)
     except Exception:  # noqa: BLE001 - whoever decodes the file says what is wrong with it
         return True
