@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.curation.filters.near_duplicates import SIDE, near_duplicates
-from t2i_spatial.curation.pipeline import select
+from t2i_spatial.curation.selection import select
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.stages.candidates import run_candidates

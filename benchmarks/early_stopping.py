@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from t2i_spatial.metrics.sequential import (
+from t2i_spatial.statistics.sequential import (
     DecisionRule,
     ever_excluded,
     stop_at_decision,

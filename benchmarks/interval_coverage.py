@@ -16,14 +16,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from t2i_spatial.metrics.paired import paired_difference
-from t2i_spatial.metrics.statistics import (
+from t2i_spatial.statistics.intervals import (
     Interval,
     cluster_sums,
     ratio_interval,
     resampled_sums,
     wilson,
 )
+from t2i_spatial.statistics.paired import paired_difference
 
 SAMPLES = 4
 Span = tuple[float, float]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from t2i_spatial._version import __version__
+
 if TYPE_CHECKING:
-    from t2i_spatial.api import score as score
     from t2i_spatial.detections import Detections as Detections
     from t2i_spatial.detectors import load_detector as load_detector
     from t2i_spatial.generation import load_generator as load_generator
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from t2i_spatial.scene import Prompt as Prompt
     from t2i_spatial.scene import RelationSpec as RelationSpec
     from t2i_spatial.scene import SceneSpec as SceneSpec
-
-__version__ = "0.1.0"
+    from t2i_spatial.scoring.api import score as score
 
 _LAZY = {
     "ObjectSpec": "scene",
@@ -34,7 +34,7 @@ _LAZY = {
     "load_prompts": "prompts",
     "load_detector": "detectors",
     "load_generator": "generation",
-    "score": "api",
+    "score": "scoring.api",
 }
 
 __all__ = ["__version__", *sorted(_LAZY)]

@@ -118,8 +118,8 @@ def _decide(
     overwrite: bool,
     as_json: bool,
 ) -> None:
+    from t2i_spatial.stages.early_stopping.stage import decide_between
     from t2i_spatial.stages.score import make_protocols
-    from t2i_spatial.stages.until import decide_between
 
     if len(protocols) > 1:
         raise click.UsageError("--output decides by one --protocol")

@@ -135,7 +135,7 @@ def command(
         raise click.UsageError("--agree needs RUN, and does not go with --precision")
     if precision is not None:
         from t2i_spatial.stages.detect import DetectSettings
-        from t2i_spatial.stages.until import score_until
+        from t2i_spatial.stages.early_stopping.stage import score_until
 
         stopped = score_until(
             make_protocols(protocols, settings)[0],
@@ -160,7 +160,7 @@ def command(
     judges = make_protocols(protocols, settings)
     if run is not None and agree is not None:
         from t2i_spatial.run import Run
-        from t2i_spatial.stages.agree import agree_run
+        from t2i_spatial.stages.agreement import agree_run
 
         scores = agree_run(
             Run.open(run),

@@ -87,9 +87,9 @@ def command(
     """
     from t2i_spatial.detectors import resolve_detector
     from t2i_spatial.devices import resolve_devices
-    from t2i_spatial.rewards.core import RewardSpec
     from t2i_spatial.rewards.server.serve import read_token, serve
     from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
+    from t2i_spatial.scoring.core import RewardSpec
 
     settings = ServerSettings(
         detector=resolve_detector(detector, **asked),

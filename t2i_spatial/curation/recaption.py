@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.curation.captions import CAPTIONS, CLIP_TOKENS, count_tokens
-from t2i_spatial.curation.pipeline import Selection, StageCount
 from t2i_spatial.curation.scop import clear_relation_words
 from t2i_spatial.curation.seeded import seeded_numbers
+from t2i_spatial.curation.selection import Selection, StageCount
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.run import write_table
 from t2i_spatial.tables import KEY, SELECTION

@@ -9,7 +9,7 @@ import polars as pl
 from t2i_spatial.curation.captions import CLIP_TOKENS, count_tokens, mirror_caption
 from t2i_spatial.curation.crops import square_around_pair
 from t2i_spatial.curation.exporter import EXPORT
-from t2i_spatial.curation.pipeline import Selection
+from t2i_spatial.curation.selection import Selection
 from t2i_spatial.progress import note
 from t2i_spatial.tables import KEY
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from t2i_spatial.detectors.base import Detector, DetectorSpec
 from t2i_spatial.detectors.loading import is_local, read_config, weights_hash
-from t2i_spatial.detectors.protocol import Detector, DetectorSpec
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, ModelLoadError, nearest
 from t2i_spatial.registry import Registry

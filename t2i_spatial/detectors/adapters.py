@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2i_spatial.detections import Detections
-from t2i_spatial.detectors.protocol import no_detections
+from t2i_spatial.detectors.base import no_detections
 from t2i_spatial.errors import InputError, nearest, require
 
 

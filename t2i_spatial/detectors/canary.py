@@ -18,8 +18,8 @@ from PIL import Image
 
 from t2i_spatial.bundled.scenes import Background, Scene, SceneObject, render
 from t2i_spatial.detections import Detections
+from t2i_spatial.detectors.base import Detector
 from t2i_spatial.detectors.color_pixels import box_color
-from t2i_spatial.detectors.protocol import Detector
 from t2i_spatial.images import read_image
 
 LEAST_IOU = 0.5

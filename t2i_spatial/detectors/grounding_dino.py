@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from t2i_spatial.detectors import DETECTORS
+from t2i_spatial.detectors.base import DetectorSpec
 from t2i_spatial.detectors.captioned import CaptionedDetector
 from t2i_spatial.detectors.loading import autocast, load_model, load_part
 from t2i_spatial.detectors.phrases import Caption, CaptionBuilder
-from t2i_spatial.detectors.protocol import DetectorSpec
 from t2i_spatial.errors import require
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from PIL import Image
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import DETECTORS
+from t2i_spatial.detectors.base import Detector, DetectorSpec, no_detections
 from t2i_spatial.detectors.loading import autocast, load_model, load_part, to_device
 from t2i_spatial.detectors.masks import MaskedDetections, encode_mask
-from t2i_spatial.detectors.protocol import Detector, DetectorSpec, no_detections
 from t2i_spatial.detectors.vocabularies import GENEVAL_NAMES
 from t2i_spatial.errors import nearest, require
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import DETECTORS
+from t2i_spatial.detectors.base import Detector, DetectorSpec
 from t2i_spatial.detectors.decode import RawBoxes, cxcywh_to_xyxy, to_detections
 from t2i_spatial.detectors.loading import autocast, load_model, load_part, to_device
-from t2i_spatial.detectors.protocol import Detector, DetectorSpec
 from t2i_spatial.errors import ModelLoadError, require
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from t2i_spatial.metrics.base import PROTOCOLS as PROTOCOLS
+    from t2i_spatial.metrics.base import Metric as Metric
     from t2i_spatial.metrics.geneval import GenEval as GenEval
     from t2i_spatial.metrics.geneval_reward import GenEvalReward as GenEvalReward
     from t2i_spatial.metrics.geneval_reward import GenEvalRewardFixed as GenEvalRewardFixed
     from t2i_spatial.metrics.layout import Layout as Layout
-    from t2i_spatial.metrics.protocol import PROTOCOLS as PROTOCOLS
-    from t2i_spatial.metrics.protocol import Protocol as Protocol
     from t2i_spatial.metrics.relations import relation_rule as relation_rule
     from t2i_spatial.metrics.relations import relation_scores as relation_scores
     from t2i_spatial.metrics.spatial import Spatial as Spatial
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from t2i_spatial.metrics.visor import VISOR as VISOR
 
 _LAZY = {
-    "PROTOCOLS": "protocol",
-    "Protocol": "protocol",
+    "PROTOCOLS": "base",
+    "Metric": "base",
     "GenEval": "geneval",
     "GenEvalReward": "geneval_reward",
     "GenEvalRewardFixed": "geneval_reward",

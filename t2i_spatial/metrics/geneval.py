@@ -12,26 +12,26 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.clauses import Judged, judge_clauses
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     entry,
     ratio_entries,
     share,
     tally_counts,
 )
-from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import cluster_share_interval, mean_of_ratios_interval
+from t2i_spatial.metrics.clauses import Judged, judge_clauses
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
+from t2i_spatial.statistics.intervals import cluster_share_interval, mean_of_ratios_interval
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 @dataclass(kw_only=True)
-class ClauseProtocol(TallyProtocol):
+class ClauseMetric(TallyMetric):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
 
     threshold: float = share(0.3)
@@ -55,7 +55,7 @@ class ClauseProtocol(TallyProtocol):
 
 @PROTOCOLS.register("geneval")
 @dataclass(kw_only=True)
-class GenEval(ClauseProtocol):
+class GenEval(ClauseMetric):
     """Every clause of the prompt holds for the most confident boxes of its class.
 
     `margin` is that of the weakest clause: (found - count) / count for too few boxes, the share of
@@ -75,7 +75,7 @@ class GenEval(ClauseProtocol):
     }
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Components are 1 or 0, null for what the prompt does not ask.
+        """See `Metric.judge`. Components are 1 or 0, null for what the prompt does not ask.
 
         An image whose deciding boxes have no colour, though the prompt asks for one, is
         `detector_failed`: no colour stage has run.
@@ -137,7 +137,7 @@ class GenEval(ClauseProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: `overall` (mean of the tags that occur), each tag,
+        """See `Metric.summarize`: `overall` (mean of the tags that occur), each tag,
         `prompts_correct` (at least one right image) and `images_correct`.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}

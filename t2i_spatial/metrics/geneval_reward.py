@@ -13,14 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.geneval import (
-    ClauseProtocol,
-    clause_evidence,
-    colors_missing,
-    tag_summary,
-    with_matches,
-)
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
     counted_prompts,
@@ -29,13 +22,20 @@ from t2i_spatial.metrics.protocol import (
     ratio_entries,
     tally_counts,
 )
-from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import Interval, ratio_interval
+from t2i_spatial.metrics.geneval import (
+    ClauseMetric,
+    clause_evidence,
+    colors_missing,
+    tag_summary,
+    with_matches,
+)
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.tabular import verdict_table
+from t2i_spatial.statistics.intervals import Interval, ratio_interval
 
 
 @dataclass(kw_only=True)
-class _Reward(ClauseProtocol):
+class _Reward(ClauseMetric):
     parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
     # `soft` has no lower end, except where it is mended
     rates: ClassVar[Mapping[str, Rate]] = {
@@ -48,7 +48,7 @@ class _Reward(ClauseProtocol):
         """`row, soft`: the mean of the terms of every image."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Components: the strict reward, GenEval's own verdict, the soft
+        """See `Metric.judge`. Components: the strict reward, GenEval's own verdict, the soft
         reward.
         """
         judged = self._judged(prompts, detections)
@@ -107,7 +107,7 @@ class _Reward(ClauseProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: `soft` (mean reward; a missing image counts 0), then the
+        """See `Metric.summarize`: `soft` (mean reward; a missing image counts 0), then the
         strict accuracies as for `geneval`, and `nonstrict`, the share GenEval accepts.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}

@@ -25,18 +25,18 @@ import polars as pl
 from t2i_spatial.detections import check_boxes
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.assignment import matches
-from t2i_spatial.metrics.geometry import Floats, columns, iou
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     part,
     ratio_entries,
     share,
     tally_counts,
 )
-from t2i_spatial.metrics.rates import Rate
+from t2i_spatial.metrics.geometry import Floats, columns, iou
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
 from t2i_spatial.tables import EVIDENCE, SCORED
@@ -92,7 +92,7 @@ def parse_chain(text: str) -> dict[str, Any]:
 
 @PROTOCOLS.register("layout")
 @dataclass(kw_only=True)
-class Layout(TallyProtocol):
+class Layout(TallyMetric):
     """Mean IoU of planned and detected boxes, matched one to one within their names.
 
     `value` is the mean IoU over the planned boxes (0 for one without a partner), `correct` says
@@ -113,7 +113,7 @@ class Layout(TallyProtocol):
     """Boxes need a score above this."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Prompts without a plan are `not_applicable`."""
+        """See `Metric.judge`. Prompts without a plan are `not_applicable`."""
         plans = dict(_plans(prompts))
         asked = prompts.select("prompt_id", "tag").with_columns(
             pl.col("prompt_id").is_in(list(plans)).alias("planned")
@@ -207,7 +207,7 @@ class Layout(TallyProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: the means of `iou`, `centres`, `relations` (over the images
+        """See `Metric.summarize`: the means of `iou`, `centres`, `relations` (over the images
         that have one) and `found`, and `correct`. A missing image counts 0 unless `allow_missing`.
         """
         rows = counted_prompts(tally, allow_missing)

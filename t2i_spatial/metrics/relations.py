@@ -191,7 +191,7 @@ def protocol_rules(protocol: str) -> dict[str, Rule]:
     Raises:
         InputError: no protocol of that name has relation rules.
     """
-    from t2i_spatial.metrics.protocol import PROTOCOLS
+    from t2i_spatial.metrics.base import PROTOCOLS
 
     if protocol not in _RULES:
         list(PROTOCOLS)  # imports every module of the room and every entry point

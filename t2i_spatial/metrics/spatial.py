@@ -11,17 +11,17 @@ import polars as pl
 
 from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
-from t2i_spatial.metrics.geometry import Floats, columns, iou
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     ratio_entries,
     share,
     tally_counts,
 )
-from t2i_spatial.metrics.rates import Rate
+from t2i_spatial.metrics.geometry import Floats, columns, iou
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
 from t2i_spatial.metrics.spatial_rules import UNSURE
 from t2i_spatial.metrics.tabular import CORNERS, component_column, flat_boxes, join_prompts
@@ -30,7 +30,7 @@ from t2i_spatial.tables import NOT_APPLICABLE, PROMPTS, SCORED, VERDICTS, table_
 
 @PROTOCOLS.register("spatial")
 @dataclass(kw_only=True)
-class Spatial(TallyProtocol):
+class Spatial(TallyMetric):
     """The scene of a prompt, judged part by part on the best joint assignment of boxes.
 
     Parts: every object is there; counts of two and more, or a "one" in words, are exact (further
@@ -53,7 +53,7 @@ class Spatial(TallyProtocol):
     """A box that overlaps a better one of its label by a higher IoU is the same instance."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Components: the weakest part of each kind (null when the prompt
+        """See `Metric.judge`. Components: the weakest part of each kind (null when the prompt
         does not ask for it) and the mean over all parts. Prompts without objects are
         `not_applicable`.
         """
@@ -123,7 +123,7 @@ class Spatial(TallyProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: `accuracy` (correct images), `probability` (mean value) and
+        """See `Metric.summarize`: `accuracy` (correct images), `probability` (mean value) and
         `unsure` (images in the band), also `by_relation` (prompts that ask for it).
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}

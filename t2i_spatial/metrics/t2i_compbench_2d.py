@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.geometry import Floats
-from t2i_spatial.metrics.labels import canonical_label, label_names
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     ratio_entries,
     tally_counts,
 )
+from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
 from t2i_spatial.metrics.tabular import (
     CORNERS,
@@ -48,7 +48,7 @@ PEOPLE = ("girl", "boy", "man", "woman")
 
 
 @dataclass(kw_only=True)
-class PairScore(TallyProtocol):
+class PairScore(TallyMetric):
     """Shared by the 2D and 3D scores: 1/4 of each confidence and 1/2 of the position."""
 
     parts: ClassVar[tuple[str, ...]] = ("position", "subject_score", "object_score")
@@ -137,7 +137,7 @@ class PairScore(TallyProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: `score`, the published mean; `correct`, the share with a score
+        """See `Metric.summarize`: `score`, the published mean; `correct`, the share with a score
         of at least 0.5; both `by_relation` too. A missing image scores 0 unless `allow_missing`.
         """
         options: dict[str, Any] = {"seed": seed, "resamples": resamples}
@@ -237,7 +237,7 @@ class T2ICompBench2D(PairScore):
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. A prompt whose phrase the peer does not know is judged by the
+        """See `Metric.judge`. A prompt whose phrase the peer does not know is judged by the
         rule of its canonical relation where there is one, else `not_applicable`.
         """
         noun = {
@@ -268,7 +268,7 @@ class T2ICompBench2DFixed(PairScore):
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`."""
+        """See `Metric.judge`."""
         images = join_prompts(detections, self._asked(prompts))
         boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
             "row", "score", descending=[False, True], maintain_order=True

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.protocol import PROTOCOLS
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.t2i_compbench_2d import (
     PairScore,
     first_boxes,
@@ -49,7 +49,7 @@ class T2ICompBench3D(PairScore):
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Boxes without depth make an image `detector_failed`."""
+        """See `Metric.judge`. Boxes without depth make an image `detector_failed`."""
         images = join_prompts(detections, self._asked(prompts))
         boxes = (
             flat_boxes(images, "subject", "object")
@@ -88,7 +88,7 @@ class T2ICompBench3DFixed(PairScore):
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Boxes without depth make an image `detector_failed`."""
+        """See `Metric.judge`. Boxes without depth make an image `detector_failed`."""
         images = join_prompts(detections, self._asked(prompts))
         boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
             "row", "score", descending=[False, True], maintain_order=True

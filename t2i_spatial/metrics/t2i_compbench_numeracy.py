@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from t2i_spatial.metrics.geometry import Floats
-from t2i_spatial.metrics.labels import canonical_label, label_names
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     part,
     ratio_entries,
     share,
     tally_counts,
 )
+from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.tabular import (
     CORNERS,
     box_column,
@@ -48,7 +48,7 @@ SYNONYMS = {
 
 
 @dataclass(kw_only=True)
-class _Numeracy(TallyProtocol):
+class _Numeracy(TallyMetric):
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
 
     duplicate_overlap: float = share(0.9)
@@ -70,7 +70,7 @@ class _Numeracy(TallyProtocol):
         """Half of a clause's score that is for the number."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. The objects of the scene that have a number are asked; an article
+        """See `Metric.judge`. The objects of the scene that have a number are asked; an article
         counts as one.
         """
         asked = _asked(prompts).with_columns(
@@ -152,7 +152,7 @@ class _Numeracy(TallyProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`: `score`, the published mean; `present` and `counted`, its two
+        """See `Metric.summarize`: `score`, the published mean; `present` and `counted`, its two
         halves; `correct`, every number exact. A missing image scores 0 unless `allow_missing`.
         """
         ratios = {name: (name, "images") for name in ("score", *self.parts)}

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.protocol import (
+from t2i_spatial.metrics.base import (
     PROTOCOLS,
     Summary,
-    TallyProtocol,
+    TallyMetric,
     counted_prompts,
     entry,
     part,
@@ -24,8 +24,7 @@ from t2i_spatial.metrics.protocol import (
     share,
     tally_counts,
 )
-from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import Interval, cluster_share_interval
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
     evidence,
@@ -33,13 +32,14 @@ from t2i_spatial.metrics.tabular import (
     join_prompts,
     verdict_table,
 )
+from t2i_spatial.statistics.intervals import Interval, cluster_share_interval
 
 RELATIONS = ("left of", "right of", "above", "below")
 
 
 @PROTOCOLS.register("visor")
 @dataclass(kw_only=True)
-class VISOR(TallyProtocol):
+class VISOR(TallyMetric):
     """OA, VISOR_cond, VISOR_uncond and VISOR_1 … VISOR_4 over prompts of two objects.
 
     An image is right when some box of the subject and some box of the object, all with a score
@@ -66,7 +66,7 @@ class VISOR(TallyProtocol):
     """Boxes need a score above this (strictly: the peer drops a score of exactly 0.1)."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Protocol.judge`. Prompts without exactly two objects and one of the four relations
+        """See `Metric.judge`. Prompts without exactly two objects and one of the four relations
         are `not_applicable` ("and" and single-object prompts of SR2D too, as in the peer).
         """
         images = join_prompts(detections, asked_pairs(prompts))
@@ -151,7 +151,7 @@ class VISOR(TallyProtocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`.
+        """See `Metric.summarize`.
 
         Beside the published names: `OA_A` and `OA_B` (subject, object found), `by_relation` and
         `by_object`. VISOR_n is `None` when no prompt was expected to have n images; the peer

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from jinja2.loaders import FunctionLoader
 from markupsafe import Markup
 
-from t2i_spatial import __version__
+from t2i_spatial._version import __version__
 from t2i_spatial.report.content import read_curation, read_facts, read_protocols
 from t2i_spatial.report.gallery import build_gallery
 from t2i_spatial.run import Run

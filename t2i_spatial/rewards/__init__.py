@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from t2i_spatial.rewards.client import Client as Client
-    from t2i_spatial.rewards.core import ItemScore as ItemScore
-    from t2i_spatial.rewards.core import LocalScorer as LocalScorer
-    from t2i_spatial.rewards.core import RewardSpec as RewardSpec
-    from t2i_spatial.rewards.core import Scorer as Scorer
-    from t2i_spatial.rewards.core import score_batch as score_batch
-    from t2i_spatial.rewards.requests import as_prompts as as_prompts
+    from t2i_spatial.scoring.core import ItemScore as ItemScore
+    from t2i_spatial.scoring.core import LocalScorer as LocalScorer
+    from t2i_spatial.scoring.core import RewardSpec as RewardSpec
+    from t2i_spatial.scoring.core import Scorer as Scorer
+    from t2i_spatial.scoring.core import score_batch as score_batch
+    from t2i_spatial.scoring.inputs import as_prompts as as_prompts
 
 _LAZY = {
-    "Client": "client",
-    "ItemScore": "core",
-    "LocalScorer": "core",
-    "RewardSpec": "core",
-    "Scorer": "core",
-    "as_prompts": "requests",
-    "score_batch": "core",
+    "Client": "rewards.client",
+    "ItemScore": "scoring.core",
+    "LocalScorer": "scoring.core",
+    "RewardSpec": "scoring.core",
+    "Scorer": "scoring.core",
+    "as_prompts": "scoring.inputs",
+    "score_batch": "scoring.core",
 }
 
 __all__ = sorted(_LAZY)
@@ -34,7 +34,7 @@ if not TYPE_CHECKING:  # so that checkers see the types, and a misspelt name is 
 
     def __getattr__(name: str) -> Any:
         if name in _LAZY:
-            return getattr(importlib.import_module(f"t2i_spatial.rewards.{_LAZY[name]}"), name)
+            return getattr(importlib.import_module(f"t2i_spatial.{_LAZY[name]}"), name)
         raise AttributeError(f"module 't2i_spatial.rewards' has no attribute {name!r}")
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from t2i_spatial.errors import InputError, MissingDependencyError
-from t2i_spatial.rewards.core import LocalScorer, Scorer
-from t2i_spatial.rewards.requests import asked_of
+from t2i_spatial.scoring.core import LocalScorer, Scorer
+from t2i_spatial.scoring.inputs import asked_of
 
 
 def spatial_reward_model() -> type:

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.rewards.core import Scorer
+from t2i_spatial.scoring.core import Scorer
 
 
 def reward_function(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.rewards.core import Scorer
+from t2i_spatial.scoring.core import Scorer
 
 
 def compute_score_function(

@@ -192,7 +192,7 @@ def _aligned(images: pl.LazyFrame, other: pl.LazyFrame) -> bool:
 
 
 def _second_opinion(run: Run, protocol: str, name: str) -> pl.LazyFrame:
-    from t2i_spatial.metrics.protocol import PROTOCOLS
+    from t2i_spatial.metrics.base import PROTOCOLS
 
     _require_detections(run, name)
     judged = PROTOCOLS[protocol]().judge(run.prompts(), run.detections(name))

@@ -12,16 +12,15 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
-from t2i_spatial.metrics.paired import Difference as PairedDifference
-from t2i_spatial.metrics.paired import paired_difference
-from t2i_spatial.metrics.power import prompts_needed, sd_of_pilot
-from t2i_spatial.metrics.protocol import PROTOCOLS
-from t2i_spatial.metrics.rates import Rate, per_prompt, rate_rows, tag_weights
-from t2i_spatial.metrics.sequential import StopResult, stop_at_decision
-from t2i_spatial.metrics.statistics import Floats, cluster_codes
+from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.metrics.numbers import Rate, per_prompt, rate_rows, tag_weights
 from t2i_spatial.run import Run
 from t2i_spatial.stages.differences import Difference, incomparable, run_differences
-from t2i_spatial.stages.ordering import prompt_order
+from t2i_spatial.statistics.intervals import Floats, cluster_codes
+from t2i_spatial.statistics.paired import Difference as PairedDifference
+from t2i_spatial.statistics.paired import paired_difference
+from t2i_spatial.statistics.power import prompts_needed, sd_of_pilot
+from t2i_spatial.statistics.sequential import StopResult, prompt_order, stop_at_decision
 from t2i_spatial.tables import KEY, NOT_APPLICABLE, SCORED
 
 TWO_POINTS = 0.02

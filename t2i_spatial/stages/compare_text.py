@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from t2i_spatial.metrics.paired import Difference
-from t2i_spatial.metrics.sequential import StopResult
 from t2i_spatial.stages.compare import Comparison, ProtocolComparison
 from t2i_spatial.stages.differences import Kind
+from t2i_spatial.statistics.paired import Difference
+from t2i_spatial.statistics.sequential import StopResult
 
 _HEADINGS: dict[Kind, str] = {
     "compared": "made differently (this is what is compared):",

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from t2i_spatial.curation.captions import load_tokenizer
 from t2i_spatial.curation.exporter import EXPORTERS, discard, export
 from t2i_spatial.curation.filter import Filter, make_filters
-from t2i_spatial.curation.pipeline import Selection, select, selection_digest
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.scop import MIN_AREA
+from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, claim_folder

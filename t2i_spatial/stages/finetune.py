@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.curation.exporter import read_origin
-from t2i_spatial.curation.pipeline import selection_digest
+from t2i_spatial.curation.selection import selection_digest
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.training.settings import FinetuneSettings

@@ -18,11 +18,11 @@ from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.curate import CurateSettings, curate_run
 from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.early_stopping.stage import score_until
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
 from t2i_spatial.stages.import_images import import_images
 from t2i_spatial.stages.report import report_run
 from t2i_spatial.stages.score import Scores, make_protocols, score_run
-from t2i_spatial.stages.until import score_until
 
 
 class PromptSettings(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, nearest
-from t2i_spatial.metrics.protocol import PROTOCOLS, Protocol, Summary
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, Summary
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score_table import format_table as format_table
@@ -66,7 +66,7 @@ class Scores:
                 )
 
 
-def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[Protocol]:
+def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[Metric]:
     """Protocols by name, each once, with their published settings unless told otherwise.
 
     Args:
@@ -172,7 +172,7 @@ def complete(
 def score_tables(
     prompts: pl.DataFrame,
     detections: pl.DataFrame,
-    protocols: Sequence[Protocol],
+    protocols: Sequence[Metric],
     *,
     allow_missing: bool = False,
     seed: int = 0,
@@ -204,7 +204,7 @@ def score_tables(
 
 def score_run(
     run: Run,
-    protocols: Sequence[Protocol],
+    protocols: Sequence[Metric],
     *,
     allow_missing: bool = False,
     seed: int = 0,
@@ -294,7 +294,7 @@ def import_detections(
 
 
 def score_source(
-    protocols: Sequence[Protocol],
+    protocols: Sequence[Metric],
     *,
     run: Path | None = None,
     images: Path | None = None,

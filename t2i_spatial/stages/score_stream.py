@@ -9,7 +9,7 @@ import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import Protocol, TallyProtocol, add_tallies
+from t2i_spatial.metrics.base import Metric, TallyMetric, add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score import STAGE, Scores
@@ -43,7 +43,7 @@ def is_large(path: Path) -> bool:
 def score_parquet(
     path: Path,
     prompts: pl.DataFrame,
-    protocols: Sequence[Protocol],
+    protocols: Sequence[Metric],
     *,
     output: Run | None = None,
     samples: int | None = None,
@@ -60,11 +60,11 @@ def score_parquet(
 
     Raises:
         InputError: an image twice or of no prompt of the set, a broken value, or a protocol whose
-            verdicts do not add up (only those made from `TallyProtocol` do).
+            verdicts do not add up (only those made from `TallyMetric` do).
     """
     judges = []
     for protocol in protocols:
-        if not isinstance(protocol, TallyProtocol):
+        if not isinstance(protocol, TallyMetric):
             raise InputError(f"{protocol.name} cannot be summed over slices of a file")
         judges.append(protocol)
     numbers = _check_keys(path, prompts, samples)

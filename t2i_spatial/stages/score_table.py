@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from t2i_spatial.metrics.protocol import Summary
+from t2i_spatial.metrics.base import Summary
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
 

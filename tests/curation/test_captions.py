@@ -13,9 +13,9 @@ from t2i_spatial.curation.captions import (
     pair_caption,
     scene_of_boxes,
 )
-from t2i_spatial.curation.pipeline import select
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.scop import relation_words
+from t2i_spatial.curation.selection import select
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import parse_prompt
 from t2i_spatial.relation_algebra import canonical_key

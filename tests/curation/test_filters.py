@@ -10,7 +10,7 @@ from t2i_spatial.bundled.scenes import render, sample_scene
 from t2i_spatial.curation.filters.balance import Balance, rake
 from t2i_spatial.curation.filters.gors import THRESHOLDS, Gors
 from t2i_spatial.curation.filters.quality import bars, blur, contrast
-from t2i_spatial.curation.pipeline import select
+from t2i_spatial.curation.selection import select
 from t2i_spatial.errors import InputError
 from tests.curation.runs import drawing
 

@@ -16,7 +16,7 @@ from t2i_spatial.curation.filters.near_duplicates import (
     perceptual_hash,
     thumbnail,
 )
-from t2i_spatial.curation.pipeline import select
+from t2i_spatial.curation.selection import select
 from tests.curation.runs import drawing
 
 

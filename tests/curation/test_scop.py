@@ -14,8 +14,8 @@ from t2i_spatial.curation.filters.scop import (
     SpatialClarity,
     VisualSignificance,
 )
-from t2i_spatial.curation.pipeline import select
 from t2i_spatial.curation.scop import inverse_words, make_pairs, relation_words, triples
+from t2i_spatial.curation.selection import select
 
 GOLDEN = Path(__file__).parent / "golden" / "scop.npz"
 

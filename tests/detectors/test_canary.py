@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import DetectorSpec, load_detector
+from t2i_spatial.detectors.base import Detector
 from t2i_spatial.detectors.canary import drawings, run_canary
-from t2i_spatial.detectors.protocol import Detector
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from t2i_spatial.detections import Detections
-from t2i_spatial.detectors.protocol import Detector, DetectorSpec
+from t2i_spatial.detectors.base import Detector, DetectorSpec
 
 COLORS = {"cat": (255, 0, 0), "dog": (0, 0, 255), "cup": (0, 255, 0)}
 Placed = tuple[str, tuple[int, int, int, int]]

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.paired import paired_difference
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import (
@@ -24,8 +23,9 @@ from t2i_spatial.stages.compare import (
 )
 from t2i_spatial.stages.compare_text import format_comparison
 from t2i_spatial.stages.differences import run_differences
-from t2i_spatial.stages.ordering import prompt_order
 from t2i_spatial.stages.score import make_protocols, score_run
+from t2i_spatial.statistics.paired import paired_difference
+from t2i_spatial.statistics.sequential import prompt_order
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 

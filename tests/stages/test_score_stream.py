@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import PROTOCOLS, Protocol
+from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.run import Run
 from t2i_spatial.stages import score_stream
 from t2i_spatial.stages.score import complete, make_protocols, score_source, score_tables
@@ -92,7 +92,7 @@ def test_protocols_that_do_not_add_up_are_refused(table, tmp_path, monkeypatch):
     prompts, rows = table
     rows.write_parquet(tmp_path / "found.parquet")
 
-    class Other(Protocol):
+    class Other(Metric):
         name = "other"
         judge = summarize = None
 

@@ -13,11 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as RawRequest
 
-from t2i_spatial import __version__
+from t2i_spatial._version import __version__
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import PROTOCOLS
-from t2i_spatial.rewards.core import ItemScore
-from t2i_spatial.rewards.requests import as_prompts, asked_of
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.rewards.server import bodies
 from t2i_spatial.rewards.server.flow_grpo_compat import CompatRefused, answer_flow_grpo
 from t2i_spatial.rewards.server.guard import Guard, Intake, Refused
@@ -25,6 +23,8 @@ from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Overloaded, Pool, WorkerLost
 from t2i_spatial.rewards.server.settings import ServerSettings
 from t2i_spatial.rewards.server.worker import Job
+from t2i_spatial.scoring.core import ItemScore
+from t2i_spatial.scoring.inputs import as_prompts, asked_of
 from t2i_spatial.tables import IMAGE_UNREADABLE
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import PROTOCOLS
-from t2i_spatial.rewards.core import ItemScore, RewardSpec
-from t2i_spatial.rewards.requests import MAX_TEXT, as_prompt
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.rewards.server.worker import Job
+from t2i_spatial.scoring.core import ItemScore, RewardSpec
+from t2i_spatial.scoring.inputs import MAX_TEXT, as_prompt
 from t2i_spatial.tables import STATUSES
 
 BAD_REQUEST = "bad_request"

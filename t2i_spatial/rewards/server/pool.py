@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from t2i_spatial.errors import ModelLoadError, T2ISpatialError
-from t2i_spatial.rewards.core import ItemScore
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.settings import ServerSettings
 from t2i_spatial.rewards.server.worker import AHEAD, Job, worker_main
+from t2i_spatial.scoring.core import ItemScore
 
 LOG = logging.getLogger("t2i_spatial.serve")
 MAX_BACKOFF = 30.0

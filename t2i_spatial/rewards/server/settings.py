@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from t2i_spatial.detectors.protocol import DetectorSpec
+from t2i_spatial.detectors.base import DetectorSpec
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import PROTOCOLS
-from t2i_spatial.rewards.core import RewardSpec
+from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.scoring.core import RewardSpec
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 

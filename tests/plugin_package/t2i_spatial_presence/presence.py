@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.protocol import Protocol, Summary, counted, entry, image_counts, share
-from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import ratio_interval
+from t2i_spatial.metrics.base import Metric, Summary, counted, entry, image_counts, share
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.metrics.tabular import join_prompts, verdict_table
+from t2i_spatial.statistics.intervals import ratio_interval
 
 
 @dataclass(kw_only=True)
-class Presence(Protocol):
+class Presence(Metric):
     """Found names / asked names per image; correct when all were found."""
 
     name: ClassVar[str] = "presence"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.statistics import Ids, cluster_codes, quantile
+from t2i_spatial.statistics.intervals import Ids, cluster_codes, quantile
 
 
 def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: float = 0.8) -> int:

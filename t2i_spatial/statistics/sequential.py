@@ -16,7 +16,7 @@ numbers n_j - r d_j add up to 0 over the whole set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -391,3 +391,18 @@ def _bisect(excluded: Callable[[float], bool]) -> float:
 
 def _before(cumulative: Floats) -> Floats:
     return np.concatenate([np.zeros((len(cumulative), 1)), cumulative[:, :-1]], axis=1)
+
+
+def prompt_order(prompt_ids: Iterable[str], seed: int = 0) -> list[str]:
+    """The ids in a random order that depends on the set of ids and the seed alone.
+
+    Raises:
+        ValueError: an id occurs twice.
+
+    >>> prompt_order(["c", "a", "b"], seed=1) == prompt_order(["a", "b", "c"], seed=1)
+    True
+    """
+    ids = sorted(prompt_ids)
+    if len(set(ids)) != len(ids):
+        raise ValueError("prompt ids must be unique")
+    return [ids[k] for k in np.random.default_rng(seed).permutation(len(ids))]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.paired import paired_difference
+from t2i_spatial.statistics.paired import paired_difference
 
 
 def by_hand(a: np.ndarray, b: np.ndarray) -> float:

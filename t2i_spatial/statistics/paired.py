@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from t2i_spatial.metrics.statistics import (
+from t2i_spatial.statistics.intervals import (
     CELLS,
     Floats,
     Ids,

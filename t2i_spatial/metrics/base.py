@@ -14,11 +14,11 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.given import given_tables, refuse_other_texts
-from t2i_spatial.metrics.rates import Rate
-from t2i_spatial.metrics.statistics import Interval, ratio_intervals
+from t2i_spatial.metrics.inputs import given_tables, refuse_other_texts
+from t2i_spatial.metrics.numbers import Rate
 from t2i_spatial.registry import Registry
 from t2i_spatial.scene import Prompt
+from t2i_spatial.statistics.intervals import Interval, ratio_intervals
 from t2i_spatial.tables import (
     NOT_APPLICABLE,
     PROMPTS,
@@ -39,7 +39,7 @@ def share(default: float) -> float:
 
 
 @dataclass(kw_only=True)
-class Protocol(abc.ABC):
+class Metric(abc.ABC):
     """One way to decide whether images show what their prompts say.
 
     `judge` and `summarize` are pure functions of tables. `update`, `compute` and `reset` keep
@@ -173,12 +173,12 @@ def _is_share(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
 
 
-PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "t2i_spatial.metrics")
+PROTOCOLS: Registry[type[Metric]] = Registry("protocol", "t2i_spatial.metrics")
 """All protocols by name: `PROTOCOLS["visor"]()` makes one with its published settings."""
 
 
 @dataclass(kw_only=True)
-class TallyProtocol(Protocol):
+class TallyMetric(Metric):
     """A protocol whose numbers are ratios of sums over the images of prompts.
 
     Verdicts are reduced to one row of sums per prompt first. Tallies of parts of a run add up, so
@@ -221,7 +221,7 @@ class TallyProtocol(Protocol):
         seed: int = 0,
         resamples: int = 2000,
     ) -> Summary:
-        """See `Protocol.summarize`."""
+        """See `Metric.summarize`."""
         return self.summarize_tally(
             self.tally(verdicts),
             prompts,

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.protocol import Protocol
+from t2i_spatial.metrics.base import Metric
 from t2i_spatial.provenance import prompt_set_hash
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
-from t2i_spatial.stages.adaptive import (
+from t2i_spatial.stages.compare import IncomparableRunsError
+from t2i_spatial.stages.early_stopping.judge import (
     Stopped,
     applicable,
     decide_until,
     judge_until,
     pick_rate,
 )
-from t2i_spatial.stages.compare import IncomparableRunsError
-from t2i_spatial.stages.looks import RoundsLook, StoredLook
+from t2i_spatial.stages.early_stopping.sources import RoundsLook, StoredLook
 from t2i_spatial.stages.score import score_run
 from t2i_spatial.tables import prompts_to_table
 
@@ -34,7 +34,7 @@ STAGE = "stopping"
 
 
 def score_until(
-    protocol: Protocol,
+    protocol: Metric,
     precision: float,
     *,
     run: Path | None = None,
@@ -117,7 +117,7 @@ def score_until(
 def decide_between(
     a: Path,
     b: Path,
-    protocol: Protocol,
+    protocol: Metric,
     output: Path,
     *,
     margin: float = 0.02,
@@ -199,7 +199,7 @@ def _side(path: Path) -> _Side:
     )
 
 
-def _plan(protocol: Protocol, number: str, table: pl.DataFrame, seed: int) -> dict[str, Any]:
+def _plan(protocol: Metric, number: str, table: pl.DataFrame, seed: int) -> dict[str, Any]:
     return {
         "protocol": protocol.name,
         "settings": protocol.settings,
@@ -211,7 +211,7 @@ def _plan(protocol: Protocol, number: str, table: pl.DataFrame, seed: int) -> di
 
 
 def _in_rounds(
-    protocol: Protocol,
+    protocol: Metric,
     precision: float,
     table: pl.DataFrame,
     output: Run,

@@ -12,16 +12,16 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import IncompleteRunError, InputError, PlanMismatchError
-from t2i_spatial.metrics.protocol import PROTOCOLS
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.prompts import write_prompts
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
-from t2i_spatial.stages.adaptive import applicable, decide_until, judge_until
 from t2i_spatial.stages.compare import IncomparableRunsError, compare_runs
 from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.early_stopping.judge import applicable, decide_until, judge_until
+from t2i_spatial.stages.early_stopping.sources import StoredLook
+from t2i_spatial.stages.early_stopping.stage import decide_between, score_until
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
-from t2i_spatial.stages.looks import StoredLook
-from t2i_spatial.stages.until import decide_between, score_until
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 from tests.detectors import tiny
@@ -201,7 +201,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[GenerateSettings
 
 @pytest.fixture
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t2i_spatial.stages.adaptive.FIRST_ROUND", 4)
+    monkeypatch.setattr("t2i_spatial.stages.early_stopping.judge.FIRST_ROUND", 4)
 
 
 @pytest.mark.usefixtures("few_rounds")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from t2i_spatial.metrics.protocol import Protocol as Metric
+from t2i_spatial.metrics.base import Metric
 from t2i_spatial.run import Run
 from t2i_spatial.stages.score import complete
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, table_to_prompts

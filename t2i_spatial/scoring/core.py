@@ -1,6 +1,6 @@
 """The pure core: images and prompts in, one verdict per protocol and one reward per image out.
 
-The same detector and the same `Protocol.judge` as the offline scorer, without any file.
+The same detector and the same `Metric.judge` as the offline scorer, without any file.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.metrics.protocol import PROTOCOLS
-from t2i_spatial.rewards.requests import as_images, as_prompts
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
+from t2i_spatial.scoring.inputs import as_images, as_prompts
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, SCORED, prompts_to_table
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def score_batch(
     """Detect once, judge by every protocol, weigh.
 
     Args:
-        images: see `rewards.requests.as_images`.
-        scenes: one per image; see `rewards.requests.as_prompt`.
+        images: see `scoring.inputs.as_images`.
+        scenes: one per image; see `scoring.inputs.as_prompt`.
         detector: a loaded detector.
         reward: what makes up the reward; `spatial` by default.
         protocols: further protocols whose verdicts are wanted.

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2i_spatial import bundled
-from t2i_spatial.api import score
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import load_detector
 from t2i_spatial.detectors.color_pixels import PixelColor
 from t2i_spatial.detectors.masks import MaskedDetections, encode_mask
 from t2i_spatial.errors import InputError
 from t2i_spatial.rewards import LocalScorer, RewardSpec, as_prompts, score_batch
-from t2i_spatial.rewards.core import judge_batch
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
+from t2i_spatial.scoring.api import score
+from t2i_spatial.scoring.core import judge_batch
 from tests.rewards.drawing_detector import (
     ASKED,
     LEFT,

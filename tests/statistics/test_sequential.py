@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.sequential import (
+from t2i_spatial.statistics.sequential import (
     ConfidenceSequence,
     DecisionRule,
     DifferenceSequence,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from t2i_spatial.metrics import PROTOCOLS
-from t2i_spatial.metrics.rates import rate_rows
+from t2i_spatial.metrics.numbers import rate_rows
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import IMAGE_MISSING, prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt

@@ -10,7 +10,7 @@ import pytest
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
-from t2i_spatial.stages.agree import agree_run, disagreements
+from t2i_spatial.stages.agreement import agree_run, disagreements
 from t2i_spatial.stages.score import make_protocols
 from t2i_spatial.tables import VERDICTS, prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.statistics import Floats, cluster_codes
+from t2i_spatial.statistics.intervals import Floats, cluster_codes
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
 

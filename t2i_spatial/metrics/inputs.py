@@ -1,4 +1,4 @@
-"""What users hand to `Protocol.update`, as PROMPTS and DETECTIONS tables."""
+"""What users hand to `Metric.update`, as PROMPTS and DETECTIONS tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def given_tables(
             prompts that are not named.
 
     Raises:
-        InputError: see `Protocol.update`.
+        InputError: see `Metric.update`.
     """
     if isinstance(prompts, pl.DataFrame) and isinstance(detections, pl.DataFrame):
         return _check_prompts(prompts), check_images(detections)

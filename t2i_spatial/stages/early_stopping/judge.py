@@ -11,19 +11,19 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, nearest
-from t2i_spatial.metrics.protocol import Protocol
-from t2i_spatial.metrics.rates import Rate, per_prompt, rate_rows
-from t2i_spatial.metrics.sequential import (
+from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.numbers import Rate, per_prompt, rate_rows
+from t2i_spatial.progress import note
+from t2i_spatial.stages.early_stopping.sources import Look
+from t2i_spatial.statistics.intervals import Floats, cluster_codes
+from t2i_spatial.statistics.sequential import (
     Bounds,
     ConfidenceSequence,
     DecisionRule,
     DifferenceSequence,
     PrecisionRule,
+    prompt_order,
 )
-from t2i_spatial.metrics.statistics import Floats, cluster_codes
-from t2i_spatial.progress import note
-from t2i_spatial.stages.looks import Look
-from t2i_spatial.stages.ordering import prompt_order
 from t2i_spatial.tables import DETECTIONS, IMAGE_MISSING, NOT_APPLICABLE, SCORED, conform
 
 FIRST_ROUND = 48
@@ -83,7 +83,7 @@ class Stopped:
         )
 
 
-def pick_rate(protocol: Protocol, number: str | None, *, plain: bool = False) -> str:
+def pick_rate(protocol: Metric, number: str | None, *, plain: bool = False) -> str:
     """The name of the number to measure: the asked one, or the protocol's main one.
 
     Args:
@@ -110,7 +110,7 @@ def pick_rate(protocol: Protocol, number: str | None, *, plain: bool = False) ->
 def judge_until(
     prompts: pl.DataFrame,
     look: Look,
-    protocol: Protocol,
+    protocol: Metric,
     precision: float,
     *,
     number: str | None = None,
@@ -177,7 +177,7 @@ def decide_until(
     prompts: pl.DataFrame,
     look_a: Look,
     look_b: Look,
-    protocol: Protocol,
+    protocol: Metric,
     *,
     margin: float = 0.02,
     number: str | None = None,
@@ -238,7 +238,7 @@ def decide_until(
             )
 
 
-def applicable(prompts: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def applicable(prompts: pl.DataFrame, protocol: Metric) -> pl.DataFrame:
     """The prompts that `protocol` judges: the population of its numbers.
 
     Raises:

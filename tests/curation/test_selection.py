@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from t2i_spatial.curation.filter import FILTERS, Filter
-from t2i_spatial.curation.pipeline import select
+from t2i_spatial.curation.selection import select
 from t2i_spatial.errors import InputError
 from t2i_spatial.tables import SELECTION
 

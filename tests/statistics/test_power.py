@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.paired import paired_difference
-from t2i_spatial.metrics.power import (
+from t2i_spatial.statistics.paired import paired_difference
+from t2i_spatial.statistics.power import (
     detectable_difference,
     intraclass_correlation,
     prompts_needed,

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.metrics.protocol import Protocol
+from t2i_spatial.metrics.base import Metric
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score import Scores, complete, score_run, score_tables
 from t2i_spatial.tables import AMBIGUOUS, EVIDENCE, SCORED, VERDICTS
@@ -56,7 +56,7 @@ def disagreements(
 
 def agree_run(
     run: Run,
-    protocols: Sequence[Protocol],
+    protocols: Sequence[Metric],
     second: str,
     *,
     allow_missing: bool = False,

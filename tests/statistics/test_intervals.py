@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics import statistics as st
+from t2i_spatial.statistics import intervals as st
 
 
 def correlated(

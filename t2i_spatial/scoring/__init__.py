@@ -1,0 +1,1 @@
+"""Scoring in memory: images and prompts in, verdicts and rewards out."""

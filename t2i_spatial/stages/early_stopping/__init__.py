@@ -1,0 +1,1 @@
+"""Judging prompts in random order until a number is known, or a comparison decided."""

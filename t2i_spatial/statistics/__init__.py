@@ -1,0 +1,1 @@
+"""Intervals, paired comparisons, sequential stopping and power, on arrays and clusters."""
