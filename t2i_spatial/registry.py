@@ -1,5 +1,7 @@
 """Registries: one decorator in one new file adds a protocol, detector, filter or exporter.
 
+The name stands in one place: a class that registers gets it as its `name`.
+
 In-tree entries are found by importing the modules of the registry's room; out-of-tree ones by an
 entry-point group of the same name (`t2i_spatial.metrics`, `t2i_spatial.detectors`, ...), whose
 entry points name a module that registers on import, or the object itself. One that cannot be loaded
@@ -35,11 +37,24 @@ class Registry(Generic[T]):
         self._loaded = self._loading = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that adds an entry; a second one of the same name is an error."""
+        """Decorator that adds an entry and gives a class its `name`.
+
+        Raises:
+            InputError: another entry has this name, or the class states another one than this:
+                its results would be published under a name that it is not found by.
+        """
 
         def add(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
                 raise InputError(f"{self.kind} {name!r} is registered twice")
+            if isinstance(entry, type):
+                own = vars(entry).get("name", name)
+                if own != name:
+                    raise InputError(
+                        f"{self.kind} {name!r}: {entry.__qualname__} says that its name is "
+                        f"{own!r}; leave `name` out of the class, registering sets it"
+                    )
+                entry.name = name  # type: ignore[attr-defined]
             self._entries[name] = entry
             return entry
 

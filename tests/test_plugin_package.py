@@ -45,7 +45,7 @@ def test_an_out_of_tree_protocol_scores_through_the_command(installed, tmp_path)
         [sys.executable, "-m", "t2i_spatial.cli.main", "score", "--detections", "boxes.jsonl",
          "--prompts", "prompts.jsonl", "--protocol", "presence", "--json"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), *sys.path])},
         capture_output=True,
         text=True,
         timeout=120,

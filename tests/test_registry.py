@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from t2i_spatial.errors import InputError
 from t2i_spatial.registry import Registry
 
 
@@ -47,3 +48,35 @@ def test_a_module_of_the_room_that_fails_fails_each_time(room):
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError):
             list(registry)
+
+
+def test_a_class_gets_the_name_it_is_registered_by():
+    registry = Registry("thing", "a_room")
+
+    @registry.register("first")
+    class First: ...
+
+    @registry.register("second")
+    class Second(First): ...
+
+    assert (First.name, Second.name) == ("first", "second")
+
+
+def test_a_class_that_states_another_name_is_refused():
+    registry = Registry("thing", "a_room")
+
+    class Named:
+        name = "other"
+
+    with pytest.raises(InputError, match=r"thing 'mine': .*Named says that its name is 'other'"):
+        registry.register("mine")(Named)
+    registry.register("other")(Named)
+    with pytest.raises(InputError, match="says that its name is 'other'"):
+        registry.register("again")(Named)
+
+
+def test_an_entry_point_of_another_name_than_its_class_is_left_out(room, capsys):
+    (room / "good_plugin.py").write_text("class made:\n    name = 'other'\n")
+    registry = Registry("thing", "a_room")
+    assert list(registry) == []
+    assert "says that its name is 'other'" in capsys.readouterr().err

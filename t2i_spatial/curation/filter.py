@@ -39,6 +39,7 @@ class Filter(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: ClassVar[str]
+    """Name in the registry, which registering sets."""
     adjective: ClassVar[str]
     """What the rows that stay are, for the line of counts ("131 correct")."""
     measures: ClassVar[tuple[Measure, ...]] = ()

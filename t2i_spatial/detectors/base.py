@@ -91,11 +91,13 @@ class Detector(ABC):
     only queues work on the device, `collect` waits for it.
 
     Attributes:
+        name: name in the registry, which registering sets.
         model_types: `model_type` values of a `config.json` that this backend loads.
         default_threshold: score above which boxes are kept unless the user says otherwise.
         default_template: text asked for a name.
     """
 
+    name: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]] = ()
     default_threshold: ClassVar[float]
     default_template: ClassVar[str] = "{name}"

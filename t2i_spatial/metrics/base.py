@@ -48,7 +48,7 @@ class Metric(abc.ABC):
     """
 
     name: ClassVar[str]
-    """Name in the registry, in `--protocol` and in `VERDICTS.protocol`."""
+    """Name in the registry, in `--protocol` and in `VERDICTS.protocol`; registering sets it."""
 
     parts: ClassVar[tuple[str, ...]]
     """Names of `VERDICTS.components`, in their order."""

@@ -66,7 +66,6 @@ class GenEval(ClauseMetric):
     `summarize(allow_missing=True)`; otherwise every expected image counts.
     """
 
-    name: ClassVar[str] = "geneval"
     parts: ClassVar[tuple[str, ...]] = ("counts", "colors", "positions", "exclusions")
     rates: ClassVar[Mapping[str, Rate]] = {
         "overall": Rate("correct", by_tag=True),

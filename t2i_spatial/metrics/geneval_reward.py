@@ -131,8 +131,6 @@ class GenEvalReward(_Reward):
     and position right; exclusions are not looked at.
     """
 
-    name: ClassVar[str] = "geneval_reward"
-
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         asks_more = pl.col("wanted").is_not_null() | pl.col("relation").is_not_null()
         count = 1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")
@@ -179,7 +177,6 @@ class GenEvalRewardFixed(_Reward):
     not switch the other terms off.
     """
 
-    name: ClassVar[str] = "geneval_reward_fixed"
     rates: ClassVar[Mapping[str, Rate]] = {**_Reward.rates, "soft": Rate("value")}
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:

@@ -102,7 +102,6 @@ class Layout(TallyMetric):
     single box), and the share of planned boxes with a partner.
     """
 
-    name: ClassVar[str] = "layout"
     parts: ClassVar[tuple[str, ...]] = ("iou", "centres", "relations", "found")
     rates: ClassVar[Mapping[str, Rate]] = {"iou": Rate("value"), "correct": Rate("correct")}
 

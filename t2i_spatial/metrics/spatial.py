@@ -39,7 +39,6 @@ class Spatial(TallyMetric):
     value > 0.5, `margin` is value - 0.5; between 0.35 and 0.65 the reason says "unsure".
     """
 
-    name: ClassVar[str] = "spatial"
     parts: ClassVar[tuple[str, ...]] = PARTS
     rates: ClassVar[Mapping[str, Rate]] = {
         "probability": Rate("value"),

@@ -233,7 +233,6 @@ class T2ICompBench2D(PairScore):
     `margin` is s before the cut, minus 0.5.
     """
 
-    name: ClassVar[str] = "t2i_compbench_2d"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
@@ -264,7 +263,6 @@ class T2ICompBench2DFixed(PairScore):
     alias table (sofa and couch, cow and "cattle, cow"). The rest is the peer's.
     """
 
-    name: ClassVar[str] = "t2i_compbench_2d_fixed"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

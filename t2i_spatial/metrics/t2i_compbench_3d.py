@@ -45,7 +45,6 @@ class T2ICompBench3D(PairScore):
     `margin` is s - 0.5, `correct` is s >= 0.5; the peer itself names no cut.
     """
 
-    name: ClassVar[str] = "t2i_compbench_3d"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
@@ -84,7 +83,6 @@ class T2ICompBench3DFixed(PairScore):
     Overlap of exactly one half scores 1 (0 in the peer). Comparable with no published numbers.
     """
 
-    name: ClassVar[str] = "t2i_compbench_3d_fixed"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

@@ -172,7 +172,6 @@ class T2ICompBenchNumeracy(_Numeracy):
     The objects come from the scene, where the peer looks number words up in its list of nouns.
     """
 
-    name: ClassVar[str] = "t2i_compbench_numeracy"
     pixel: ClassVar[float] = 1.0
 
     def _noun(self, name: str) -> str:
@@ -206,7 +205,6 @@ class T2ICompBenchNumeracyFixed(_Numeracy):
     worth more than none. Comparable with no published numbers.
     """
 
-    name: ClassVar[str] = "t2i_compbench_numeracy_fixed"
     pixel: ClassVar[float] = 0.0
 
     def _noun(self, name: str) -> str:

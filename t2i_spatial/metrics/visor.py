@@ -53,7 +53,6 @@ class VISOR(TallyMetric):
     images with both objects, is the same either way.
     """
 
-    name: ClassVar[str] = "visor"
     parts: ClassVar[tuple[str, ...]] = ("objects_found", "subject_found", "object_found")
     rates: ClassVar[Mapping[str, Rate]] = {
         "VISOR_uncond": Rate("value"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import polars as pl
 
@@ -21,8 +20,6 @@ class ImageFolder(Exporter):
     no text files lie beside the images, because `datasets` would then read those instead. `objects`
     are the boxes of what the caption names, in pixels of the written image (for attention losses).
     """
-
-    name: ClassVar[str] = "imagefolder"
 
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
         """See `Exporter.write`."""

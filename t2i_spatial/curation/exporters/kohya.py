@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import polars as pl
 
@@ -20,8 +19,6 @@ class Kohya(Exporter):
     opposite. Images are not cropped at random, for the same reason. `image_dir` is relative to
     the folder of the TOML, so start the trainer there. The format has no per-image weights.
     """
-
-    name: ClassVar[str] = "kohya"
 
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
         """See `Exporter.write`."""

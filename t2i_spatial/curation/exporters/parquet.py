@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 
@@ -32,8 +32,6 @@ class HuggingFaceParquet(Exporter):
     that `load_dataset(FOLDER)` decodes it, here and on the hub. One file holds at most
     `ROWS_PER_FILE` images, which bounds the memory that writing takes.
     """
-
-    name: ClassVar[str] = "parquet"
 
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
         """See `Exporter.write`."""

@@ -7,7 +7,7 @@ import json
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 
@@ -25,8 +25,6 @@ class WebDataset(Exporter):
     Shard and key numbers are img2dataset's: five digits of the shard, then four of the row. Times
     and owners in the archives are zero, so that the same rows give the same bytes.
     """
-
-    name: ClassVar[str] = "webdataset"
 
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
         """See `Exporter.write`."""

@@ -14,7 +14,6 @@ from t2i_spatial.curation.filter import FILTERS, Filter
 class Agreement(Filter):
     """A second detector leads the protocol to the same verdict (`--second NAME`)."""
 
-    name: ClassVar[str] = "agreement"
     adjective: ClassVar[str] = "agreed"
 
     def keep(self) -> pl.Expr:
@@ -31,7 +30,6 @@ class Agreement(Filter):
 class Column(Filter):
     """A column of one's own (`--columns FILE`) lies between two limits, both included."""
 
-    name: ClassVar[str] = "column"
     adjective: ClassVar[str] = "within limits"
 
     column: str
@@ -66,7 +64,6 @@ class Column(Filter):
 class ClipScore(Column):
     """CLIP score of image and prompt, from the column `clip_score`, at least `minimum`."""
 
-    name: ClassVar[str] = "clip_score"
     adjective: ClassVar[str] = "fitting"
 
     column: str = "clip_score"

@@ -43,7 +43,6 @@ class Balance(Filter):
     form a group of their own, which does not decide how large the others may be.
     """
 
-    name: ClassVar[str] = "balance"
     adjective: ClassVar[str] = "balanced"
 
     over: tuple[Trait, ...] = Field(default=("relation",), min_length=1)

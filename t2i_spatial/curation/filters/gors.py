@@ -33,7 +33,6 @@ class Gors(Filter):
     the prompt's id, and `natural` says which kind the prompts are.
     """
 
-    name: ClassVar[str] = "gors"
     adjective: ClassVar[str] = "rewarded"
 
     category: Category = "spatial"

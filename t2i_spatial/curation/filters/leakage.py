@@ -31,7 +31,6 @@ class Leakage(Filter):
     its first relation asks; pairs of boxes have no text.
     """
 
-    name: ClassVar[str] = "leakage"
     adjective: ClassVar[str] = "unseen"
 
     prompts: str

@@ -55,7 +55,6 @@ DIGEST = Measure({"pixels": pl.Binary}, _digest)
 class ExactDuplicates(Filter):
     """The first of all images with the same pixels, whatever their files look like."""
 
-    name: ClassVar[str] = "exact_duplicates"
     adjective: ClassVar[str] = "different"
     measures: ClassVar[tuple[Measure, ...]] = (DIGEST,)
 
@@ -87,7 +86,6 @@ class NearDuplicates(Filter):
     least 18 bits apart, and 1,500 scenes and those images at least 24 bits from their mirror image.
     """
 
-    name: ClassVar[str] = "near_duplicates"
     adjective: ClassVar[str] = "distinct"
     measures: ClassVar[tuple[Measure, ...]] = (LOOK,)
 

@@ -18,7 +18,6 @@ from t2i_spatial.tables import KEY
 class Present(Filter):
     """The image file exists (it is not opened; filters that measure pixels do that)."""
 
-    name: ClassVar[str] = "present"
     adjective: ClassVar[str] = "present"
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
@@ -38,7 +37,6 @@ class Present(Filter):
 class Upright(Filter):
     """The file asks for no rotation (EXIF); COCO's boxes are those of the pixels as they lie."""
 
-    name: ClassVar[str] = "upright"
     adjective: ClassVar[str] = "upright"
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:

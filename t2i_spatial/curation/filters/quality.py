@@ -78,7 +78,6 @@ BARS = Measure({"dark_bars": pl.Float64, "bars": pl.Float64}, bars)
 class Blur(Filter):
     """The blur measure is at most `maximum`."""
 
-    name: ClassVar[str] = "blur"
     adjective: ClassVar[str] = "sharp"
     measures: ClassVar[tuple[Measure, ...]] = (BLUR,)
 
@@ -97,7 +96,6 @@ class Blur(Filter):
 class Exposure(Filter):
     """The mean grey value (0 black, 1 white) lies between two limits."""
 
-    name: ClassVar[str] = "exposure"
     adjective: ClassVar[str] = "well exposed"
     measures: ClassVar[tuple[Measure, ...]] = (LIGHT,)
 
@@ -118,7 +116,6 @@ class Exposure(Filter):
 class Flat(Filter):
     """The grey values spread over at least `minimum`: the image is not blank."""
 
-    name: ClassVar[str] = "flat"
     adjective: ClassVar[str] = "not blank"
     measures: ClassVar[tuple[Measure, ...]] = (LIGHT,)
 
@@ -140,7 +137,6 @@ class Border(Filter):
     Only dark bars count unless `any_colour`: an object on a plain background has even margins.
     """
 
-    name: ClassVar[str] = "border"
     adjective: ClassVar[str] = "without bars"
     measures: ClassVar[tuple[Measure, ...]] = (BARS,)
 

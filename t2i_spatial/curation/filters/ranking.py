@@ -15,7 +15,6 @@ from t2i_spatial.tables import KEY
 class BestOf(Filter):
     """The best `n` of the remaining images of every prompt; of equals, the lower sample number."""
 
-    name: ClassVar[str] = "best_of"
     adjective: ClassVar[str] = "best"
 
     n: int = Field(default=1, ge=1)

@@ -24,7 +24,6 @@ NO_PAIR = "the verdict used fewer than two boxes"
 class VisualSignificance(Filter):
     """Both boxes together cover at least this share of the image (an overlap counts twice)."""
 
-    name: ClassVar[str] = "visual_significance"
     adjective: ClassVar[str] = "significant"
 
     minimum: float = Field(default=PUBLISHED.visual, ge=0)
@@ -48,7 +47,6 @@ class VisualSignificance(Filter):
 class SemanticDistinction(Filter):
     """The two objects are of different kinds."""
 
-    name: ClassVar[str] = "semantic_distinction"
     adjective: ClassVar[str] = "of two kinds"
 
     def keep(self) -> pl.Expr:
@@ -64,7 +62,6 @@ class SemanticDistinction(Filter):
 class SpatialClarity(Filter):
     """The centres are at most this many (shorter) diagonals apart."""
 
-    name: ClassVar[str] = "spatial_clarity"
     adjective: ClassVar[str] = "close"
 
     maximum: float = Field(default=PUBLISHED.clarity, ge=0)
@@ -85,7 +82,6 @@ class SpatialClarity(Filter):
 class MinimalOverlap(Filter):
     """The boxes share less than this part of the smaller one (strictly)."""
 
-    name: ClassVar[str] = "minimal_overlap"
     adjective: ClassVar[str] = "apart"
 
     maximum: float = Field(default=PUBLISHED.overlap, ge=0)
@@ -107,7 +103,6 @@ class MinimalOverlap(Filter):
 class SizeBalance(Filter):
     """The smaller box has at least this share of the area of the larger one."""
 
-    name: ClassVar[str] = "size_balance"
     adjective: ClassVar[str] = "balanced"
 
     minimum: float = Field(default=PUBLISHED.size, ge=0, le=1)
@@ -132,8 +127,6 @@ def _sizes() -> tuple[pl.Expr, pl.Expr]:
 @FILTERS.register("scop")
 class Scop(FilterGroup):
     """All five criteria in the order of the paper, with one set of thresholds."""
-
-    name: ClassVar[str] = "scop"
 
     thresholds: Literal["published", "best_geneval"] = "published"
 

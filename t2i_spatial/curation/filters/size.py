@@ -14,7 +14,6 @@ from t2i_spatial.curation.filter import FILTERS, Filter, Measure
 class Size(Filter):
     """Both sides have at least `minimum` pixels, and the longer is at most `ratio` shorter ones."""
 
-    name: ClassVar[str] = "size"
     adjective: ClassVar[str] = "large enough"
 
     minimum: int = Field(default=256, ge=1)
@@ -43,7 +42,6 @@ FILE_SIZE = Measure({"file_width": pl.Int32, "file_height": pl.Int32}, lambda im
 class DeclaredSize(Filter):
     """The picture has the size that its boxes are given for."""
 
-    name: ClassVar[str] = "declared_size"
     adjective: ClassVar[str] = "of the declared size"
     measures: ClassVar[tuple[Measure, ...]] = (FILE_SIZE,)
 
@@ -64,7 +62,6 @@ class DeclaredSize(Filter):
 class ObjectSize(Filter):
     """Each of the two boxes of the verdict covers at least this share of the image."""
 
-    name: ClassVar[str] = "object_size"
     adjective: ClassVar[str] = "visible"
 
     minimum: float = Field(default=0.01, ge=0, le=1)
@@ -90,7 +87,6 @@ class ObjectSize(Filter):
 class ManyObjects(Filter):
     """More than this many objects were found; SPRIGHT's selection of 500 images takes 18."""
 
-    name: ClassVar[str] = "many_objects"
     adjective: ClassVar[str] = "crowded"
 
     more_than: int = Field(default=18, ge=0)

@@ -15,7 +15,6 @@ from t2i_spatial.tables import SCORED
 class Scored(Filter):
     """There is an image, and the protocol has judged it."""
 
-    name: ClassVar[str] = "scored"
     adjective: ClassVar[str] = "scored"
 
     def keep(self) -> pl.Expr:
@@ -31,7 +30,6 @@ class Scored(Filter):
 class Correct(Filter):
     """The protocol called the image right."""
 
-    name: ClassVar[str] = "correct"
     adjective: ClassVar[str] = "correct"
 
     def keep(self) -> pl.Expr:
@@ -47,7 +45,6 @@ class Correct(Filter):
 class Score(Filter):
     """Every box that the verdict used has at least this detector score."""
 
-    name: ClassVar[str] = "score"
     adjective: ClassVar[str] = "confident"
 
     minimum: float = Field(0.3, ge=0, le=1)
@@ -66,7 +63,6 @@ class Score(Filter):
 class Margin(Filter):
     """The verdict is at least this far from the other answer (in the protocol's own unit)."""
 
-    name: ClassVar[str] = "margin"
     adjective: ClassVar[str] = "clear"
 
     minimum: float = 0.05
@@ -85,7 +81,6 @@ class Margin(Filter):
 class UnsureBand(Filter):
     """The verdict's value lies outside a band in which people disagree."""
 
-    name: ClassVar[str] = "unsure_band"
     adjective: ClassVar[str] = "decided"
 
     low: float = Field(0.35, ge=0, le=1)

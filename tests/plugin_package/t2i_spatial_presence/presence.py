@@ -19,7 +19,6 @@ from t2i_spatial.statistics.intervals import ratio_interval
 class Presence(Metric):
     """Found names / asked names per image; correct when all were found."""
 
-    name: ClassVar[str] = "presence"
     parts: ClassVar[tuple[str, ...]] = ("found",)
     rates: ClassVar[Mapping[str, Rate]] = {"presence": Rate("value")}
 
