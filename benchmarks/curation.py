@@ -27,7 +27,7 @@ from t2i_spatial.curation.filters.near_duplicates import SIDE, near_duplicates
 from t2i_spatial.curation.selection import select
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
-from t2i_spatial.stages.candidates import run_candidates
+from t2i_spatial.stages.curation_sources import run_candidates
 from t2i_spatial.tables import COMPONENT, IMAGES, VERDICTS, prompts_to_table
 
 PROMPTS = 25_280

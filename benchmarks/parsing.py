@@ -22,7 +22,7 @@ from t2i_spatial.prompts import sr2d
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.parser import parse_prompt
 from t2i_spatial.prompts.parser.lexicon import NUMBERS
-from t2i_spatial.prompts.readers.geneval import geneval_scene
+from t2i_spatial.prompts.readers.geneval_metadata import geneval_scene
 from t2i_spatial.scene import RELATION_ALIASES, RELATIONS, SceneSpec, canonical_relation
 
 Check = Callable[[SceneSpec], str | None]

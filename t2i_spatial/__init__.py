@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from t2i_spatial import _moved
 from t2i_spatial._version import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _LAZY = {
 }
 
 __all__ = ["__version__", *sorted(_LAZY)]
+
+_moved.install()
 
 
 if not TYPE_CHECKING:  # so that checkers see the types, and a misspelt name is an error

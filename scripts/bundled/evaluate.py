@@ -21,7 +21,7 @@ from evaluate_detector import figures_at, side_of
 from PIL import Image, ImageDraw
 from transformers import OwlViTForObjectDetection, OwlViTProcessor
 
-from t2i_spatial.bundled.captions import PHRASES, noun_phrase
+from t2i_spatial.bundled.scene_captions import PHRASES, noun_phrase
 from t2i_spatial.bundled.scenes import NOUNS, RELATIONS, render, sample_scene
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from transformers import CLIPTokenizer
 from transformers.models.clip.tokenization_clip import CLIPTokenizer as _CLIPTokenizer
 
-from t2i_spatial.bundled.captions import NUMBERS, PHRASES, PREFIXES, plural
+from t2i_spatial.bundled.scene_captions import NUMBERS, PHRASES, PREFIXES, plural
 from t2i_spatial.bundled.scenes import COLOURS, NOUNS
 
 OTHER_COCO_NOUNS = (

@@ -19,7 +19,7 @@ from tokenizer import build_tokenizer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from t2i_spatial.bundled.captions import Caption, describe
+from t2i_spatial.bundled.scene_captions import Caption, describe
 from t2i_spatial.bundled.scenes import COLOURS, NOUNS, sample_scene
 
 TEXT_LENGTH = 24

@@ -26,7 +26,7 @@ from train_text import TEXT_LENGTH, WIDTH, vary
 from train_vae import LATENT_CHANNELS
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from t2i_spatial.bundled.captions import describe
+from t2i_spatial.bundled.scene_captions import describe
 from t2i_spatial.bundled.scenes import Scene, SceneObject
 
 CHANNELS = (64, 128)

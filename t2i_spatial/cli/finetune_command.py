@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _DEFAULTS = {name: field.default for name, field in FinetuneSettings.model_fields.items()}

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.curation.captions import CAPTIONS, CLIP_TOKENS, count_tokens
-from t2i_spatial.curation.scop import clear_relation_words
-from t2i_spatial.curation.seeded import seeded_numbers
+from t2i_spatial.curation.box_captions import CAPTIONS, CLIP_TOKENS, count_tokens
+from t2i_spatial.curation.object_pairs import clear_relation_words
+from t2i_spatial.curation.random_order import random_order
 from t2i_spatial.curation.selection import Selection, StageCount
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.run import write_table
@@ -62,7 +62,7 @@ def recaption(
     rows = rows.join(_needed(candidates, kind).collect(), on=KEY, how="left", maintain_order="left")
     if kind == "long" and detections is not None:
         rows = _with_boxes(rows, detections, min_score)
-    numbers = seeded_numbers(rows, seed)
+    numbers = random_order(rows, seed)
     spatial = numbers.rank("ordinal") <= round(len(rows) * percent / 100)
     captions: list[str | None] = []
     refused: list[str | None] = []

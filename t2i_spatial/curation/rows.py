@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.curation.captions import CLIP_TOKENS, count_tokens, mirror_caption
+from t2i_spatial.curation.box_captions import CLIP_TOKENS, count_tokens, mirror_caption
 from t2i_spatial.curation.crops import square_around_pair
 from t2i_spatial.curation.exporter import EXPORT
 from t2i_spatial.curation.selection import Selection

@@ -10,7 +10,7 @@ from t2i_spatial.detections import Detections
 from t2i_spatial.detectors.base import Detector
 from t2i_spatial.detectors.decode import RawBoxes, cxcywh_to_xyxy, to_detections
 from t2i_spatial.detectors.loading import to_device
-from t2i_spatial.detectors.phrases import Caption, CaptionBuilder, span_scores
+from t2i_spatial.detectors.phrase_grounding import Caption, CaptionBuilder, span_scores
 from t2i_spatial.errors import InputError
 
 if TYPE_CHECKING:

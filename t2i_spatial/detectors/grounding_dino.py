@@ -11,7 +11,7 @@ from t2i_spatial.detectors import DETECTORS
 from t2i_spatial.detectors.base import DetectorSpec
 from t2i_spatial.detectors.captioned import CaptionedDetector
 from t2i_spatial.detectors.loading import autocast, load_model, load_part
-from t2i_spatial.detectors.phrases import Caption, CaptionBuilder
+from t2i_spatial.detectors.phrase_grounding import Caption, CaptionBuilder
 from t2i_spatial.errors import require
 
 if TYPE_CHECKING:

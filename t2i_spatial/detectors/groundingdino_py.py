@@ -27,7 +27,7 @@ from t2i_spatial.detectors.base import DetectorSpec
 from t2i_spatial.detectors.captioned import CaptionedDetector
 from t2i_spatial.detectors.grounding_dino import caption_builder
 from t2i_spatial.detectors.loading import autocast, check_keys, load_part, weights_hash
-from t2i_spatial.detectors.phrases import Caption
+from t2i_spatial.detectors.phrase_grounding import Caption
 from t2i_spatial.errors import InputError, ModelLoadError, require
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.prompts.containers import read_text
-from t2i_spatial.prompts.layout import solve_layout
 from t2i_spatial.prompts.parser import parse_prompt
 from t2i_spatial.prompts.phrasing import phrasings, told_inversely
 from t2i_spatial.prompts.sr2d import COCO_NAMES
+from t2i_spatial.prompts.witness_layout import solve_layout
 from t2i_spatial.relation_algebra import canonical_key, closure, contradictions
 from t2i_spatial.scene import (
     COLORS,

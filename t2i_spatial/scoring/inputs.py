@@ -162,7 +162,7 @@ def geneval_prompt(record: Mapping[str, Any]) -> Prompt:
         InputError: a clause without class, a bad count, colour, index or relation, or a tag that
             is no text.
     """
-    from t2i_spatial.prompts.readers.geneval import geneval_scene
+    from t2i_spatial.prompts.readers.geneval_metadata import geneval_scene
 
     record = dict(record)
     for key in ("include", "exclude"):

@@ -14,17 +14,17 @@ import polars as pl
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.curation.captions import load_tokenizer
+from t2i_spatial.curation.box_captions import load_tokenizer
 from t2i_spatial.curation.exporter import EXPORTERS, discard, export
 from t2i_spatial.curation.filter import Filter, make_filters
+from t2i_spatial.curation.object_pairs import MIN_AREA
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
-from t2i_spatial.curation.scop import MIN_AREA
 from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, claim_folder
-from t2i_spatial.stages.candidates import (
+from t2i_spatial.stages.curation_sources import (
     coco_candidates,
     file_candidates,
     run_candidates,

@@ -11,7 +11,7 @@ from t2i_spatial.stages.detect import DetectSettings
 from t2i_spatial.stages.generate import GenerateSettings
 from t2i_spatial.stages.improve import ImproveSettings
 from t2i_spatial.stages.pipeline import PipelineSettings, PromptSettings, ScoreSettings
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 
 def demo_settings(

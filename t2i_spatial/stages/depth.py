@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from t2i_spatial.detectors.depth import DepthEstimator, DepthSpec, resolve_depth
+from t2i_spatial.detectors.depth_estimation import DepthEstimator, DepthSpec, resolve_depth
 from t2i_spatial.run import Run
 from t2i_spatial.stages.annotate import Annotator, annotate_run
 

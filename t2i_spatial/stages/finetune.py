@@ -11,7 +11,7 @@ from t2i_spatial.curation.exporter import read_origin
 from t2i_spatial.curation.selection import selection_digest
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 DATA = "curated"
 OUTPUT = "lora"

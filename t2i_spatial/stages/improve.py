@@ -41,7 +41,7 @@ from t2i_spatial.stages.rendered import rendered_set
 from t2i_spatial.stages.report import report_run
 from t2i_spatial.stages.score import make_protocols, score_run
 from t2i_spatial.tables import table_to_prompts
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 STAGE = "improve"
 PROTOCOLS = ("visor", "spatial")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 if TYPE_CHECKING:
     from t2i_spatial.training.trainer import finetune

@@ -11,7 +11,7 @@ from torch import Tensor
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.lora import EDM, prediction_of
 from t2i_spatial.training.families import Family
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 
 class Noised(NamedTuple):

@@ -26,15 +26,15 @@ from t2i_spatial.generation.tenor import add_token_order
 from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import claim_folder, write_json
-from t2i_spatial.training.adapters import Adapters
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
 from t2i_spatial.training.data import Example, data_hash, read_imagefolder
 from t2i_spatial.training.families import Family, find_family
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 from t2i_spatial.training.loop import LAST_GOOD, Loop
+from t2i_spatial.training.lora_layers import Adapters
 from t2i_spatial.training.objective import find_objective
 from t2i_spatial.training.processes import Processes
-from t2i_spatial.training.settings import FinetuneSettings
 from t2i_spatial.training.trackers import Trackers
 
 FORMAT = 1

@@ -22,7 +22,7 @@ pytest.importorskip("transformers")
 
 def test_importing_the_room_loads_no_torch():
     code = (
-        "import sys, t2i_spatial.bundled.captions; "
+        "import sys, t2i_spatial.bundled.scene_captions; "
         "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

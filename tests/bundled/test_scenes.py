@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from t2i_spatial.bundled import NOUNS, RELATIONS, Scene, SceneObject, render, sample_scene
-from t2i_spatial.bundled.captions import INVERSE, describe
+from t2i_spatial.bundled.scene_captions import INVERSE, describe
 from t2i_spatial.bundled.scenes import COLOURS, TINTABLE, Background
 
 

@@ -13,7 +13,12 @@ from PIL import Image
 from t2i_spatial.detections import Detections
 from t2i_spatial.detectors import load_detector, resolve_detector
 from t2i_spatial.detectors.groundingdino_py import read_python_config
-from t2i_spatial.detectors.phrases import Caption, CaptionBuilder, clean_phrase, span_scores
+from t2i_spatial.detectors.phrase_grounding import (
+    Caption,
+    CaptionBuilder,
+    clean_phrase,
+    span_scores,
+)
 from t2i_spatial.errors import InputError, ModelLoadError
 from tests.detectors import tiny
 from tests.detectors.convert import to_groundingdino_py

@@ -12,8 +12,8 @@ from t2i_spatial.prompts import (
     sr2d,
     write_prompts,
 )
-from t2i_spatial.prompts.layout import HOLDS
 from t2i_spatial.prompts.sampling import DIFFICULTIES, options_for, read_vocabulary
+from t2i_spatial.prompts.witness_layout import HOLDS
 from t2i_spatial.relation_algebra import canonical_key, contradictions
 from t2i_spatial.scene import RELATIONS
 

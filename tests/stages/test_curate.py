@@ -14,8 +14,8 @@ from PIL import Image
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
-from t2i_spatial.stages.candidates import run_candidates
 from t2i_spatial.stages.curate import CurateSettings, TooFewImagesError, curate_run
+from t2i_spatial.stages.curation_sources import run_candidates
 from t2i_spatial.stages.generate import _drop_derived
 from t2i_spatial.tables import SELECTION
 from tests.curation.runs import drawing, make_run, verdict

@@ -17,7 +17,6 @@ from t2i_spatial.bundled.scenes import NOUNS, RELATIONS, render, sample_scene
 from t2i_spatial.cli.main import main
 from t2i_spatial.curation.crops import square_around_pair
 from t2i_spatial.errors import InputError
-from t2i_spatial.stages.candidates import detection_pairs
 from t2i_spatial.stages.curate import (
     CurateSettings,
     TooFewImagesError,
@@ -25,8 +24,9 @@ from t2i_spatial.stages.curate import (
     curate_detections,
     curate_run,
 )
+from t2i_spatial.stages.curation_sources import detection_pairs
 from t2i_spatial.stages.finetune import finetune_run
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 from tests.builders import box, detection_rows, detections
 from tests.curation.runs import drawing, make_run, verdict
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from t2i_spatial.curation.filter import FILTERS, Filter
-from t2i_spatial.curation.seeded import seeded_numbers
+from t2i_spatial.curation.random_order import random_order
 from t2i_spatial.tables import KEY
 
 NO_VALUE = "(none)"
@@ -65,7 +65,7 @@ class Balance(Filter):
             codes = [rows[name].rank("dense").to_numpy().astype(np.int64) - 1 for name in self.over]
             weights = pl.Series("balance_weight", rake(codes, self.largest), dtype=pl.Float64)
             return rows.select(*KEY).with_columns(weights).lazy()
-        placed = rows.with_columns(seeded_numbers(rows, self.seed).alias("_order")).with_columns(
+        placed = rows.with_columns(random_order(rows, self.seed).alias("_order")).with_columns(
             pl.col("_order").rank("ordinal").over(self.over).alias("balance_place"),
             pl.len().over(self.over).alias("_size"),
         )

@@ -37,7 +37,7 @@ def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def _look(image: Image.Image) -> tuple[int, bytes]:
+def _fingerprint(image: Image.Image) -> tuple[int, bytes]:
     return perceptual_hash(image), thumbnail(image).tobytes()
 
 
@@ -47,7 +47,7 @@ def _digest(image: Image.Image) -> tuple[bytes]:
     return (digest.digest(),)
 
 
-LOOK = Measure({"phash": pl.UInt64, "thumbnail": pl.Binary}, _look)
+FINGERPRINT = Measure({"phash": pl.UInt64, "thumbnail": pl.Binary}, _fingerprint)
 DIGEST = Measure({"pixels": pl.Binary}, _digest)
 
 
@@ -87,7 +87,7 @@ class NearDuplicates(Filter):
     """
 
     adjective: ClassVar[str] = "distinct"
-    measures: ClassVar[tuple[Measure, ...]] = (LOOK,)
+    measures: ClassVar[tuple[Measure, ...]] = (FINGERPRINT,)
 
     distance: int = Field(4, ge=0, le=12)
     colour: float = Field(20.0, ge=0, le=255)

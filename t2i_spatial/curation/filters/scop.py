@@ -1,4 +1,4 @@
-"""The five criteria of SCOP, each a filter, and all of them as one (`curation.scop`)."""
+"""The five criteria of SCOP, each a filter, and all of them as one (`curation.object_pairs`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from t2i_spatial.curation.filter import FILTERS, Filter, FilterGroup
-from t2i_spatial.curation.scop import (
+from t2i_spatial.curation.object_pairs import (
     THRESHOLDS,
     area,
     centre_distance,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from t2i_spatial.curation.box_captions import SAME_OBJECT
 from t2i_spatial.curation.candidates import join_candidates
-from t2i_spatial.curation.captions import SAME_OBJECT
-from t2i_spatial.curation.coco import read_coco
-from t2i_spatial.curation.scop import area, intersection, make_pairs
+from t2i_spatial.curation.coco_annotations import read_coco
+from t2i_spatial.curation.object_pairs import area, intersection, make_pairs
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table

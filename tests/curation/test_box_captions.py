@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2i_spatial.curation.captions import (
+from t2i_spatial.curation.box_captions import (
     count_tokens,
     long_caption,
     mirror_caption,
     pair_caption,
     scene_of_boxes,
 )
+from t2i_spatial.curation.object_pairs import relation_words
 from t2i_spatial.curation.recaption import recaption
-from t2i_spatial.curation.scop import relation_words
 from t2i_spatial.curation.selection import select
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import parse_prompt
 from t2i_spatial.relation_algebra import canonical_key
-from tests.curation.test_scop import pair
+from tests.curation.test_object_pairs import pair
 
 NAMES = ("cat", "dog", "teddy bear", "umbrella", "wine glass", "bus", "scissors", "hourglass")
 edge = st.integers(1, 200)

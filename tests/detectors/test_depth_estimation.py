@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from t2i_spatial.detectors.boxes import BoxesOf
-from t2i_spatial.detectors.depth import DepthEstimator, box_depth, resolve_depth
+from t2i_spatial.detectors.depth_estimation import DepthEstimator, box_depth, resolve_depth
 from t2i_spatial.detectors.masks import encode_mask
 from t2i_spatial.errors import ModelLoadError, T2ISpatialError
 from tests.detectors import tiny

@@ -6,7 +6,7 @@ import pytest
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import parse_prompt, solve_layout
 from t2i_spatial.prompts.drawing import draw_layout, layout_svg
-from t2i_spatial.prompts.layout import HOLDS
+from t2i_spatial.prompts.witness_layout import HOLDS
 from t2i_spatial.scene import RELATIONS, ObjectSpec, RelationSpec, SceneSpec
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from t2i_spatial.tables import KEY
 
 
-def seeded_numbers(rows: pl.DataFrame, seed: int) -> pl.Series:
+def random_order(rows: pl.DataFrame, seed: int) -> pl.Series:
     """(n,) UInt64 from the key columns and the seed; their ascending order is a shuffle."""
     numbers = [
         int.from_bytes(

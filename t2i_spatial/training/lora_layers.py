@@ -15,7 +15,7 @@ from t2i_spatial.generation.lora import lora_flags, read_lora
 from t2i_spatial.generation.resolve import LORA_FILE, LoraSource
 from t2i_spatial.run import atomic_write
 from t2i_spatial.training.families import Family
-from t2i_spatial.training.settings import FinetuneSettings
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 _TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 

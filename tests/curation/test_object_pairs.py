@@ -14,7 +14,7 @@ from t2i_spatial.curation.filters.scop import (
     SpatialClarity,
     VisualSignificance,
 )
-from t2i_spatial.curation.scop import inverse_words, make_pairs, relation_words, triples
+from t2i_spatial.curation.object_pairs import inverse_words, make_pairs, relation_words, triples
 from t2i_spatial.curation.selection import select
 
 GOLDEN = Path(__file__).parent / "golden" / "scop.npz"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from t2i_spatial.detections import Detections
-from t2i_spatial.detectors.adapters import (
+from t2i_spatial.detectors.conversions import (
     from_coco_results,
     from_supervision,
     from_torchvision,

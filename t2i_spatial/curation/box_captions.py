@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from t2i_spatial.curation.scop import OVERLAP_LIMIT, triples
+from t2i_spatial.curation.object_pairs import OVERLAP_LIMIT, triples
 from t2i_spatial.errors import require
 from t2i_spatial.metrics.geometry import Boxes, columns, iou
 from t2i_spatial.prompts.inflection import article

@@ -12,7 +12,7 @@ from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation import load_generator
 from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.training import finetune
-from t2i_spatial.training.settings import ATTENTION
+from t2i_spatial.training.hyperparameters import ATTENTION
 from tests.tiny_models import SIZE, tiny_model
 from tests.training.test_finetune import LORA, settings
 
