@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
 import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.inputs import given_tables, refuse_other_texts
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.numbers import DEFAULTS, Intervals, Numbers, Rate
+from t2i_spatial.metrics.tally import (
+    applicable_prompts,
+    entries,
+    grouped_entries,
+    image_counts,
+    members_of,
+    tally_verdicts,
+)
 from t2i_spatial.registry import Registry
 from t2i_spatial.scene import Prompt
-from t2i_spatial.statistics.intervals import Interval, ratio_intervals
-from t2i_spatial.tables import (
-    NOT_APPLICABLE,
-    PROMPTS,
-    SCORED,
-    STATUSES,
-    VERDICTS,
-)
+from t2i_spatial.tables import PROMPTS, VERDICTS
 
 Summary = dict[str, Any]
 """Published name -> `{"value", "low", "high", "n_prompts", "n_images", "n_expected"}`, beside
@@ -53,9 +53,18 @@ class Metric(abc.ABC):
     parts: ClassVar[tuple[str, ...]]
     """Names of `VERDICTS.components`, in their order."""
 
-    rates: ClassVar[Mapping[str, Rate]] = {"score": Rate("value"), "correct": Rate("correct")}
-    """Numbers of the summary, by their names there, as sums over images, the main one first:
-    `compare` and `--precision` work on these. Numerators lie in [0, 1]."""
+    title: ClassVar[str] = ""
+    """The protocol's name as its authors write it; empty: made of `name`."""
+
+    numbers: ClassVar[Numbers] = {
+        "score": Rate("value", meaning="mean score"),
+        "correct": Rate("correct", meaning="right images"),
+    }
+    """Every number of the summary by its published name, the main one first. Summary, streamed
+    tallies, `compare`, `--precision`, report and documentation follow from this."""
+
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Breakdowns `by_...` of the summary: "relation", "object" or "tag" -> names of `numbers`."""
 
     _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
     _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
@@ -83,25 +92,47 @@ class Metric(abc.ABC):
             InputError: a detection row names no prompt of the set.
         """
 
-    @abc.abstractmethod
+    def members(self, group: str, prompts: pl.DataFrame) -> pl.DataFrame:
+        """`prompt_id, member` of one of `groups`: which relations, say, a prompt is counted to."""
+        return members_of(group, prompts)
+
+    def tally(self, verdicts: pl.DataFrame) -> pl.DataFrame:
+        """Verdicts summed over the images of each prompt; see `tally.add_tallies`."""
+        return tally_verdicts(verdicts, self.parts, self.numbers)
+
     def summarize(
         self,
         verdicts: pl.DataFrame,
         prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
+        intervals: Intervals = DEFAULTS,
+        **options: Any,
     ) -> Summary:
         """The published numbers of a VERDICTS table, with 95 % intervals clustered by prompt.
 
         Args:
             verdicts: rows of this protocol for every expected image.
             prompts: PROMPTS the verdicts belong to.
-            allow_missing: `False` counts an image without a score as a failure wherever the
-                protocol counts images; `True` leaves it out, as the peer does.
-            seed, resamples: of the bootstrap.
+            intervals: how to count missing images, and the bootstrap's seed and resamples.
+            options: single fields of `intervals` (`allow_missing=True`).
         """
+        return self.summarize_tally(
+            self.tally(verdicts), prompts, dataclasses.replace(intervals, **options)
+        )
+
+    def summarize_tally(
+        self, tally: pl.DataFrame, prompts: pl.DataFrame, intervals: Intervals = DEFAULTS
+    ) -> Summary:
+        """`summarize` for verdicts that have been tallied."""
+        rows = applicable_prompts(tally)
+        summary: Summary = entries(rows, self.numbers, intervals)
+        for group, names in self.groups.items():
+            summary[f"by_{group}"] = grouped_entries(
+                rows,
+                self.members(group, prompts),
+                {name: self.numbers[name] for name in names},
+                intervals,
+            )
+        return summary | {"images": image_counts(tally)}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -141,16 +172,10 @@ class Metric(abc.ABC):
         self._seen_verdicts.append(new)
         self._seen_prompts.append(table.join(seen, on="prompt_id", how="anti"))
 
-    def compute(
-        self, *, allow_missing: bool = False, seed: int = 0, resamples: int = 2000
-    ) -> Summary:
+    def compute(self, intervals: Intervals = DEFAULTS, **options: Any) -> Summary:
         """`summarize` over everything since the last `reset` (nothing yet: values are `None`)."""
-        verdicts = (
-            pl.concat(self._seen_verdicts) if self._seen_verdicts else pl.DataFrame(schema=VERDICTS)
-        )
-        return self.summarize(
-            verdicts, self._prompts(), allow_missing=allow_missing, seed=seed, resamples=resamples
-        )
+        verdicts = pl.concat([pl.DataFrame(schema=VERDICTS), *self._seen_verdicts])
+        return self.summarize(verdicts, self._prompts(), intervals, **options)
 
     def reset(self) -> None:
         """Forget all verdicts."""
@@ -175,150 +200,3 @@ def _is_share(value: object) -> bool:
 
 PROTOCOLS: Registry[type[Metric]] = Registry("protocol", "t2i_spatial.metrics")
 """All protocols by name: `PROTOCOLS["visor"]()` makes one with its published settings."""
-
-
-@dataclass(kw_only=True)
-class TallyMetric(Metric):
-    """A protocol whose numbers are ratios of sums over the images of prompts.
-
-    Verdicts are reduced to one row of sums per prompt first. Tallies of parts of a run add up, so
-    a run of any size needs the memory of its prompts only.
-    """
-
-    @abc.abstractmethod
-    def sums(self) -> dict[str, pl.Expr]:
-        """Name -> expression over VERDICTS whose sum over images is kept; null counts as 0."""
-
-    @abc.abstractmethod
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """`summarize` for verdicts that have been tallied."""
-
-    def tally(self, verdicts: pl.DataFrame) -> pl.DataFrame:
-        """One row per prompt: `prompt_id, tag`, the number of images of every status, the sums."""
-        counts = [(pl.col("status") == s).sum().cast(pl.Int64).alias(s) for s in STATUSES]
-        sums = [
-            value.cast(pl.Float64).fill_null(0.0).sum().alias(name)
-            for name, value in self.sums().items()
-        ]
-        return verdicts.group_by("prompt_id", maintain_order=True).agg(
-            pl.col("tag").first(), *counts, *sums
-        )
-
-    def summarize(
-        self,
-        verdicts: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`."""
-        return self.summarize_tally(
-            self.tally(verdicts),
-            prompts,
-            allow_missing=allow_missing,
-            seed=seed,
-            resamples=resamples,
-        )
-
-
-def add_tallies(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The tally of several parts of a run together."""
-    together = pl.concat(tallies)
-    sums = [name for name in together.columns if name not in ("prompt_id", "tag")]
-    return together.group_by("prompt_id", maintain_order=True).agg(
-        pl.col("tag").first(), pl.col(sums).sum()
-    )
-
-
-def counted_prompts(tally: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:
-    """The prompts of a tally that the protocol applies to, with `expected` and `images`.
-
-    `images` is what goes into denominators: the scored images with `allow_missing` (as the peers
-    count), otherwise all expected ones, those without a score being failures.
-    """
-    expected = pl.sum_horizontal(s for s in STATUSES if s != NOT_APPLICABLE)
-    return (
-        tally.with_columns(expected.alias("expected"))
-        .filter(pl.col("expected") > 0)
-        .with_columns(pl.col(SCORED if allow_missing else "expected").alias("images"))
-        # so that intervals do not depend on the order in which images came
-        .sort("prompt_id")
-    )
-
-
-def tally_counts(tally: pl.DataFrame) -> dict[str, int]:
-    """`expected` (all that the protocol applies to) and the number of images of every status."""
-    by_status = {s: int(tally[s].sum()) for s in STATUSES}
-    expected = sum(n for s, n in by_status.items() if s != NOT_APPLICABLE)
-    return {"expected": expected} | {s: n for s, n in by_status.items() if n}
-
-
-def ratio_entries(
-    rows: pl.DataFrame,
-    ratios: Mapping[str, tuple[str, str]],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> dict[str, dict[str, Any]]:
-    """Entries of a summary from prompts (see `counted_prompts`): name -> (above, below) columns."""
-    counts = tally_counts(rows)
-    rows = rows.filter(pl.col("images") > 0)
-    above, below = (
-        rows.select(pl.col(pair[k]).cast(pl.Float64).alias(name) for name, pair in ratios.items())
-        for k in (0, 1)
-    )
-    intervals = ratio_intervals(
-        above.to_numpy(),
-        below.to_numpy(),
-        np.arange(len(rows)),
-        seed=seed,
-        resamples=resamples,
-    )
-    return {n: entry(i, len(rows), counts) for n, i in zip(ratios, intervals, strict=True)}
-
-
-def counted(verdicts: pl.DataFrame, allow_missing: bool) -> pl.DataFrame:
-    """The rows that make up the denominators.
-
-    Images that the protocol does not apply to never count. Images without a score count (as
-    failures) unless `allow_missing`.
-    """
-    applicable = pl.col("status") != NOT_APPLICABLE
-    return verdicts.filter(
-        applicable & (pl.col("status") == SCORED) if allow_missing else applicable
-    )
-
-
-def image_counts(verdicts: pl.DataFrame) -> dict[str, int]:
-    """`expected` (all that the protocol applies to) and the number of rows of every status."""
-    by_status = dict(verdicts.group_by("status").len().iter_rows())
-    expected = len(verdicts) - by_status.get(NOT_APPLICABLE, 0)
-    return {"expected": expected} | {s: by_status[s] for s in STATUSES if s in by_status}
-
-
-def entry(interval: Interval, n_prompts: int, counts: Mapping[str, int]) -> dict[str, Any]:
-    """One number of a summary."""
-    return {
-        "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "n_prompts": n_prompts,
-        "n_images": counts.get(SCORED, 0),
-        "n_expected": counts["expected"],
-    }
-
-
-def part(names: tuple[str, ...], name: str) -> pl.Expr:
-    """The value of one named component of a VERDICTS table."""
-    index = names.index(name)
-    return pl.col("components").list.get(index, null_on_oob=True).struct.field("value")

@@ -6,32 +6,26 @@ Source: djghosh13/geneval @ af4902f (`evaluate_images.py`, `summary_scores.py`);
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    entry,
-    ratio_entries,
-    share,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.clauses import Judged, judge_clauses
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
-from t2i_spatial.statistics.intervals import cluster_share_interval, mean_of_ratios_interval
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
+OVERALL = Rate("correct", meaning="mean of the tags", by_tag=True)
+IMAGES_CORRECT = Rate("correct", meaning="images with every clause right")
+PROMPTS_CORRECT = Rate("correct", meaning="prompts with at least 1 right image", at_least=1)
+
 
 @dataclass(kw_only=True)
-class ClauseMetric(TallyMetric):
+class ClauseMetric(Metric):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
 
     threshold: float = share(0.3)
@@ -67,11 +61,13 @@ class GenEval(ClauseMetric):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("counts", "colors", "positions", "exclusions")
-    rates: ClassVar[Mapping[str, Rate]] = {
-        "overall": Rate("correct", by_tag=True),
-        "images_correct": Rate("correct"),
-        "prompts_correct": Rate("correct", at_least=1),
+    title: ClassVar[str] = "GenEval"
+    numbers: ClassVar[Numbers] = {
+        "overall": OVERALL,
+        "images_correct": IMAGES_CORRECT,
+        "prompts_correct": PROMPTS_CORRECT,
     }
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {"tag": ("images_correct",)}
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Metric.judge`. Components are 1 or 0, null for what the prompt does not ask.
@@ -122,26 +118,6 @@ class GenEval(ClauseMetric):
             evidence=clause_evidence(judged),
             components={name: pl.col(name) for name in self.parts},
         )
-
-    def sums(self) -> dict[str, pl.Expr]:
-        """Correct images."""
-        return {"right": pl.col("correct")}
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: `overall` (mean of the tags that occur), each tag,
-        `prompts_correct` (at least one right image) and `images_correct`.
-        """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        summary = tag_summary(counted_prompts(tally, allow_missing), options)
-        return summary | {"images": tally_counts(tally)}
 
 
 def with_matches(clauses: pl.DataFrame) -> pl.DataFrame:
@@ -223,32 +199,6 @@ def colors_missing() -> pl.Expr:
             "LocalScorer: color=)"
         )
     )
-
-
-def tag_summary(rows: pl.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
-    """`overall`, every tag, `prompts_correct` and `images_correct` from counted prompts."""
-    rows = rows.with_columns(pl.col("tag").fill_null("other"))
-    counts = tally_counts(rows)
-    used = rows.filter(pl.col("images") > 0)
-    found = set(used["tag"].unique())
-    tags = [t for t in TAGS if t in found] + sorted(found - set(TAGS))
-    groups = {t: used.filter(pl.col("tag") == t) for t in tags}
-    overall = mean_of_ratios_interval(
-        {
-            t: (g["right"].to_numpy(), g["images"].cast(pl.Float64).to_numpy(), g["prompt_id"])
-            for t, g in groups.items()
-        },
-        **options,
-    )
-    summary = {"overall": entry(overall, len(used), counts)}
-    ratio = {"right": ("right", "images")}
-    for tag in tags:
-        all_of_tag = rows.filter(pl.col("tag") == tag)
-        summary[tag] = ratio_entries(all_of_tag, ratio, **options)["right"]
-    prompts = cluster_share_interval(used["right"].to_numpy(), 1, used["prompt_id"], **options)
-    summary["prompts_correct"] = entry(prompts, len(used), counts)
-    summary["images_correct"] = ratio_entries(rows, ratio, **options)["right"]
-    return summary
 
 
 def _all_where(expr: pl.Expr, asked: pl.Expr) -> pl.Expr:

@@ -6,42 +6,37 @@ Source: yifan123/reward-server @ 92ac29f, `gen_eval.py` (used by flow_grpo and i
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    counted_prompts,
-    entry,
-    part,
-    ratio_entries,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.geneval import (
+    OVERALL,
+    PROMPTS_CORRECT,
     ClauseMetric,
     clause_evidence,
     colors_missing,
-    tag_summary,
     with_matches,
 )
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import verdict_table
-from t2i_spatial.statistics.intervals import Interval, ratio_interval
 
 
 @dataclass(kw_only=True)
 class _Reward(ClauseMetric):
     parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
-    # `soft` has no lower end, except where it is mended
-    rates: ClassVar[Mapping[str, Rate]] = {
-        "strict": Rate("correct"),
-        "nonstrict": Rate("nonstrict"),
+    numbers: ClassVar[Numbers] = {
+        "strict": Rate("correct", meaning="images with every count, colour and position exact"),
+        "nonstrict": Rate("nonstrict", meaning="images that GenEval accepts"),
+        # it has no lower end, except where it is mended
+        "soft": Rate("value", meaning="mean reward", bounded=False),
+        "overall": OVERALL,
+        "prompts_correct": PROMPTS_CORRECT,
     }
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {"tag": ("strict",)}
 
     @abc.abstractmethod
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
@@ -90,36 +85,6 @@ class _Reward(ClauseMetric):
             components=dict(zip(self.parts, (strict_right, nonstrict, soft), strict=True)),
         )
 
-    def sums(self) -> dict[str, pl.Expr]:
-        """The three rewards; `right` is the strict one."""
-        return {
-            "soft": pl.col("value"),
-            "right": pl.col("correct"),
-            "nonstrict": part(self.parts, "nonstrict"),
-        }
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: `soft` (mean reward; a missing image counts 0), then the
-        strict accuracies as for `geneval`, and `nonstrict`, the share GenEval accepts.
-        """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted_prompts(tally, allow_missing)
-        used = rows.filter(pl.col("images") > 0)
-        mean = _mean_interval(used["soft"], used["images"], used["prompt_id"], options)
-        summary = {"soft": entry(mean, len(used), tally_counts(rows))}
-        strict = tag_summary(rows, options)
-        summary["strict"] = strict.pop("images_correct")
-        summary |= ratio_entries(rows, {"nonstrict": ("nonstrict", "images")}, **options)
-        return summary | strict | {"images": tally_counts(tally)}
-
 
 @PROTOCOLS.register("geneval_reward")
 @dataclass(kw_only=True)
@@ -130,6 +95,8 @@ class GenEvalReward(_Reward):
     "a cat left of a dog". `correct` is the strict reward: every count met exactly, every colour
     and position right; exclusions are not looked at.
     """
+
+    title: ClassVar[str] = "GenEval reward"
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         asks_more = pl.col("wanted").is_not_null() | pl.col("relation").is_not_null()
@@ -177,7 +144,7 @@ class GenEvalRewardFixed(_Reward):
     not switch the other terms off.
     """
 
-    rates: ClassVar[Mapping[str, Rate]] = {**_Reward.rates, "soft": Rate("value")}
+    numbers: ClassVar[Numbers] = {**_Reward.numbers, "soft": Rate("value", meaning="mean reward")}
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         count = (1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")).clip(0, 1)
@@ -208,22 +175,3 @@ def _first_of_clause(clauses: pl.DataFrame) -> pl.DataFrame:
         (pl.int_range(pl.len()).over("row", "clause") == 0).alias("first"),
         pl.col("target_matched").fill_null(False),
     )
-
-
-def _mean_interval(
-    sums: pl.Series, images: pl.Series, clusters: pl.Series, options: dict[str, Any]
-) -> Interval:
-    """Mean of numbers of any range: moved into [0, 1], where the ratio bootstrap works."""
-    if len(sums) == 0:
-        return Interval(None, None, None, 0, 0)
-    means = (sums / images).to_numpy()
-    low = min(0.0, float(means.min()))
-    span = max(1.0, float(means.max())) - low
-    number = images.to_numpy().astype(np.float64)
-    scaled = ratio_interval(
-        number * np.clip((means - low) / span, 0, 1), number, clusters, **options
-    )
-    if scaled.value is None or scaled.low is None or scaled.high is None:
-        return scaled
-    back = [low + span * value for value in (scaled.value, scaled.low, scaled.high)]
-    return Interval(back[0], back[1], back[2], scaled.n_clusters, scaled.n)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,18 +25,9 @@ import polars as pl
 from t2i_spatial.detections import check_boxes
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.assignment import matches
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    part,
-    ratio_entries,
-    share,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.geometry import Floats, columns, iou
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
 from t2i_spatial.tables import EVIDENCE, SCORED
@@ -92,7 +83,7 @@ def parse_chain(text: str) -> dict[str, Any]:
 
 @PROTOCOLS.register("layout")
 @dataclass(kw_only=True)
-class Layout(TallyMetric):
+class Layout(Metric):
     """Mean IoU of planned and detected boxes, matched one to one within their names.
 
     `value` is the mean IoU over the planned boxes (0 for one without a partner), `correct` says
@@ -103,7 +94,13 @@ class Layout(TallyMetric):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("iou", "centres", "relations", "found")
-    rates: ClassVar[Mapping[str, Rate]] = {"iou": Rate("value"), "correct": Rate("correct")}
+    numbers: ClassVar[Numbers] = {
+        "iou": Rate("value", meaning="mean IoU of planned and detected boxes"),
+        "centres": Rate("centres", meaning="1 - mean distance of the centres / image diagonal"),
+        "relations": Rate("relations", meaning="planned relations that are kept", optional=True),
+        "found": Rate("found", meaning="planned boxes that have a partner"),
+        "correct": Rate("correct", meaning="images whose boxes all reach the IoU threshold"),
+    }
 
     iou_threshold: float = share(0.5)
     """IoU from which a planned box counts as met."""
@@ -190,32 +187,6 @@ class Layout(TallyMetric):
                 for k, i in zip(met, ids, strict=True)
             ],
         }
-
-    def sums(self) -> dict[str, pl.Expr]:
-        """The components, in how many images there was one, and correct images."""
-        values = {name: part(self.parts, name) for name in self.parts}
-        known = {f"{name}_known": v.is_not_null() for name, v in values.items()}
-        return {**values, **known, "right": pl.col("correct")}
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: the means of `iou`, `centres`, `relations` (over the images
-        that have one) and `found`, and `correct`. A missing image counts 0 unless `allow_missing`.
-        """
-        rows = counted_prompts(tally, allow_missing)
-        lost = pl.col("images") - pl.col(SCORED)
-        rows = rows.with_columns(pl.col(f"{n}_known") + lost for n in self.parts)
-        ratios = {name: (name, f"{name}_known") for name in self.parts}
-        ratios["correct"] = ("right", "images")
-        summary: Summary = ratio_entries(rows, ratios, seed=seed, resamples=resamples)
-        return summary | {"images": tally_counts(tally)}
 
 
 def match_plan(plan: Plan, labels: Sequence[str], boxes: Floats) -> list[int | None]:

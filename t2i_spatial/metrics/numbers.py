@@ -1,8 +1,12 @@
-"""The numbers of a protocol as sums over images, for what works on any of them: pairs, stopping."""
+"""The numbers of a protocol, declared once: what each is a share of, and how it is made of images.
+
+`Metric.numbers` holds one `Rate` for each published name. The summary, the tallies of a streamed
+file, `compare`, `--precision`, the report and the tables of the documentation all read it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,22 +15,73 @@ import polars as pl
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
+Numbers = Mapping[str, "Rate"]
+"""Published name -> how it is made; the main one first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """How numbers are counted and how their intervals are made.
+
+    Attributes:
+        allow_missing: `False` counts an image without a score as a failure; `True` leaves it out,
+            as the peers do.
+        seed, resamples: of the bootstrap.
+    """
+
+    allow_missing: bool = False
+    seed: int = 0
+    resamples: int = 2000
+
+
+DEFAULTS = Intervals()
+
 
 @dataclass(frozen=True)
 class Rate:
     """One published number: sum(numerator) / sum(denominator) over the images of a protocol.
 
     Attributes:
-        numerator: `value`, `correct` or the name of a component, in [0, 1].
-        denominator: a component; `None` counts every image that has the numerator.
+        numerator: `value`, `correct` or the name of a component, in [0, 1] unless not `bounded`.
+        denominator: a component, 1 or 0: the images that count. `None` counts every image, also
+            those without a score.
+        meaning: what it is, in a few words, for the report and the documentation.
         at_least: instead, the share of prompts with at least so many (correct) images.
         by_tag: instead, the unweighted mean of the tags' ratios.
+        optional: the numerator is a component that is null where a prompt does not ask for it;
+            such images do not count.
+        within: the numerator counts as 1 where it lies in this range, else as 0.
+        bounded: `False` for a mean of numbers outside [0, 1]; nothing can be said of such a
+            number before all images are judged, so there is no `--precision` of it.
     """
 
     numerator: str
     denominator: str | None = None
+    meaning: str = ""
     at_least: int | None = None
     by_tag: bool = False
+    optional: bool = False
+    within: tuple[float, float] | None = None
+    bounded: bool = True
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean over all images: only such a number has a value per prompt."""
+        special = self.denominator is not None or self.at_least is not None or self.by_tag
+        return not (special or self.optional)
+
+    def terms(self, parts: Sequence[str]) -> tuple[pl.Expr, pl.Expr]:
+        """Numerator and denominator over VERDICTS; both 0 where there is no score."""
+        scored = pl.col("status") == SCORED
+        above = _column(self.numerator, parts)
+        if self.denominator is not None:
+            below = _column(self.denominator, parts)
+        else:
+            below = above.is_not_null().cast(pl.Float64) if self.optional else pl.lit(1.0)
+        if self.within is not None:
+            above = above.is_between(*self.within).cast(pl.Float64)
+        below = pl.when(scored).then(below).fill_null(0.0)
+        return pl.when(below > 0).then(above).fill_null(0.0), below
 
 
 def rate_rows(
@@ -38,20 +93,18 @@ def rate_rows(
     failures, or have denominator 0 with `allow_missing`. `at_least` and `by_tag` are not looked
     at: see `per_prompt` and `tag_weights`.
     """
-    scored = pl.col("status") == SCORED
-    counted = scored if allow_missing else pl.col("status") != NOT_APPLICABLE
-    above = _column(rate.numerator, parts)
-    below = (
-        (above.is_not_null() | ~scored).cast(pl.Float64)
-        if rate.denominator is None
-        else _column(rate.denominator, parts)
-    )
-    rows = verdicts.select(
-        pl.when(counted).then(above).fill_null(0.0).alias("above"),
-        pl.when(counted).then(below).fill_null(0.0).alias("below"),
-    )
-    below_array = rows["below"].to_numpy()
-    return np.where(below_array > 0, rows["above"].to_numpy(), 0.0), below_array
+    above, below = rate.terms(parts)
+    if rate.denominator is None and not allow_missing:
+        lost = ~pl.col("status").is_in([SCORED, NOT_APPLICABLE])
+        below = below + lost.cast(pl.Float64)
+    rows = verdicts.select(above.alias("above"), below.alias("below"))
+    return rows["above"].to_numpy(), rows["below"].to_numpy()
+
+
+def into_unit(values: Floats) -> tuple[float, float]:
+    """`low, span` such that (values - low) / span, and 0 and 1 likewise, lie in [0, 1]."""
+    low = min(0.0, float(values.min(initial=0.0)))
+    return low, max(1.0, float(values.max(initial=1.0))) - low
 
 
 def per_prompt(above: Floats, below: Floats, clusters: pl.Series, at_least: int) -> Floats:

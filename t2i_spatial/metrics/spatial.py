@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,17 +11,9 @@ import polars as pl
 
 from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    ratio_entries,
-    share,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.geometry import Floats, columns, iou
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
 from t2i_spatial.metrics.spatial_rules import UNSURE
 from t2i_spatial.metrics.tabular import CORNERS, component_column, flat_boxes, join_prompts
@@ -30,7 +22,7 @@ from t2i_spatial.tables import NOT_APPLICABLE, PROMPTS, SCORED, VERDICTS, table_
 
 @PROTOCOLS.register("spatial")
 @dataclass(kw_only=True)
-class Spatial(TallyMetric):
+class Spatial(Metric):
     """The scene of a prompt, judged part by part on the best joint assignment of boxes.
 
     Parts: every object is there; counts of two and more, or a "one" in words, are exact (further
@@ -40,10 +32,12 @@ class Spatial(TallyMetric):
     """
 
     parts: ClassVar[tuple[str, ...]] = PARTS
-    rates: ClassVar[Mapping[str, Rate]] = {
-        "probability": Rate("value"),
-        "accuracy": Rate("correct"),
+    numbers: ClassVar[Numbers] = {
+        "probability": Rate("value", meaning="mean probability that the picture shows the scene"),
+        "accuracy": Rate("correct", meaning="images whose probability is above one half"),
+        "unsure": Rate("value", meaning="images that could go either way", within=UNSURE),
     }
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {"relation": tuple(numbers)}
 
     min_score: float = share(0.1)
     """Boxes need a score above this."""
@@ -104,50 +98,6 @@ class Spatial(TallyMetric):
         )
         return images.select(e.cast(VERDICTS[name]).alias(name) for name, e in select.items())
 
-    def sums(self) -> dict[str, pl.Expr]:
-        """Correct images, probabilities, and unsure images."""
-        value = pl.col("value")
-        return {
-            "right": pl.col("correct"),
-            "probability": value,
-            "unsure": value.is_between(*UNSURE),
-        }
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: `accuracy` (correct images), `probability` (mean value) and
-        `unsure` (images in the band), also `by_relation` (prompts that ask for it).
-        """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted_prompts(tally, allow_missing)
-        summary: Summary = ratio_entries(rows, RATIOS, **options)
-        relations = (
-            prompts.select("prompt_id", "relations")
-            .explode("relations")
-            .select("prompt_id", pl.col("relations").struct.field("relation"))
-            .drop_nulls()
-            .unique()
-        )
-        asked = rows.join(relations, on="prompt_id", maintain_order="left")
-        summary["by_relation"] = {
-            relation: ratio_entries(asked.filter(pl.col("relation") == relation), RATIOS, **options)
-            for relation in sorted(asked["relation"].unique())
-        }
-        return summary | {"images": tally_counts(tally)}
-
-
-RATIOS = {
-    "accuracy": ("right", "images"),
-    "probability": ("probability", "images"),
-    "unsure": ("unsure", "images"),
-}
 
 CROWD = 200
 """Boxes of one label in one image beyond which they are compared one by one, to save memory."""

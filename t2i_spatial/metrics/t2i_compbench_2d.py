@@ -6,22 +6,17 @@ al., "T2I-CompBench++", section 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    ratio_entries,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.geometry import Floats
 from t2i_spatial.metrics.labels import canonical_label, label_names
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
 from t2i_spatial.metrics.tabular import (
     CORNERS,
@@ -48,10 +43,15 @@ PEOPLE = ("girl", "boy", "man", "woman")
 
 
 @dataclass(kw_only=True)
-class PairScore(TallyMetric):
+class PairScore(Metric):
     """Shared by the 2D and 3D scores: 1/4 of each confidence and 1/2 of the position."""
 
     parts: ClassVar[tuple[str, ...]] = ("position", "subject_score", "object_score")
+    numbers: ClassVar[Numbers] = {
+        "score": Rate("value", meaning="mean score"),
+        "correct": Rate("correct", meaning="images with a score of at least 0.5"),
+    }
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {"relation": tuple(numbers)}
     phrases: ClassVar[tuple[str, ...]]
     """The peer's phrases in the order in which it looks for them."""
 
@@ -124,36 +124,10 @@ class PairScore(TallyMetric):
             },
         )
 
-    def sums(self) -> dict[str, pl.Expr]:
-        """Scores, and scores of at least 0.5."""
-        return {"score": pl.col("value"), "right": pl.col("correct")}
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: `score`, the published mean; `correct`, the share with a score
-        of at least 0.5; both `by_relation` too. A missing image scores 0 unless `allow_missing`.
-        """
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        rows = counted_prompts(tally, allow_missing).join(
-            self._asked(prompts).select("prompt_id", "phrase"),
-            on="prompt_id",
-            how="left",
-            maintain_order="left",
-        )
-        ratios = {"score": ("score", "images"), "correct": ("right", "images")}
-        summary: Summary = ratio_entries(rows, ratios, **options)
-        summary["by_relation"] = {
-            phrase: ratio_entries(rows.filter(pl.col("phrase") == phrase), ratios, **options)
-            for phrase in sorted(rows["phrase"].drop_nulls().unique())
-        }
-        return summary | {"images": tally_counts(tally)}
+    def members(self, group: str, prompts: pl.DataFrame) -> pl.DataFrame:
+        """See `Metric.members`: relations are the peer's phrases."""
+        asked = self._asked(prompts).select("prompt_id", pl.col("phrase").alias("member"))
+        return asked.drop_nulls().sort("member", maintain_order=True)
 
 
 def positions(protocol: str, images: pl.DataFrame, depth: bool = False) -> Floats:
@@ -233,6 +207,7 @@ class T2ICompBench2D(PairScore):
     `margin` is s before the cut, minus 0.5.
     """
 
+    title: ClassVar[str] = "T2I-CompBench 2D"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

@@ -45,6 +45,7 @@ class T2ICompBench3D(PairScore):
     `margin` is s - 0.5, `correct` is s >= 0.5; the peer itself names no cut.
     """
 
+    title: ClassVar[str] = "T2I-CompBench 3D"
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:

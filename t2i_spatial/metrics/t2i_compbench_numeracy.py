@@ -13,18 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    part,
-    ratio_entries,
-    share,
-    tally_counts,
-)
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.geometry import Floats
 from t2i_spatial.metrics.labels import canonical_label, label_names
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import (
     CORNERS,
     box_column,
@@ -48,8 +40,14 @@ SYNONYMS = {
 
 
 @dataclass(kw_only=True)
-class _Numeracy(TallyMetric):
+class _Numeracy(Metric):
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
+    numbers: ClassVar[Numbers] = {
+        "score": Rate("value", meaning="mean score"),
+        "present": Rate("present", meaning="asked objects that were found"),
+        "counted": Rate("counted", meaning="asked objects of the right number"),
+        "correct": Rate("correct", meaning="images with every number exact"),
+    }
 
     duplicate_overlap: float = share(0.9)
     """A box of the same label that overlaps a better one, or lies inside it, by more is dropped."""
@@ -135,32 +133,6 @@ class _Numeracy(TallyMetric):
             .agg(pl.len().cast(pl.Int32).alias("found"))
         )
 
-    def sums(self) -> dict[str, pl.Expr]:
-        """Scores, their halves, and exact images."""
-        return {
-            "score": pl.col("value"),
-            "right": pl.col("correct"),
-            **{name: part(self.parts, name) for name in self.parts},
-        }
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`: `score`, the published mean; `present` and `counted`, its two
-        halves; `correct`, every number exact. A missing image scores 0 unless `allow_missing`.
-        """
-        ratios = {name: (name, "images") for name in ("score", *self.parts)}
-        ratios["correct"] = ("right", "images")
-        rows = counted_prompts(tally, allow_missing)
-        summary: Summary = ratio_entries(rows, ratios, seed=seed, resamples=resamples)
-        return summary | {"images": tally_counts(tally)}
-
 
 @PROTOCOLS.register("t2i_compbench_numeracy")
 @dataclass(kw_only=True)
@@ -172,6 +144,7 @@ class T2ICompBenchNumeracy(_Numeracy):
     The objects come from the scene, where the peer looks number words up in its list of nouns.
     """
 
+    title: ClassVar[str] = "T2I-CompBench numeracy"
     pixel: ClassVar[float] = 1.0
 
     def _noun(self, name: str) -> str:

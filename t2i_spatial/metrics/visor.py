@@ -6,25 +6,14 @@ Source: microsoft/VISOR @ b9e368b (`visor.py` and the detection notebook); Gokha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.base import (
-    PROTOCOLS,
-    Summary,
-    TallyMetric,
-    counted_prompts,
-    entry,
-    part,
-    ratio_entries,
-    share,
-    tally_counts,
-)
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
     evidence,
@@ -32,14 +21,13 @@ from t2i_spatial.metrics.tabular import (
     join_prompts,
     verdict_table,
 )
-from t2i_spatial.statistics.intervals import Interval, cluster_share_interval
 
 RELATIONS = ("left of", "right of", "above", "below")
 
 
 @PROTOCOLS.register("visor")
 @dataclass(kw_only=True)
-class VISOR(TallyMetric):
+class VISOR(Metric):
     """OA, VISOR_cond, VISOR_uncond and VISOR_1 … VISOR_4 over prompts of two objects.
 
     An image is right when some box of the subject and some box of the object, all with a score
@@ -50,15 +38,30 @@ class VISOR(TallyMetric):
     Denominators: `summarize(allow_missing=True)` is the peer's arithmetic over the images that
     have a score (VISOR_n: over the prompts that have one). Otherwise every expected image and
     every prompt counts, one without a score as "objects not found". VISOR_cond, a ratio over
-    images with both objects, is the same either way.
+    images with both objects, is the same either way. VISOR_n is `None` when no prompt was
+    expected to have n images; the peer prints 0 then, as does `allow_missing`.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("objects_found", "subject_found", "object_found")
-    rates: ClassVar[Mapping[str, Rate]] = {
-        "VISOR_uncond": Rate("value"),
-        "VISOR_cond": Rate("value", "objects_found"),
-        "OA": Rate("objects_found"),
-        **{f"VISOR_{n}": Rate("value", at_least=n) for n in range(1, 5)},
+    title: ClassVar[str] = "VISOR"
+    numbers: ClassVar[Numbers] = {
+        "VISOR_uncond": Rate("value", meaning="both objects found and in the right relation"),
+        "VISOR_cond": Rate(
+            "value", "objects_found", "right relation, among images with both objects"
+        ),
+        "OA": Rate("objects_found", meaning="both objects were found"),
+        **{
+            f"VISOR_{n}": Rate(
+                "value", meaning=f"prompts with at least {n} right image{'s'[: n > 1]}", at_least=n
+            )
+            for n in range(1, 5)
+        },
+        "OA_A": Rate("subject_found", meaning="the subject was found"),
+        "OA_B": Rate("object_found", meaning="the object was found"),
+    }
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "relation": tuple(numbers),
+        "object": ("VISOR_uncond", "VISOR_cond", "OA"),
     }
 
     threshold: float = share(0.1)
@@ -136,64 +139,3 @@ class VISOR(TallyMetric):
             evidence=evidence(images, {"subject": "subject", "object": "object"}),
             components=dict(zip(self.parts, (both, found[0], found[1]), strict=True)),
         )
-
-    def sums(self) -> dict[str, pl.Expr]:
-        """Right images, and the components."""
-        return {"right": pl.col("value"), **{n: part(self.parts, n) for n in self.parts}}
-
-    def summarize_tally(
-        self,
-        tally: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        """See `Metric.summarize`.
-
-        Beside the published names: `OA_A` and `OA_B` (subject, object found), `by_relation` and
-        `by_object`. VISOR_n is `None` when no prompt was expected to have n images; the peer
-        prints 0 then, as does `allow_missing`.
-        """
-        rows = counted_prompts(tally, allow_missing).join(
-            asked_pairs(prompts).drop("tag"), on="prompt_id", maintain_order="left"
-        )
-        options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-        summary = _numbers(rows, options, allow_missing)
-        summary["by_relation"] = {
-            relation: _numbers(group, options, allow_missing)
-            for relation in RELATIONS
-            if len(group := rows.filter(pl.col("relation") == relation))
-        }
-        second = rows.filter(pl.col("subject") != pl.col("object"))
-        by_name = pl.concat(
-            [rows.with_columns(name="subject"), second.with_columns(name="object")]
-        ).partition_by("name", as_dict=True)
-        summary["by_object"] = {
-            name: ratio_entries(by_name[(name,)], RATIOS, **options) for (name,) in sorted(by_name)
-        }
-        return summary | {"images": tally_counts(tally)}
-
-
-RATIOS = {
-    "OA": ("objects_found", "images"),
-    "VISOR_cond": ("right", "objects_found"),
-    "VISOR_uncond": ("right", "images"),
-}
-SINGLE_RATIOS = {"OA_A": ("subject_found", "images"), "OA_B": ("object_found", "images")}
-
-
-def _numbers(rows: pl.DataFrame, options: dict[str, Any], allow_missing: bool) -> dict[str, Any]:
-    ratios = ratio_entries(rows, RATIOS | SINGLE_RATIOS, **options)
-    numbers = {name: ratios[name] for name in RATIOS}
-    counts = tally_counts(rows)
-    most = max(rows["expected"], default=0)
-    rows = rows.filter(pl.col("images") > 0)
-    for n in range(1, 5):
-        share = Interval(None, None, None, 0, 0)
-        if n <= most or allow_missing:
-            prompts = np.arange(len(rows))
-            share = cluster_share_interval(rows["right"].to_numpy(), n, prompts, **options)
-        numbers[f"VISOR_{n}"] = entry(share, len(rows), counts)
-    return numbers | {name: ratios[name] for name in SINGLE_RATIOS}

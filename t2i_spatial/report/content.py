@@ -12,45 +12,11 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.metrics.base import Metric as Judge
 from t2i_spatial.run import Run
 from t2i_spatial.scene import RELATIONS
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
-
-MEANINGS: dict[str, dict[str, str]] = {
-    "visor": {
-        "OA": "both objects were found",
-        "VISOR_cond": "right relation, among images with both objects",
-        "VISOR_uncond": "both objects found and in the right relation",
-        "VISOR_1": "prompts with at least 1 right image",
-        "VISOR_2": "prompts with at least 2 right images",
-        "VISOR_3": "prompts with at least 3 right images",
-        "VISOR_4": "prompts with at least 4 right images",
-        "OA_A": "the subject was found",
-        "OA_B": "the object was found",
-    },
-    "geneval": {
-        "overall": "mean over the tasks",
-        "images_correct": "images with every clause right",
-        "prompts_correct": "prompts with at least 1 right image",
-    },
-}
-"""Short readings of published metric names; an unknown name is shown without one."""
-
-TITLES = {
-    "visor": "VISOR",
-    "geneval": "GenEval",
-    "geneval_reward": "GenEval reward",
-    "t2i_compbench_2d": "T2I-CompBench 2D",
-    "t2i_compbench_3d": "T2I-CompBench 3D",
-    "t2i_compbench_numeracy": "T2I-CompBench numeracy",
-}
-"""How protocols are written; others are shown by their registered name."""
-
-HEADLINES: dict[str, tuple[str, ...]] = {
-    "visor": ("OA", "VISOR_cond", "VISOR_uncond"),
-    "geneval": ("overall", "images_correct", "prompts_correct"),
-}
-"""Metrics shown large; other protocols show their first three."""
 
 FACTS: tuple[tuple[str, str, str], ...] = (
     ("Images from", "import", "images"),
@@ -108,7 +74,8 @@ class Protocol:
     @property
     def title(self) -> str:
         """The protocol's name as its authors write it."""
-        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+        kind = _declared(self.name)
+        return (kind and kind.title) or self.name.replace("_", " ").capitalize()
 
     @property
     def n_expected(self) -> int:
@@ -147,15 +114,13 @@ def read_protocols(run: Run) -> list[Protocol]:
     for name in dict.fromkeys([*summary, *tables]):
         numbers = summary.get(name, {})
         metrics = tuple(_metrics(name, numbers))
-        chosen = HEADLINES.get(name, ())
-        headlines = tuple(m for m in metrics if m.name in chosen) or metrics[:3]
         statuses: tuple[tuple[str, int], ...] = ()
         if name in tables:
             counts = pl.scan_parquet(tables[name]).group_by("status").len().collect()
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
-        found = _breakdowns(name, numbers)
+        found = _breakdowns(numbers)
         breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
-        protocols.append(Protocol(name, metrics, headlines, breakdowns, statuses))
+        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses))
     return protocols
 
 
@@ -178,13 +143,23 @@ def _read_summary(path: Path) -> dict[str, Any]:
     return {name: part for name, part in summary.items() if isinstance(part, dict)}
 
 
+def _declared(protocol: str) -> type[Judge] | None:
+    """The protocol's class, `None` when it is not installed here."""
+    if protocol not in PROTOCOLS:
+        return None
+    return PROTOCOLS[protocol]
+
+
 def _metrics(protocol: str, numbers: Mapping[str, Any]) -> Iterator[Metric]:
+    kind = _declared(protocol)
+    declared = kind.numbers if kind else {}
     for name, entry in numbers.items():
         if isinstance(entry, Mapping) and "value" in entry:
-            yield _metric(name, MEANINGS.get(protocol, {}).get(name, ""), entry)
+            rate = declared.get(name)
+            yield _metric(name, rate.meaning if rate else "", entry)
 
 
-def _breakdowns(protocol: str, numbers: Mapping[str, Any]) -> Iterator[Breakdown]:
+def _breakdowns(numbers: Mapping[str, Any]) -> Iterator[Breakdown]:
     """`{"by_relation": {"left of": {"OA": {...}}}}` as one breakdown per metric."""
     for group, members in numbers.items():
         if not (isinstance(members, Mapping) and group.startswith("by_")):
@@ -199,8 +174,7 @@ def _breakdowns(protocol: str, numbers: Mapping[str, Any]) -> Iterator[Breakdown
                 for metric, entry in entries.items():
                     if isinstance(entry, Mapping) and "value" in entry:
                         by_metric.setdefault(metric, []).append(_metric(member, "", entry))
-        chosen = [m for m in HEADLINES.get(protocol, ()) if m in by_metric] or list(by_metric)[:3]
-        for metric in chosen:
+        for metric in list(by_metric)[:3]:
             rows = tuple(sorted((row for row in by_metric[metric] if row.is_rate), key=_place))
             if rows:
                 yield Breakdown(group.removeprefix("by_").replace("_", " "), metric, rows)

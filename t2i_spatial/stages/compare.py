@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
-from t2i_spatial.metrics.numbers import Rate, per_prompt, rate_rows, tag_weights
+from t2i_spatial.metrics.numbers import Numbers, Rate, into_unit, per_prompt, rate_rows, tag_weights
 from t2i_spatial.run import Run
 from t2i_spatial.stages.differences import Difference, incomparable, run_differences
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
@@ -220,16 +220,16 @@ def compare_pairs(
         a, b = a.filter(both), b.filter(both)
     numbers = {
         name: _paired(a, b, kind.parts, rate, seed=seed, resamples=resamples)
-        for name, rate in kind.rates.items()
+        for name, rate in kind.numbers.items()
     }
     counts = Pairs(
         a["prompt_id"].n_unique(), len(a), pairs.only_a, pairs.only_b, unscored[0], unscored[1]
     )
-    main = _plain_rate(kind.rates)
+    main = _plain_rate(kind.numbers)
     needed: int | None = None
     decision: StopResult | None = None
     if main is not None:
-        rows = [rate_rows(t, kind.parts, kind.rates[main])[0] for t in (a, b)]
+        rows = [rate_rows(t, kind.parts, kind.numbers[main])[0] for t in (a, b)]
         if counts.prompts >= 2:
             sd = sd_of_pilot(rows[0], rows[1], a["prompt_id"])
             needed = prompts_needed(TWO_POINTS, sd) if sd > 0 else None
@@ -248,12 +248,9 @@ def prompt_means(values: Floats, prompts: pl.Series, seed: int) -> Floats:
     return np.asarray(means[[place[prompt] for prompt in prompt_order(ids, seed)]])
 
 
-def _plain_rate(rates: Mapping[str, Rate]) -> str | None:
+def _plain_rate(numbers: Numbers) -> str | None:
     """The first number that is a mean over images: others have no per-prompt difference."""
-    for name, rate in rates.items():
-        if rate.denominator is None and rate.at_least is None and not rate.by_tag:
-            return name
-    return None
+    return next((name for name, rate in numbers.items() if rate.is_mean and rate.bounded), None)
 
 
 def _paired(
@@ -267,6 +264,8 @@ def _paired(
 ) -> PairedDifference:
     clusters = a["prompt_id"]
     columns = [*rate_rows(a, parts, rate), *rate_rows(b, parts, rate)]
+    if not rate.bounded:
+        return _unbounded(columns, clusters, seed=seed, resamples=resamples)
     if rate.at_least is not None:
         shares = [per_prompt(columns[k], columns[k + 1], clusters, rate.at_least) for k in (0, 2)]
         columns = [c for s in shares for c in (np.nan_to_num(s), (~np.isnan(s)).astype(np.float64))]
@@ -277,6 +276,17 @@ def _paired(
         columns = [c * weights[k // 2] for k, c in enumerate(columns)]
     na, da, nb, db = columns
     return paired_difference(na, da, nb, db, clusters, seed=seed, resamples=resamples)
+
+
+def _unbounded(columns: list[Floats], clusters: pl.Series, **options: int) -> PairedDifference:
+    """The difference of two means of any range: moved into [0, 1] for the bootstrap, and back."""
+    na, da, nb, db = columns
+    low, span = into_unit(np.concatenate([na, nb]))
+    scaled = [np.clip((n - low * d) / span, 0, d) for n, d in ((na, da), (nb, db))]
+    found = paired_difference(scaled[0], da, scaled[1], db, clusters, **options)
+    means = {k: low + span * x for k in ("a", "b") if (x := getattr(found, k)) is not None}
+    wide = {k: span * x for k in ("value", "low", "high") if (x := getattr(found, k)) is not None}
+    return dataclasses.replace(found, **means, **wide)
 
 
 def _protocols(a: Run, b: Run, asked: Sequence[str]) -> list[str]:

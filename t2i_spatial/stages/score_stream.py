@@ -9,7 +9,9 @@ import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.base import Metric, TallyMetric, add_tallies
+from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.numbers import Intervals
+from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score import STAGE, Scores
@@ -60,21 +62,19 @@ def score_parquet(
 
     Raises:
         InputError: an image twice or of no prompt of the set, a broken value, or a protocol whose
-            verdicts do not add up (only those made from `TallyMetric` do).
+            verdicts do not add up (one with a `summarize` of its own).
     """
-    judges = []
     for protocol in protocols:
-        if not isinstance(protocol, TallyMetric):
+        if type(protocol).summarize is not Metric.summarize:
             raise InputError(f"{protocol.name} cannot be summed over slices of a file")
-        judges.append(protocol)
     numbers = _check_keys(path, prompts, samples)
-    tallies: dict[str, list[pl.DataFrame]] = {p.name: [] for p in judges}
+    tallies: dict[str, list[pl.DataFrame]] = {p.name: [] for p in protocols}
     scored = expected = 0
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
     with progress_bar(rows, "score") as bar:
         for k, part in enumerate(_slices(path, prompts, numbers, size)):
             asked = prompts.join(part, on="prompt_id", how="semi", maintain_order="left")
-            for protocol in judges:
+            for protocol in protocols:
                 verdicts = protocol.judge(asked, part)
                 parts = tallies[protocol.name]
                 parts.append(protocol.tally(verdicts))
@@ -90,14 +90,12 @@ def score_parquet(
         protocol.name: protocol.summarize_tally(
             add_tallies([protocol.tally(pl.DataFrame(schema=VERDICTS)), *tallies[protocol.name]]),
             prompts,
-            allow_missing=allow_missing,
-            seed=seed,
-            resamples=resamples,
+            Intervals(allow_missing=allow_missing, seed=seed, resamples=resamples),
         )
-        for protocol in judges
+        for protocol in protocols
     }
     if output is not None:
-        for protocol in judges:
+        for protocol in protocols:
             output.join_shards(f"{STAGE}.{protocol.name}", f"verdicts/{protocol.name}.parquet")
         write_json(output.path / "summary.json", summary)
     return Scores({}, summary, expected, scored)

@@ -94,8 +94,8 @@ def pick_rate(protocol: Metric, number: str | None, *, plain: bool = False) -> s
     """
     names = [
         name
-        for name, rate in protocol.rates.items()
-        if not plain or (rate.denominator is None and rate.at_least is None and not rate.by_tag)
+        for name, rate in protocol.numbers.items()
+        if rate.bounded and (rate.is_mean or not plain)
     ]
     if number is None:
         return names[0]
@@ -124,7 +124,7 @@ def judge_until(
         prompts: PROMPTS, the whole set.
         look: judges some prompts.
         precision: half-width of the interval, as a fraction (0.02 is two points).
-        number: one of `protocol.rates`; default: the first.
+        number: one of `protocol.numbers`; default: the first.
         allow_missing: leave images without a score out; default: they count as failures.
         seed: of the order.
 
@@ -133,14 +133,14 @@ def judge_until(
             images per prompt.
     """
     name = pick_rate(protocol, number)
-    least = protocol.rates[name].at_least or 1
+    least = protocol.numbers[name].at_least or 1
     if least > look.samples:
         raise InputError(f"{name} needs {least} images per prompt; there are {look.samples}")
     rule = PrecisionRule(precision)
     prompts = applicable(prompts, protocol)
     order = prompt_order(prompts["prompt_id"], seed)
     sequence = ConfidenceSequence(len(order), targets=rule.targets, level=level)
-    weights = _tag_weights(prompts) if protocol.rates[name].by_tag else None
+    weights = _tag_weights(prompts) if protocol.numbers[name].by_tag else None
     images = unscored = start = 0
     while True:
         end = _round_end(start, len(order), sequence.bounds(), precision)
@@ -148,7 +148,7 @@ def judge_until(
         images += _images(verdicts)
         unscored += _unscored(verdicts)
         above, below = prompt_sums(
-            verdicts, protocol.parts, protocol.rates[name], order[start:end], look.samples,
+            verdicts, protocol.parts, protocol.numbers[name], order[start:end], look.samples,
             allow_missing=allow_missing,
         )  # fmt: skip
         if weights is not None:
@@ -190,7 +190,7 @@ def decide_until(
 
     Args:
         margin: stop with `similar` when the difference is surely no larger.
-        number: a mean over images among `protocol.rates`; default: the first.
+        number: a mean over images among `protocol.numbers`; default: the first.
 
     Raises:
         InputError: no prompts, other numbers of images per prompt, an unknown number.
@@ -215,7 +215,7 @@ def decide_until(
             images += _images(verdicts)
             unscored += _unscored(verdicts)
             above, _ = prompt_sums(
-                verdicts, protocol.parts, protocol.rates[name], chosen, look.samples
+                verdicts, protocol.parts, protocol.numbers[name], chosen, look.samples
             )
             means.append(above)
         sequence.update(means[1] - means[0])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.base import Metric, Summary, counted, entry, image_counts, share
-from t2i_spatial.metrics.numbers import Rate
+from t2i_spatial.metrics.base import Metric, share
+from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import join_prompts, verdict_table
-from t2i_spatial.statistics.intervals import ratio_interval
 
 
 @dataclass(kw_only=True)
@@ -20,7 +17,7 @@ class Presence(Metric):
     """Found names / asked names per image; correct when all were found."""
 
     parts: ClassVar[tuple[str, ...]] = ("found",)
-    rates: ClassVar[Mapping[str, Rate]] = {"presence": Rate("value")}
+    numbers: ClassVar[Numbers] = {"presence": Rate("value", meaning="asked objects found")}
 
     threshold: float = share(0.1)
 
@@ -45,23 +42,3 @@ class Presence(Metric):
             reason=pl.format("{} of the asked objects found", part),
             components={"found": part},
         )
-
-    def summarize(
-        self,
-        verdicts: pl.DataFrame,
-        prompts: pl.DataFrame,
-        *,
-        allow_missing: bool = False,
-        seed: int = 0,
-        resamples: int = 2000,
-    ) -> Summary:
-        rows = counted(verdicts, allow_missing)
-        interval = ratio_interval(
-            rows["value"].fill_null(0.0).to_numpy(),
-            np.ones(len(rows)),
-            rows["prompt_id"],
-            seed=seed,
-            resamples=resamples,
-        )
-        counts = image_counts(verdicts)
-        return {"presence": entry(interval, rows["prompt_id"].n_unique(), counts), "images": counts}
