@@ -119,6 +119,7 @@ def command(
     prompt. Images without a score count as failures, and end the command with exit code 1 after
     everything is written, unless --allow-missing.
     """
+    from t2i_spatial.metrics.numbers import Intervals
     from t2i_spatial.stages.score import make_protocols, score_source
 
     if sum(source is not None for source in (run, images, detections)) != 1:
@@ -158,23 +159,17 @@ def command(
             stopped.require_complete()
         return
     judges = make_protocols(protocols, settings)
+    intervals = Intervals(allow_missing=allow_missing, seed=seed, resamples=resamples)
     if run is not None and agree is not None:
         from t2i_spatial.run import Run
         from t2i_spatial.stages.agreement import agree_run
 
-        scores = agree_run(
-            Run.open(run),
-            judges,
-            agree,
-            allow_missing=allow_missing,
-            seed=seed,
-            resamples=resamples,
-            samples=samples,
-        )
+        scores = agree_run(Run.open(run), judges, agree, intervals, samples=samples)
         _print(scores, as_json, allow_missing)
         return
     scores = score_source(
         judges,
+        intervals,
         run=run,
         images=images,
         detections=detections,
@@ -182,9 +177,6 @@ def command(
         prompts=prompts,
         output=output,
         samples=samples,
-        allow_missing=allow_missing,
-        seed=seed,
-        resamples=resamples,
         detector=detector,
         threshold=threshold,
         device=device,

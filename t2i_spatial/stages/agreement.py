@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
 from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score import Scores, complete, score_run, score_tables
 from t2i_spatial.tables import AMBIGUOUS, EVIDENCE, SCORED, VERDICTS
@@ -58,30 +58,23 @@ def agree_run(
     run: Run,
     protocols: Sequence[Metric],
     second: str,
+    intervals: Intervals = DEFAULTS,
     *,
-    allow_missing: bool = False,
-    seed: int = 0,
-    resamples: int = 2000,
     samples: int | None = None,
 ) -> Scores:
     """Score `detections/main.parquet` and mark where `detections/<second>.parquet` disagrees.
 
     Verdicts and `summary.json` are written as `score` writes them. An ambiguous image has no
-    score: it counts as a failure, or is left out with `allow_missing`.
+    score: it counts as a failure, or is left out with `intervals.allow_missing`.
 
     Raises:
         InputError: one of the detections is missing.
     """
-    options: dict[str, Any] = {
-        "allow_missing": allow_missing,
-        "seed": seed,
-        "resamples": resamples,
-    }
     prompts = run.prompts()
     images = run.images() if run.has("images.parquet") else None
     opinion = complete(run.detections(second), prompts, samples=samples, images=images)
-    scores = score_run(run, protocols, samples=samples, **options)
-    others = score_tables(prompts, opinion, protocols, **options)
+    scores = score_run(run, protocols, intervals, samples=samples)
+    others = score_tables(prompts, opinion, protocols, intervals)
     summary = json.loads((run.path / "summary.json").read_text("utf-8"))
     verdicts, shares = {}, {}
     for protocol in protocols:
@@ -89,7 +82,7 @@ def agree_run(
             scores.verdicts[protocol.name], others.verdicts[protocol.name], ("main", second)
         )
         verdicts[protocol.name] = table
-        summary[protocol.name] = protocol.summarize(table, prompts, **options)
+        summary[protocol.name] = protocol.summarize(table, prompts, intervals)
         decided = table.filter(pl.col("status").is_in([SCORED, AMBIGUOUS]))
         shares[protocol.name] = float((decided["status"] == SCORED).mean() or 0.0)  # type: ignore[arg-type]
     run.begin(STAGE, {"second": second}, overwrite=True)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import load_prompts, sample_prompts, unread
 from t2i_spatial.prompts.sampling import only_about
@@ -151,9 +152,11 @@ def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> t
     scores = score_run(
         run,
         make_protocols(settings.score.protocols),
-        allow_missing=settings.score.allow_missing,
-        seed=settings.score.seed,
-        resamples=settings.score.resamples,
+        Intervals(
+            allow_missing=settings.score.allow_missing,
+            seed=settings.score.seed,
+            resamples=settings.score.resamples,
+        ),
     )
     try:
         if settings.curate is not None:

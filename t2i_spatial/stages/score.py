@@ -15,6 +15,7 @@ import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Summary
+from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, write_json
 from t2i_spatial.stages.score_table import format_table as format_table
@@ -173,10 +174,7 @@ def score_tables(
     prompts: pl.DataFrame,
     detections: pl.DataFrame,
     protocols: Sequence[Metric],
-    *,
-    allow_missing: bool = False,
-    seed: int = 0,
-    resamples: int = 2000,
+    intervals: Intervals = DEFAULTS,
 ) -> Scores:
     """Judge a complete DETECTIONS table (see `complete`) by every protocol.
 
@@ -187,13 +185,7 @@ def score_tables(
     summary = {}
     for protocol in protocols:
         verdicts[protocol.name] = protocol.judge(prompts, detections)
-        summary[protocol.name] = protocol.summarize(
-            verdicts[protocol.name],
-            prompts,
-            allow_missing=allow_missing,
-            seed=seed,
-            resamples=resamples,
-        )
+        summary[protocol.name] = protocol.summarize(verdicts[protocol.name], prompts, intervals)
         if summary[protocol.name]["images"]["expected"] == 0 and len(detections):
             reason = verdicts[protocol.name]["reason"][0]
             note(f"{protocol.name} applies to none of these prompts ({reason})")
@@ -205,10 +197,8 @@ def score_tables(
 def score_run(
     run: Run,
     protocols: Sequence[Metric],
+    intervals: Intervals = DEFAULTS,
     *,
-    allow_missing: bool = False,
-    seed: int = 0,
-    resamples: int = 2000,
     samples: int | None = None,
 ) -> Scores:
     """Score the stored detections of a run; writes `verdicts/*.parquet` and `summary.json`.
@@ -227,14 +217,7 @@ def score_run(
         samples=samples,
         images=run.images() if run.has("images.parquet") else None,
     )
-    scores = score_tables(
-        prompts,
-        detections,
-        protocols,
-        allow_missing=allow_missing,
-        seed=seed,
-        resamples=resamples,
-    )
+    scores = score_tables(prompts, detections, protocols, intervals)
     fingerprint = _fingerprint(run.path / "detections" / "main.parquet")
     known = run.plan(STAGE)
     plan: dict[str, Any] = {
@@ -248,9 +231,7 @@ def score_run(
     for protocol in protocols:
         plan[protocol.name] = {
             "settings": protocol.settings,
-            "allow_missing": allow_missing,
-            "seed": seed,
-            "resamples": resamples,
+            **dataclasses.asdict(intervals),
             "detections": fingerprint,
         }
     summary = _read_summary(run.path / "summary.json")
@@ -295,6 +276,7 @@ def import_detections(
 
 def score_source(
     protocols: Sequence[Metric],
+    intervals: Intervals = DEFAULTS,
     *,
     run: Path | None = None,
     images: Path | None = None,
@@ -302,9 +284,6 @@ def score_source(
     prompts: str | None = None,
     output: Path | None = None,
     samples: int | None = None,
-    allow_missing: bool = False,
-    seed: int = 0,
-    resamples: int = 2000,
     detector: str = "bundled",
     coco_images: Path | None = None,
     threshold: float | None = None,
@@ -322,13 +301,8 @@ def score_source(
     Raises:
         T2ISpatialError: what the stages raise.
     """
-    options: dict[str, Any] = {
-        "allow_missing": allow_missing,
-        "seed": seed,
-        "resamples": resamples,
-    }
     if run is not None:
-        return score_run(Run.open(run), protocols, samples=samples, **options)
+        return score_run(Run.open(run), protocols, intervals, samples=samples)
     from t2i_spatial.prompts import load_prompts
 
     if detections is not None:
@@ -339,17 +313,17 @@ def score_source(
         if is_large(detections):
             place = None if output is None else _empty_run(output, table, detections, overwrite)
             return score_parquet(
-                detections, table, protocols, output=place, samples=samples, **options
+                detections, table, protocols, intervals, output=place, samples=samples
             )
         found = read_detections(detections, table, coco_images=coco_images)
         if output is None:
             whole = complete(found, table, samples=samples)
-            return score_tables(table, whole, protocols, **options)
+            return score_tables(table, whole, protocols, intervals)
         target = Run.create(output)
         import_detections(
             target, table, found, detections.name, samples=samples, overwrite=overwrite
         )
-        return score_run(target, protocols, **options)
+        return score_run(target, protocols, intervals)
     if images is None or output is None:
         raise InputError("scoring a folder of images needs the folder and an output directory")
     from t2i_spatial.stages.detect import DetectSettings, detect_run
@@ -361,7 +335,7 @@ def score_source(
     )
     settings = DetectSettings(detector=detector, threshold=threshold, device=device)
     detect_run(target, settings, overwrite=overwrite)
-    return score_run(target, protocols, **options)
+    return score_run(target, protocols, intervals)
 
 
 def _empty_run(output: Path, prompts: pl.DataFrame, source: Path, overwrite: bool) -> Run:

@@ -10,7 +10,7 @@ import polars as pl
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric
-from t2i_spatial.metrics.numbers import Intervals
+from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run, write_json
@@ -46,12 +46,10 @@ def score_parquet(
     path: Path,
     prompts: pl.DataFrame,
     protocols: Sequence[Metric],
+    intervals: Intervals = DEFAULTS,
     *,
     output: Run | None = None,
     samples: int | None = None,
-    allow_missing: bool = False,
-    seed: int = 0,
-    resamples: int = 2000,
     size: int = SLICE,
 ) -> Scores:
     """The numbers of `score_tables` for a file of detections in our own Parquet form.
@@ -90,7 +88,7 @@ def score_parquet(
         protocol.name: protocol.summarize_tally(
             add_tallies([protocol.tally(pl.DataFrame(schema=VERDICTS)), *tallies[protocol.name]]),
             prompts,
-            Intervals(allow_missing=allow_missing, seed=seed, resamples=resamples),
+            intervals,
         )
         for protocol in protocols
     }

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages.agreement import agree_run, disagreements
 from t2i_spatial.stages.score import make_protocols
@@ -49,7 +50,7 @@ def test_opposite_verdicts_are_ambiguous(run: Run) -> None:
 def test_ambiguous_images_have_no_score(run: Run) -> None:
     agree_run(run, make_protocols(["visor"]), "second")
     strict = json.loads((run.path / "summary.json").read_text())["visor"]
-    agree_run(run, make_protocols(["visor"]), "second", allow_missing=True)
+    agree_run(run, make_protocols(["visor"]), "second", Intervals(allow_missing=True))
     lenient = json.loads((run.path / "summary.json").read_text())["visor"]
     assert strict["images"]["ambiguous"] == 1
     assert strict["VISOR_uncond"]["value"] == pytest.approx(2 / 4)

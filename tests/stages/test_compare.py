@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import (
@@ -67,7 +68,7 @@ def make_run(
     run.write_prompts(prompts_to_table(prompts))
     run.write_detections(detection_rows(images, statuses))
     run.finish("detect")
-    score_run(run, make_protocols(protocols), resamples=100)
+    score_run(run, make_protocols(protocols), Intervals(resamples=100))
     return path
 
 
@@ -156,7 +157,7 @@ def test_another_protocol_setting_is_incomparable(runs: tuple[Path, Path]) -> No
     second = Run.open(runs[1])
     protocol = make_protocols(["visor"])[0]
     protocol.threshold = 0.5  # type: ignore[attr-defined]
-    score_run(second, [protocol], resamples=100)
+    score_run(second, [protocol], Intervals(resamples=100))
     result = compare_runs(*runs)
     assert [str(d) for d in result.differences if d.kind == "measurement"] == [
         "score.visor.threshold: 0.1 | 0.5"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import IncompleteRunError, InputError
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages.score import complete, make_protocols, score_run, score_source
 from t2i_spatial.tables import (
@@ -131,7 +132,7 @@ def test_missing_images_lower_the_score_and_are_not_silent(tmp_path):
     assert (run.path / "summary.json").exists()
     with pytest.raises(IncompleteRunError, match="1 of 4 images have no score"):
         scores.require_complete()
-    allowed = score_run(run, make_protocols(["visor"]), allow_missing=True)
+    allowed = score_run(run, make_protocols(["visor"]), Intervals(allow_missing=True))
     assert allowed.summary["visor"]["VISOR_uncond"]["value"] == 2 / 3
 
 

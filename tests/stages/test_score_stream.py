@@ -6,6 +6,7 @@ import pytest
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS, Metric
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages import score_stream
 from t2i_spatial.stages.score import complete, make_protocols, score_source, score_tables
@@ -13,6 +14,7 @@ from t2i_spatial.stages.score_stream import score_parquet
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 
+ALLOWING = Intervals(allow_missing=True)
 RELATIONS = ("left of", "above", "on", "next to")
 NAMES = [
     "visor",
@@ -62,11 +64,11 @@ def test_fewer_samples_and_allowed_gaps_are_the_same_too(table, tmp_path):
     prompts, rows = table
     rows.write_parquet(tmp_path / "found.parquet")
     whole = score_tables(
-        prompts, complete(rows, prompts, samples=2), make_protocols(["visor"]), allow_missing=True
+        prompts, complete(rows, prompts, samples=2), make_protocols(["visor"]), ALLOWING
     )
     sliced = score_parquet(
         tmp_path / "found.parquet", prompts, make_protocols(["visor"]), size=11, samples=2,
-        allow_missing=True,
+        intervals=ALLOWING,
     )  # fmt: skip
     assert sliced.summary == whole.summary
 

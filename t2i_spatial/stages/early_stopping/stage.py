@@ -11,6 +11,7 @@ import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.provenance import prompt_set_hash
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
@@ -167,7 +168,7 @@ def decide_between(
         prompts[0], looks[0], looks[1], protocol, margin=margin, number=number, seed=seed
     )
     for look in looks:
-        score_run(look.collect(), [protocol], seed=seed)
+        score_run(look.collect(), [protocol], Intervals(seed=seed))
         look.output.finish(STAGE, **stopped.to_json())
     return stopped
 
@@ -250,6 +251,6 @@ def _in_rounds(
         seed=seed,
     )
     look.collect()
-    score_run(output, [protocol], allow_missing=allow_missing, seed=seed)
+    score_run(output, [protocol], Intervals(allow_missing=allow_missing, seed=seed))
     output.finish(STAGE, **stopped.to_json())
     return stopped
