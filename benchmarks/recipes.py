@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.files import write_json
+from t2i_spatial.run import Run
 from t2i_spatial.stages.curate import CurateSettings, curate_run
 from t2i_spatial.stages.demo import improve_settings
 from t2i_spatial.stages.finetune import finetune_folder

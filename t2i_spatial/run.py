@@ -2,70 +2,39 @@
 
 Layout: `run.json`, `prompts.parquet`, `images/`, `images.parquet`, `detections/`, `verdicts/`,
 `summary.json`, `curated/`, `lora/`, `report.html`. A stage that works through batches keeps one
-Parquet shard per finished batch in `.shards/<stage>/`; a rerun does only the batches without one.
+Parquet shard per finished batch in `.shards/<stage>/<plan>/`; a rerun does only the batches
+without one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
+import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import polars as pl
 from filelock import FileLock, Timeout
 
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
+from t2i_spatial.files import LITTER, read_json, read_table
+from t2i_spatial.files import atomic_write as atomic_write  # where it was before
+from t2i_spatial.files import write_json as write_json
+from t2i_spatial.files import write_table as write_table
+from t2i_spatial.progress import note
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, VERDICTS, conform
 
 FORMAT = 1
+LOCK = ".run.lock"
 
-
-@contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Write a file that appears complete or not at all (temporary name, fsync, rename).
-
-    Raises:
-        T2ISpatialError: the disk is full or not writable; the old file, if any, is untouched.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-    except OSError as error:
-        raise T2ISpatialError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise T2ISpatialError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def write_json(path: str | Path, data: Any) -> None:
-    """Atomic, sorted, indented JSON."""
-    with atomic_write(path, "w") as file:
-        json.dump(data, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-
-
-def write_table(path: str | Path, table: pl.DataFrame) -> None:
-    """Atomic Parquet."""
-    with atomic_write(path) as file:
-        table.write_parquet(file, compression="zstd")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
@@ -110,7 +79,7 @@ class Run:
         run = cls(path)
         if run._manifest_path.exists():
             return cls.open(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and (not run.path.is_dir() or not _is_empty(run.path)):
             raise InputError(
                 f"{path} exists and is not a run directory (no run.json); choose an empty --output"
             )
@@ -130,18 +99,37 @@ class Run:
             InputError: no `run.json`, or one this version cannot read.
         """
         run = cls(path)
-        try:
-            run.manifest = json.loads(run._manifest_path.read_text("utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path} is not a run directory (no run.json)") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{run._manifest_path} cannot be read: {error}") from None
-        if run.manifest.get("format") != FORMAT:
-            raise InputError(
-                f"{run._manifest_path} has format {run.manifest.get('format')!r}; "
-                f"this version reads {FORMAT}"
-            )
+        run._load()
         return run
+
+    def _load(self) -> None:
+        if not self._manifest_path.exists():
+            raise InputError(f"{self.path} is not a run directory (no run.json)")
+        manifest = read_json(self._manifest_path)
+        form = manifest.get("format") if isinstance(manifest, dict) else None
+        if form != FORMAT:
+            raise InputError(
+                f"{self._manifest_path} has format {form!r}; this version reads {FORMAT}"
+            )
+        self.manifest = manifest
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only one who writes to this run; what another one has recorded is read first.
+
+        A writer may call others: the lock is one per process and thread.
+
+        Raises:
+            InputError: another command is writing to the run, or nothing can be written.
+        """
+        lock = FileLock(self.path.resolve() / LOCK, is_singleton=True)
+        claim_folder(self.path, lock, "t2i-spatial command")
+        try:
+            if self._manifest_path.exists():
+                self._load()
+            yield
+        finally:
+            lock.release()
 
     @property
     def _manifest_path(self) -> Path:
@@ -167,6 +155,8 @@ class Run:
             record: what is only worth knowing (versions, device); never compared.
             overwrite: drop what an earlier plan made instead of refusing.
 
+        A finished stage keeps the record of how it was made; see `reopen`.
+
         Raises:
             PlanMismatchError: naming every difference.
         """
@@ -186,16 +176,30 @@ class Run:
             self.discard(stage)
             known = None
         if known is None:
-            known = {"plan": plan, "begun": _now()}
-        known["record"] = dict(record or {})
+            # shards first: what is left of an older plan must not outlive the word of it
+            shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
+            known = {"plan": plan, "begun": _now(), "record": dict(record or {})}
+        elif "finished" not in known:
+            _note_record(known, record)
         self.manifest["stages"][stage] = known
+        self._save()
+
+    def reopen(self, stage: str, record: Mapping[str, Any] | None = None) -> None:
+        """Take back that a stage is finished, before parts of it are made again.
+
+        Until it is finished again its tables cannot be read with `detections`, `verdicts` ...
+        """
+        known = self.manifest["stages"][stage]
+        for key in ("finished", "results"):
+            known.pop(key, None)
+        _note_record(known, record)
         self._save()
 
     def finish(self, stage: str, **results: Any) -> None:
         """Mark a stage as complete, with counts worth keeping, and drop its shards."""
         self.manifest["stages"][stage].update(finished=_now(), results=results)
         self._save()
-        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
+        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
 
     def is_finished(self, stage: str) -> bool:
         """Whether `stage` has been completed in this directory."""
@@ -207,14 +211,31 @@ class Run:
 
     def discard(self, stage: str) -> None:
         """Forget a stage and its shards (its tables are replaced when it is made anew)."""
+        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
         self.manifest["stages"].pop(stage, None)
         self._save()
-        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
+
+    def require_finished(self, *stages: str) -> None:
+        """Refuse to read what a stage has begun and not finished; one that is unknown is let pass.
+
+        Raises:
+            InputError: naming the stage.
+        """
+        for stage in stages:
+            if stage in self.manifest["stages"] and not self.is_finished(stage):
+                self._load()  # somebody else may have gone on since
+            if stage in self.manifest["stages"] and not self.is_finished(stage):
+                raise InputError(
+                    f"{self.path}: {stage!r} was begun and is not finished (interrupted, or still "
+                    "running); the same command goes on"
+                )
 
     # -- shards -------------------------------------------------------------------------------
 
     def _shard_folder(self, stage: str) -> Path:
-        return self.path / ".shards" / stage
+        """One folder per plan: batches of two plans cannot be taken for one stage."""
+        plan = json.dumps(self.plan(stage), sort_keys=True)
+        return self.path / ".shards" / stage / hashlib.sha256(plan.encode()).hexdigest()[:16]
 
     def finished_shards(self, stage: str) -> set[int]:
         """Numbers of the batches whose shard is on disk."""
@@ -233,7 +254,20 @@ class Run:
         paths = sorted(self._shard_folder(stage).glob("*.parquet"))
         if not paths:
             return pl.DataFrame(schema=schema)
-        return pl.concat([pl.read_parquet(p) for p in paths]).select(list(schema))
+        return pl.concat([read_table(p) for p in paths]).select(list(schema))
+
+    def drop_broken_shards(self, stage: str) -> int:
+        """Forget finished batches whose shard cannot be read, so that they are done again."""
+        broken = 0
+        for number in sorted(self.finished_shards(stage)):
+            try:
+                read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
+            except InputError:
+                self.drop_shard(stage, number)
+                broken += 1
+        if broken:
+            note(f"{stage}: {broken} finished batches cannot be read and are done again")
+        return broken
 
     def join_shards(self, stage: str, name: str) -> None:
         """Make one Parquet file of a stage's shards, without loading them all, and drop them.
@@ -242,18 +276,17 @@ class Run:
             T2ISpatialError: the file cannot be written.
         """
         target = self.path / name
+        paths = sorted(self._shard_folder(stage).glob("*.parquet"))
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
+        temporary = target.with_name(f".{target.name}.joined{LITTER}")
         try:
-            pl.scan_parquet(sorted(self._shard_folder(stage).glob("*.parquet"))).sink_parquet(
-                temporary, compression="zstd"
-            )
+            pl.scan_parquet(paths).sink_parquet(temporary, compression="zstd")
             os.replace(temporary, target)
         except OSError as error:
             raise T2ISpatialError(f"cannot write {target}: {error.strerror or error}") from error
         finally:
             temporary.unlink(missing_ok=True)
-        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
+        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -271,6 +304,7 @@ class Run:
 
     def images(self) -> pl.DataFrame:
         """The IMAGES table; see `image_path` for the files."""
+        self.require_finished("generate", "import")
         return self._read("images.parquet", IMAGES)
 
     def image_path(self, image: str) -> Path:
@@ -285,6 +319,7 @@ class Run:
 
     def detections(self, name: str = "main") -> pl.DataFrame:
         """The DETECTIONS table of one detector."""
+        self.require_finished("detect" if name == "main" else f"detect-{name}")
         return self._read(f"detections/{name}.parquet", DETECTIONS)
 
     def write_verdicts(self, table: pl.DataFrame, protocol: str) -> None:
@@ -295,12 +330,31 @@ class Run:
 
     def verdicts(self, protocol: str | None = None) -> pl.DataFrame:
         """The VERDICTS table of one protocol, or of all that were scored."""
+        self.require_finished("score")
         if protocol is not None:
             return self._read(f"verdicts/{protocol}.parquet", VERDICTS)
         paths = sorted((self.path / "verdicts").glob("*.parquet"))
         if not paths:
             raise InputError(f"{self.path} has no verdicts yet; run `t2i-spatial score` first")
-        return pl.concat([pl.read_parquet(p) for p in paths])
+        return pl.concat([read_table(p) for p in paths])
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write the numbers of all protocols."""
+        write_json(self.path / "summary.json", dict(summary))
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of all protocols that were scored; empty before that.
+
+        Raises:
+            InputError: the file is broken, or scoring was interrupted.
+        """
+        self.require_finished("score")
+        if not self.has("summary.json"):
+            return {}
+        content = read_json(self.path / "summary.json")
+        if not isinstance(content, dict):
+            raise InputError(f"{self.path / 'summary.json'} is not a JSON object")
+        return content
 
     def has(self, name: str) -> bool:
         """Whether a file of the run exists, e.g. `detections/main.parquet`."""
@@ -310,10 +364,33 @@ class Run:
         path = self.path / name
         if not path.exists():
             raise InputError(f"{self.path} has no {name} yet; run the stage that makes it first")
-        try:
-            return conform(pl.read_parquet(path), schema, name)
-        except pl.exceptions.PolarsError as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
+        return conform(read_table(path), schema, name)
+
+
+def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
+    """A function whose first argument is a run, holding the lock of the run; see `writing`."""
+
+    @functools.wraps(stage)
+    def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with run.writing():
+            return stage(run, *args, **kwargs)
+
+    return alone
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder but what a run killed in its first write leaves behind."""
+    return all(entry.name == LOCK or entry.name.endswith(LITTER) for entry in folder.iterdir())
+
+
+def _note_record(known: dict[str, Any], record: Mapping[str, Any] | None) -> None:
+    """Set the record of a stage that is made now; an earlier one that says otherwise is kept."""
+    record = json.loads(json.dumps(dict(record or {})))
+    before = known.get("record") or record
+    earlier = known.get("earlier", [])
+    if before != record and before not in earlier:
+        known["earlier"] = [*earlier, before]
+    known["record"] = record
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from t2i_spatial.errors import T2ISpatialError, nearest
+from t2i_spatial.files import explain
 from t2i_spatial.progress import set_quiet
 
 # Threads of torch that spin while they wait make a busy machine twenty times slower, an idle one
@@ -76,6 +77,12 @@ class _LazyGroup(click.Group):
                 err=True,
             )
             ctx.exit(130)
+        except BaseException as error:
+            said = explain(error)
+            if said is None:
+                raise
+            click.echo(f"error: {said}", err=True)
+            ctx.exit(1)
 
 
 @click.group(

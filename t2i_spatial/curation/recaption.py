@@ -11,7 +11,7 @@ from t2i_spatial.curation.object_pairs import clear_relation_words
 from t2i_spatial.curation.random_order import random_order
 from t2i_spatial.curation.selection import Selection, StageCount
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.run import write_table
+from t2i_spatial.files import write_table
 from t2i_spatial.tables import KEY, SELECTION
 
 NO_CAPTION = "no relation of its boxes can be told without doubt"

@@ -42,6 +42,7 @@ def run_batches(
     Raises:
         T2ISpatialError: what a worker raised, also from another process. Finished batches stay.
     """
+    run.drop_broken_shards(stage)
     finished = run.finished_shards(stage)
     pending = [(k, batch) for k, batch in enumerate(batches) if k not in finished]
     if not pending:

@@ -15,8 +15,9 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import atomic_write
 from t2i_spatial.metrics.geneval import GenEval
-from t2i_spatial.run import Run, atomic_write
+from t2i_spatial.run import Run
 from t2i_spatial.tables import DETECTIONS, SCORED
 
 COLORED = "colored_details"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,9 @@ import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import read_json as read_json
+from t2i_spatial.files import read_json_lines as read_json_lines
+from t2i_spatial.files import read_table
 from t2i_spatial.interchange.coco import from_coco, is_coco, is_coco_results
 from t2i_spatial.interchange.geneval import from_geneval, is_geneval
 from t2i_spatial.interchange.visor import from_visor, is_visor
@@ -79,47 +81,6 @@ def _read(path: Path, prompts: pl.DataFrame, coco_images: str | Path | None) -> 
     return own_lines(path, records)
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        InputError: no such file, or not JSON.
-    """
-    try:
-        return json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from None
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file; blank lines are skipped.
-
-    Raises:
-        InputError: no such file, not UTF-8, or a line that is not a JSON object (says which).
-    """
-    try:
-        # not splitlines(): JSON text may hold U+2028 and the like unescaped
-        lines = path.read_text("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{path}, line {number}: expected a JSON object")
-        records.append(record)
-    return records
-
-
 def own_lines(path: Path, records: list[dict[str, Any]]) -> pl.DataFrame:
     """Records of our own format as a table; see `check_detections` for the values."""
     rows = []
@@ -164,9 +125,4 @@ def _own_box(entry: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file: {error}") from None
+    return read_table(path)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.run import write_json
+from t2i_spatial.files import write_json
 from t2i_spatial.tables import DETECTIONS, SCORED
 
 

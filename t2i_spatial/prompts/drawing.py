@@ -50,7 +50,7 @@ def draw_layout(
         InputError: another suffix.
         T2ISpatialError: the file cannot be written.
     """
-    from t2i_spatial.run import atomic_write
+    from t2i_spatial.files import atomic_write
 
     path = Path(path)
     if path.suffix.lower() == ".svg":

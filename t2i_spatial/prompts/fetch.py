@@ -108,7 +108,7 @@ def fetch_prompts(name: str) -> Path:
             f"{str(entry.sha256)[:12]}...); it was not kept. If the publisher changed it, download "
             "it yourself and give its path: t2i-spatial prompts FILE"
         )
-    from t2i_spatial.run import atomic_write
+    from t2i_spatial.files import atomic_write
 
     with atomic_write(path) as file:
         file.write(data)

@@ -24,7 +24,7 @@ def write_prompts(prompts: Iterable[Prompt], path: str | Path) -> None:
     Raises:
         T2ISpatialError: the file cannot be written.
     """
-    from t2i_spatial.run import atomic_write
+    from t2i_spatial.files import atomic_write
 
     with atomic_write(path, "w") as file:
         for prompt in prompts:

@@ -10,9 +10,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import atomic_write
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.report.gallery import Box, Card, Verdict, build_cards, choose
-from t2i_spatial.run import Run, atomic_write
+from t2i_spatial.run import Run
 
 INK, MUTED, PAPER, HOLE = "#1d1d1b", "#6f6b64", "#ffffff", "#ecebe7"
 ROLE_COLORS = {"subject": "#1f6fd6", "object": "#d97a00", "other": "#7a5cc7", "found": "#8b8780"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ def read_protocols(run: Run) -> list[Protocol]:
     Raises:
         InputError: neither verdicts nor a summary, or a summary that is not JSON.
     """
-    summary = _read_summary(run.path / "summary.json")
+    summary = _read_summary(run)
     tables = verdict_tables(run)
     if not summary and not tables:
         raise InputError(f"{run.path} has no verdicts yet; run `t2i-spatial score` first")
@@ -127,20 +126,12 @@ def read_protocols(run: Run) -> list[Protocol]:
 def verdict_tables(run: Run) -> dict[str, Path]:
     """Verdict files by protocol, in the order of `summary.json`, then by name."""
     paths = {path.stem: path for path in sorted((run.path / "verdicts").glob("*.parquet"))}
-    summary = _read_summary(run.path / "summary.json")
+    summary = _read_summary(run)
     return {name: paths[name] for name in dict.fromkeys([*summary, *paths]) if name in paths}
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        summary = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if not isinstance(summary, dict):
-        raise InputError(f"{path} must hold one mapping, got {type(summary).__name__}")
-    return {name: part for name, part in summary.items() if isinstance(part, dict)}
+def _read_summary(run: Run) -> dict[str, Any]:
+    return {name: part for name, part in run.summary().items() if isinstance(part, dict)}
 
 
 def _declared(protocol: str) -> type[Judge] | None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from t2i_spatial.files import write_json
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages.score import Scores, complete, score_run, score_tables
 from t2i_spatial.tables import AMBIGUOUS, EVIDENCE, SCORED, VERDICTS
 
@@ -54,6 +55,7 @@ def disagreements(
     return marked.select(list(VERDICTS))
 
 
+@writes_run
 def agree_run(
     run: Run,
     protocols: Sequence[Metric],

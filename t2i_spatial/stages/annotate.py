@@ -17,7 +17,7 @@ from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages.image_batches import ImageReader, Item, Loaded, by_size, plan_shards
 from t2i_spatial.tables import KEY, SCORED
 
@@ -36,6 +36,7 @@ class Annotator(Protocol):
         ...
 
 
+@writes_run
 def annotate_run(
     run: Run,
     stage: str,

@@ -13,9 +13,10 @@ from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_score import ClipScore
 from t2i_spatial.devices import CPU_BATCH, LARGEST, resolve_devices
 from t2i_spatial.engines import run_batches
+from t2i_spatial.files import write_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run, write_table
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages.image_batches import ImageReader, Item, items_of, plan_shards
 from t2i_spatial.tables import SCORED
 
@@ -27,6 +28,7 @@ SCHEMA: pl.Schema = pl.Schema(
 """One row per readable image; null when it could no longer be read."""
 
 
+@writes_run
 def clip_score_run(
     run: Run,
     model: str = "ViT-L-14/openai",

@@ -23,7 +23,7 @@ from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
-from t2i_spatial.run import Run, claim_folder
+from t2i_spatial.run import Run, claim_folder, writes_run
 from t2i_spatial.stages.curation_sources import (
     coco_candidates,
     file_candidates,
@@ -135,6 +135,7 @@ class Curated:
         return "\n".join(lines)
 
 
+@writes_run
 def curate_run(
     run: Run,
     settings: CurateSettings | None = None,

@@ -20,10 +20,11 @@ from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
+from t2i_spatial.files import write_table
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run, write_table
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages.color import color_run, color_stage
 from t2i_spatial.stages.depth import depth_run, depth_stage
 from t2i_spatial.stages.detect_worker import DetectWorkers
@@ -85,6 +86,7 @@ def stage_name(name: str) -> str:
     return "detect" if name == "main" else f"detect-{name}"
 
 
+@writes_run
 def detect_run(
     run: Run, settings: DetectSettings | None = None, *, overwrite: bool = False
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.curation.filters.quality import blur
+from t2i_spatial.files import read_table
 from t2i_spatial.images import read_image
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
@@ -49,7 +50,7 @@ def clip_drift(run: Run, model: str, device: str = "auto") -> dict[str, float]:
     from t2i_spatial.stages.clip_score import TABLE, clip_score_run
 
     clip_score_run(run, model, device=device)
-    mean = pl.read_parquet(run.path / TABLE)["clip_score"].mean()
+    mean = read_table(run.path / TABLE)["clip_score"].mean()
     return {} if mean is None else {"clip_score": float(mean)}  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from t2i_spatial.curation.exporter import read_origin
 from t2i_spatial.curation.selection import selection_digest
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import read_table
 from t2i_spatial.run import Run
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
@@ -79,7 +80,7 @@ def _removed(run: Run) -> str:
     """What each filter removed, in words; empty when the run has no selection."""
     if not run.has("selection.parquet"):
         return ""
-    selection = pl.read_parquet(run.path / "selection.parquet", columns=["kept", "filter"])
+    selection = read_table(run.path / "selection.parquet", ["kept", "filter"])
     counts = selection.filter(~pl.col("kept")).group_by("filter").len().sort("len", descending=True)
     parts = [f"{row['filter']} {row['len']:,}" for row in counts.iter_rows(named=True)]
     return f"of {selection.height:,} candidates the filters removed: {', '.join(parts)}"

@@ -36,7 +36,7 @@ from t2i_spatial.generation.resolve import (
 from t2i_spatial.generation.seeds import image_name, image_seed
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment, prompt_set_hash
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
 
@@ -86,6 +86,7 @@ class Job(NamedTuple):
     seed: int
 
 
+@writes_run
 def generate_run(
     run: Run, prompts: Sequence[Prompt], settings: GenerateSettings, *, overwrite: bool = False
 ) -> None:
@@ -209,6 +210,7 @@ def _row_is_whole(run: Run, row: dict[str, Any]) -> bool:
 
 def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
     """Make shards exactly of the batches whose rows are known and whose files are whole."""
+    run.drop_broken_shards(STAGE)
     rows = [run.read_shards(STAGE, IMAGES)]
     if run.is_finished(STAGE) and run.has("images.parquet"):
         rows.append(run.images())

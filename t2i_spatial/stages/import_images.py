@@ -26,7 +26,7 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.images import EXTENSIONS, ImageUnreadableError, read_image
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.provenance import prompt_set_hash
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE, IMAGES, SCORED, prompts_to_table
 
@@ -43,6 +43,7 @@ class FoundImage(NamedTuple):
     path: Path
 
 
+@writes_run
 def import_images(
     run: Run,
     images_dir: str | Path,

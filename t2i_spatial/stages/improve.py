@@ -24,11 +24,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.interchange.reading import read_json_lines
+from t2i_spatial.files import read_json_lines, write_json
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import sample_prompts, split_prompts
 from t2i_spatial.report.contact_sheet import before_and_after
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import ProtocolComparison, compare_runs
 from t2i_spatial.stages.curate import CurateSettings, curate_run
@@ -261,7 +261,7 @@ def evaluate(
     if questions.single:
         place = folder.with_name(folder.name + "-single")
         alone = scored_run(place, questions.single, made, settings, ("spatial",))
-        summary = json.loads((alone.path / "summary.json").read_text("utf-8"))
+        summary = alone.summary()
         drift["single_object_accuracy"] = summary["spatial"]["accuracy"]["value"]
     return Evaluation(run, told, drift)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from t2i_spatial.files import atomic_write
 from t2i_spatial.progress import progress_bar
-from t2i_spatial.run import atomic_write
 from t2i_spatial.stages.curate import Curated, CurateSettings, curate_detections
 
 SETTINGS = CurateSettings(

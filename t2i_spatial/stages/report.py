@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from t2i_spatial.files import atomic_write
 from t2i_spatial.report import render_report
-from t2i_spatial.run import Run, atomic_write
+from t2i_spatial.run import Run
 
 
 def report_run(

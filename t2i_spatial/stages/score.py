@@ -14,10 +14,11 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, nearest
+from t2i_spatial.files import write_json
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages.score_table import format_table as format_table
 from t2i_spatial.tables import (
     DETECTIONS,
@@ -194,6 +195,7 @@ def score_tables(
     return Scores(verdicts, summary, len(detections) - n_unasked, n_scored)
 
 
+@writes_run
 def score_run(
     run: Run,
     protocols: Sequence[Metric],
@@ -244,6 +246,7 @@ def score_run(
     return scores
 
 
+@writes_run
 def import_detections(
     run: Run,
     prompts: pl.DataFrame,

@@ -9,11 +9,12 @@ import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import write_json
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import progress_bar
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.run import Run
 from t2i_spatial.stages.score import STAGE, Scores
 from t2i_spatial.tables import (
     DETECTIONS,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.run import atomic_write
+from t2i_spatial.files import atomic_write
 
 _KEPT = 2
 

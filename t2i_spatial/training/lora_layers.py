@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
+from t2i_spatial.files import atomic_write
 from t2i_spatial.generation.lora import lora_flags, read_lora
 from t2i_spatial.generation.resolve import LORA_FILE, LoraSource
-from t2i_spatial.run import atomic_write
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 

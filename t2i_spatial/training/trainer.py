@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
+from t2i_spatial.files import write_json
 from t2i_spatial.generation.generator import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
 from t2i_spatial.generation.resolve import (
@@ -25,7 +26,7 @@ from t2i_spatial.generation.resolve import (
 from t2i_spatial.generation.tenor import add_token_order
 from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import claim_folder, write_json
+from t2i_spatial.run import claim_folder
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
 from t2i_spatial.training.data import Example, data_hash, read_imagefolder

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 from PIL import Image, ImageDraw
 
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.files import write_json
+from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import (
     DETECTIONS,

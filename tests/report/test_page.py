@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import write_json
 from t2i_spatial.report import render_report
-from t2i_spatial.run import Run, write_json
+from t2i_spatial.run import Run
 from t2i_spatial.tables import VERDICTS
 from tests.report.drawn_run import drawn_run
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from t2i_spatial.errors import InputError, PlanMismatchError
+from t2i_spatial.files import read_json_lines
 from t2i_spatial.images import read_image
-from t2i_spatial.interchange.reading import read_json_lines
 from t2i_spatial.prompts import parse_prompt, read_scenes, sr2d
 from t2i_spatial.relation_algebra import canonical_key
 from t2i_spatial.run import Run

@@ -1,0 +1,245 @@
+"""Files, read with an error that says what is wrong and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from t2i_spatial.errors import InputError, T2ISpatialError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be deleted anyway
+    fcntl = None  # type: ignore[assignment]
+
+LITTER = ".t2i-spatial.tmp"
+"""Ending of files that are being written; one that nobody holds was left by a killed process."""
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+_swept: set[str] = set()
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Write a file that appears complete or not at all (temporary name, fsync, rename).
+
+    A link is followed, so that its target changes and the link stays. What is not a regular file
+    (a pipe, a device) is written through when everything is known, and "-" is stdout.
+
+    Raises:
+        T2ISpatialError: the disk is full or not writable; the old file, if any, is untouched.
+    """
+    if str(path) == "-" or _is_special(Path(path)):
+        buffer: IO[Any] = io.BytesIO() if "b" in mode else io.StringIO()
+        yield buffer
+        _write_through(path, buffer.getvalue())  # type: ignore[attr-defined]
+        return
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(target.parent)
+        descriptor, temporary = _open_temporary(target)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            if fcntl is not None:  # while it is held: nobody takes it for litter
+                os.replace(temporary, target)
+        if fcntl is None:
+            os.replace(temporary, target)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    except UnicodeEncodeError as error:
+        raise T2ISpatialError(f"cannot write {path}: text that is not Unicode ({error})") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Atomic, indented JSON."""
+    with atomic_write(path, "w") as file:
+        json.dump(data, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def write_table(path: str | Path, table: pl.DataFrame) -> None:
+    """Atomic Parquet."""
+    with atomic_write(path) as file:
+        table.write_parquet(file, compression="zstd")
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The records of a JSON-lines file; blank lines are skipped.
+
+    Raises:
+        InputError: no such file, not UTF-8, or a line that is not a JSON object (says which).
+    """
+    return [record for _, record in numbered_json_lines(path)]
+
+
+def numbered_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_json_lines`, with the number of each line."""
+    try:
+        # not splitlines(): JSON text may hold U+2028 and the like unescaped
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object")
+        yield number, record
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """The content of a Parquet file.
+
+    Raises:
+        InputError: no such file, or not (or no longer) Parquet.
+    """
+    import polars as pl
+
+    try:
+        # through a file of ours: polars maps memory, and one that is cut off meanwhile kills us
+        with Path(path).open("rb") as file:
+            return pl.read_parquet(file, columns=columns)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as Parquet: {said}") from None
+    except BaseException as error:  # a panic of the table library is not an Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{path} cannot be read as Parquet: it is damaged") from None
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for what files and disks do to code that reads or writes them through a library.
+
+    A full or broken disk, and a table that is damaged behind its first page: polars scans lazily,
+    so that any stage may be the first to see it. `None` for everything else, which is a bug.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; what is finished is kept, the same command goes on"
+    polars = sys.modules.get("polars")
+    said = (str(error).splitlines() or [""])[0]
+    damaged = type(error).__name__ == "PanicException" or (
+        polars is not None
+        and isinstance(
+            error, (polars.exceptions.ComputeError, polars.exceptions.InvalidOperationError)
+        )
+    )
+    return f"a table cannot be read, its file is damaged ({said})" if damaged else None
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed processes left half written in a folder; returns how many files."""
+    removed = 0
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(LITTER)]
+    except OSError:
+        return 0
+    for name in names:
+        with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+            if _hold(file.fileno()):
+                (folder / name).unlink()
+                removed += 1
+    return removed
+
+
+def _sweep_once(folder: Path) -> None:
+    """Sweep at the first write into a folder: once is enough, as we leave nothing behind."""
+    if str(folder) not in _swept:
+        _swept.add(str(folder))
+        sweep(folder)
+
+
+def _open_temporary(target: Path) -> tuple[int, str]:
+    """A new file beside `target`, held so that nobody takes it for litter."""
+    while True:
+        # a name may be as long as the file system allows already
+        prefix = f".{target.name[:100]}."
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=LITTER)
+        try:
+            swept = not _hold(descriptor) or not os.path.exists(name)  # noqa: PTH110
+        except BlockingIOError:
+            swept = True
+        except OSError:  # no locks on this file system: then nobody sweeps it either
+            swept = False
+        if not swept:
+            return descriptor, name
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> bool:
+    """Whether an open file is ours alone now; an `OSError` where it is somebody else's."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_through(path: str | Path, content: bytes | str) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if str(path) == "-":
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+        else:
+            with Path(path).open("wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str | Path, error: OSError) -> T2ISpatialError:
+    return T2ISpatialError(f"cannot write {path}: {error.strerror or error}")
