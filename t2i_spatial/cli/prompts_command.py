@@ -89,6 +89,16 @@ def sr2d_command(
     help="Record format, instead of recognising it; `text` for one prompt per line.",
 )
 @click.option("--column", help="Column that holds the prompt.  [default: text, prompt, caption]")
+@click.option(
+    "--delimiter", help="Sign between the fields of a CSV file.  [default: found in the file]"
+)
+@click.option(
+    "--repeated",
+    type=click.Choice(["auto", "merge", "keep"]),
+    default="auto",
+    help="Prompts that stand several times in the file: merge makes each one prompt, keep takes "
+    "every line as its own, auto merges where all stand equally often.",
+)
 @_limit
 @_seed
 @_output
@@ -96,6 +106,8 @@ def convert(
     source: str,
     format_: str | None,
     column: str | None,
+    delimiter: str | None,
+    repeated: str,
     limit: int | None,
     seed: int,
     output: Path | None,
@@ -106,7 +118,9 @@ def convert(
     other plain text, JSON, CSV, TSV or Parquet with a caption column, the prompts.parquet of a run,
     a directory that `datasets` reads, or hf:OWNER/NAME[:SPLIT].
     """
-    prompts = load_prompts(source, format=format_, column=column)
+    prompts = load_prompts(
+        source, format=format_, column=column, delimiter=delimiter, repeated=repeated
+    )
     _report_unread(prompts)
     _write(_limited(prompts, limit, seed), output)
 

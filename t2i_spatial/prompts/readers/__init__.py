@@ -6,6 +6,8 @@ format turns one record into a `Prompt`. Formats may be mixed in one file.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +66,37 @@ def text_of(record: Record, key: str) -> str:
     if not text.strip():
         raise InputError("an empty prompt")
     return text
+
+
+def own_id(record: Record, number: int, *keys: str) -> str:
+    """The id that a record brings under one of `keys` ("id" by default), else `numbered`.
+
+    Raises:
+        InputError: an id that is neither text nor a whole number.
+    """
+    for key in keys or ("id",):
+        value = record.get(key)
+        if value is not None and not (isinstance(value, float) and math.isnan(value)):
+            return id_text(value, key)
+    return numbered(number)
+
+
+def id_text(value: Any, key: str = "id") -> str:
+    """An id as text: text without blanks around it, or a whole number (1.0 of a spreadsheet is 1).
+
+    >>> id_text(" a 7"), id_text(3), id_text(3.0)
+    ('a 7', '3', '3')
+
+    Raises:
+        InputError: anything else, or a blank text.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(f"{key} must be text or a whole number, got {json.dumps(value, default=str)}")
 
 
 def numbered(number: int) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, text_of
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, own_id, text_of
 from t2i_spatial.scene import Prompt
 
-CAPTION_COLUMNS = ("text", "prompt", "caption", "Prompt", "Caption", "TEXT", "sentence")
-"""Names of the column that holds the prompt, in order of preference."""
-_ID_COLUMNS = ("id", "prompt_id", "key")
+CAPTION_COLUMNS = ("text", "prompt", "caption", "sentence", "prompts", "text_prompt", "prompt_text")
+"""Names of the column that holds the prompt, in order of preference; capitals do not matter."""
+_ID_COLUMNS = ("id", "prompt_id", "key", "item_id")
 
 
 def caption_format(column: str) -> PromptFormat:
@@ -17,21 +17,42 @@ def caption_format(column: str) -> PromptFormat:
     def read(record: Record, number: int) -> Prompt:
         if column not in record:
             raise InputError(f"no column {column!r}; the record has {', '.join(map(str, record))}")
-        id_column = next((name for name in _ID_COLUMNS if record.get(name) is not None), None)
-        id = numbered(number) if id_column is None else str(record[id_column])
-        tag = record.get("tag")
+        names = _by_lower(record)
+        id_column = next(
+            (names[key] for key in _ID_COLUMNS if record.get(names.get(key, "")) is not None), None
+        )
+        id = numbered(number) if id_column is None else own_id(record, number, id_column)
+        tag = record.get(names.get("tag", "tag"))
         rest = {
             key: value
             for key, value in record.items()
-            if key not in (column, id_column, "tag") and isinstance(value, str | int | float)
+            if key not in (column, id_column, names.get("tag"))
+            and isinstance(value, str | int | float)
         }
         return Prompt(id, text_of(record, column), str(tag) if tag else None, metadata=rest)
 
     return PromptFormat(lambda record: column in record, read, fallback=True)
 
 
+def _by_lower(record: Record) -> dict[str, str]:
+    """Lower-case name -> name as it stands in the record; the first of several."""
+    names: dict[str, str] = {}
+    for key in record:
+        if isinstance(key, str):
+            names.setdefault(key.strip().lower(), key)
+    return names
+
+
 def _column(record: Record) -> str | None:
-    return next((name for name in CAPTION_COLUMNS if isinstance(record.get(name), str)), None)
+    names = _by_lower(record)
+    return next(
+        (
+            names[name]
+            for name in CAPTION_COLUMNS
+            if name in names and isinstance(record[names[name]], str)
+        ),
+        None,
+    )
 
 
 def _read(record: Record, number: int) -> Prompt:

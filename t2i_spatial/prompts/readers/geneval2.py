@@ -5,7 +5,7 @@ Source: facebookresearch/GenEval2 @ a6e82d2 (data CC BY-NC 4.0, not shipped).
 
 from __future__ import annotations
 
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, text_of
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, own_id, text_of
 from t2i_spatial.scene import Prompt
 
 
@@ -16,7 +16,7 @@ def _matches(record: Record) -> bool:
 def _read(record: Record, number: int) -> Prompt:
     atoms = record.get("atom_count")
     return Prompt(
-        numbered(number),
+        own_id(record, number, "id", "prompt_id"),
         text_of(record, "prompt"),
         None if atoms is None else f"{atoms} atoms",
         metadata={"geneval2": dict(record)},

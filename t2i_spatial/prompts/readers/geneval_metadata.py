@@ -6,7 +6,7 @@ Source: djghosh13/geneval @ af4902f, prompts/evaluation_metadata.jsonl.
 from __future__ import annotations
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, text_of
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, own_id, text_of
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec, canonical_relation
 
 
@@ -62,7 +62,7 @@ def _matches(record: Record) -> bool:
 
 def _read(record: Record, number: int) -> Prompt:
     return Prompt(
-        numbered(number),
+        own_id(record, number, "id", "prompt_id"),
         text_of(record, "prompt"),
         record.get("tag"),
         geneval_scene(record),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, id_text
 from t2i_spatial.scene import Prompt
 
 _KEYS = {"id", "text", "tag", "scene", "metadata"}
@@ -16,7 +16,7 @@ def _matches(record: Record) -> bool:
 
 
 def _read(record: Record, number: int) -> Prompt:
-    return Prompt.from_dict(record)
+    return Prompt.from_dict({**record, "id": id_text(record["id"])} if "id" in record else record)
 
 
 FORMATS.register("t2i-spatial")(PromptFormat(_matches, _read))

@@ -5,7 +5,7 @@ Source: AMAP-ML/SpatialGenEval @ 8b294b5 (data without a licence, not shipped).
 
 from __future__ import annotations
 
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, text_of
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, own_id, text_of
 from t2i_spatial.scene import Prompt
 
 
@@ -15,7 +15,7 @@ def _matches(record: Record) -> bool:
 
 def _read(record: Record, number: int) -> Prompt:
     return Prompt(
-        str(record.get("id", numbered(number))),
+        own_id(record, number),
         text_of(record, "prompt"),
         record.get("scene"),
         metadata={"spatialgeneval": dict(record)},

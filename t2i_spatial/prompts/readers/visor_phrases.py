@@ -6,7 +6,7 @@ Source: microsoft/VISOR @ b9e368b.
 from __future__ import annotations
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, text_of
+from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, id_text, text_of
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec, canonical_relation
 
 
@@ -28,7 +28,7 @@ def _read(record: Record, number: int) -> Prompt:
         relations = (RelationSpec(0, relation, 1, None if kind == relation else kind),)
         kind = relation
     scene = SceneSpec(objects, relations)
-    return Prompt(str(record["unique_id"]), text_of(record, "text"), kind, scene)
+    return Prompt(id_text(record["unique_id"], "unique_id"), text_of(record, "text"), kind, scene)
 
 
 def _name(attributes: object) -> str | None:
