@@ -51,6 +51,8 @@ def merge_repeats(prompts: Sequence[Prompt], numbers: Sequence[int], repeated: s
     by_line = all(prompt.id in counted for prompt in rows)
     whole = len(sizes) == 1 and by_line
     twice = sum(len(group) > 1 for group in groups.values())
+    if repeated == "auto" and not by_line:  # who gives ids of their own tells them apart
+        return rows
     if repeated == "auto" and not whole:
         note(
             f"{twice:,} of {len(groups):,} texts stand in more than one line of the prompt file "
