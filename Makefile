@@ -1,10 +1,10 @@
-# Two commands for a fresh machine: `make demo` and `make test`.
+# Two commands for a fresh machine: `make demo` and `make test`; `make docs` and `make mutants` beside them.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUTPUT ?= demo-run
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs mutants clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -15,6 +15,20 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+# `make mutants MUTANTS=200 SEED=1`: more of them, others
+MUTANTS ?= 40
+SEED ?= 0
+mutants: $(VENV)/.installed-mutants
+	$(BIN)/python scripts/mutants.py --sample $(MUTANTS) --seed $(SEED)
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --constraint constraints.txt --override overrides.txt --group $*
+	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt overrides.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

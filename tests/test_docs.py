@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,50 @@ def test_the_python_of_the_protocols_page_runs(monkeypatch):
     whole = VISOR()
     whole.update(names["prompts"], images)
     assert merged == whole.compute()
+
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = [re.sub(r"\]\([^)]*\)", "", h) for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(page):
+    broken = []
+    for link in re.findall(r"\]\(((?!https?:|mailto:)[^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_can_be_reached_from_the_index_and_stands_in_the_navigation():
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    protocols = (ROOT / "docs" / "protocols" / "README.md").read_text("utf-8")
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in sorted(ROOT.glob("docs/**/*.md")):
+        place = page.relative_to(ROOT / "docs").as_posix()
+        assert f"- {place}" in navigation, place
+        assert place == "README.md" or place in index or page.name in protocols, place
+
+
+def test_every_module_of_the_reference_is_there():
+    listed = re.findall(
+        r"^\| `(t2i_spatial[\w.]+)` \|", (ROOT / "docs/reference.md").read_text("utf-8"), re.M
+    )
+    assert len(listed) > 30
+    assert [name for name in listed if find_spec(name) is None] == []
+
+
+def test_the_glossary_is_short_and_sorted():
+    words = re.findall(
+        r"^\| (?!word|---)([^|]+?) \|", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M
+    )
+    assert 40 < len(words) <= 80
+    assert words == sorted(words, key=str.lower)
