@@ -15,6 +15,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from t2i_spatial.errors import InputError, nearest
@@ -80,7 +81,7 @@ class Registry(Generic[T]):
         self._loading = True
         try:
             room = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(room.__path__):
+            for module in pkgutil.iter_modules(getattr(room, "__path__", ())):
                 importlib.import_module(f"{self.package}.{module.name}")
             for point in entry_points(group=self.package):
                 self._load_point(point)
@@ -91,7 +92,7 @@ class Registry(Generic[T]):
     def _load_point(self, point: EntryPoint) -> None:
         try:
             loaded = point.load()
-            if callable(loaded) and point.name not in self._entries:
+            if not isinstance(loaded, ModuleType) and point.name not in self._entries:
                 self.register(point.name)(loaded)
         except Exception as error:  # noqa: BLE001 - code of others; what they break is their own
             owner = f" of {point.dist.name}" if point.dist else ""

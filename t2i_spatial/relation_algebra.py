@@ -8,50 +8,28 @@ wall" is not above the wall, so "on" composes with nothing).
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from t2i_spatial.scene import RelationSpec, SceneSpec, canonical_relation
+from t2i_spatial.relations import AXES as AXES
+from t2i_spatial.relations import ENTAILS as ENTAILS
+from t2i_spatial.relations import INVERSE as INVERSE
+from t2i_spatial.relations import (
+    RELATION_TABLE,
+    RELATIONS,
+    RelationSet,
+    canonical_relation,
+    relation_row,
+)
+from t2i_spatial.scene import RelationSpec, SceneSpec
 
-INVERSE: Mapping[str, str] = {
-    "left of": "right of",
-    "right of": "left of",
-    "above": "below",
-    "below": "above",
-    "in front of": "behind",
-    "behind": "in front of",
-    "next to": "next to",
-    "near": "near",
-}
-"""Relations whose converse the vocabulary can say: A r B exactly when B INVERSE[r] A."""
-
-SYMMETRIC = frozenset({"next to", "near"})
+SYMMETRIC: Set[str] = RelationSet(lambda row: row.symmetric)
 """A r B exactly when B r A."""
 
-TRANSITIVE = frozenset({"left of", "right of", "above", "below", "in", "in front of", "behind"})
+TRANSITIVE: Set[str] = RelationSet(lambda row: row.transitive)
 """A r B and B r C entail A r C."""
-
-ENTAILS: Mapping[str, frozenset[str]] = {
-    "under": frozenset({"below"}),
-    "next to": frozenset({"near"}),
-}
-"""A r B entails A s B for these s (`r` itself left out)."""
-
-AXES: Mapping[str, tuple[str, int]] = {
-    "left of": ("x", -1),
-    "right of": ("x", 1),
-    "above": ("y", -1),
-    "on": ("y", -1),
-    "below": ("y", 1),
-    "under": ("y", 1),
-    "in front of": ("z", -1),
-    "behind": ("z", 1),
-    "in": ("containment", -1),
-}
-"""The order a relation belongs to, and whether its subject comes first (-1) or last (1) there.
-
-Image axes: x to the right, y down, z away from the viewer. No chain in one order may close."""
 
 
 def inverse(relation: str) -> str | None:
@@ -66,7 +44,7 @@ def inverse(relation: str) -> str | None:
     Raises:
         InputError: not a known relation.
     """
-    return INVERSE.get(canonical_relation(relation))
+    return relation_row(relation).inverse
 
 
 def is_symmetric(relation: str) -> bool:
@@ -75,7 +53,7 @@ def is_symmetric(relation: str) -> bool:
     Raises:
         InputError: not a known relation.
     """
-    return canonical_relation(relation) in SYMMETRIC
+    return relation_row(relation).symmetric
 
 
 def is_transitive(relation: str) -> bool:
@@ -84,7 +62,7 @@ def is_transitive(relation: str) -> bool:
     Raises:
         InputError: not a known relation.
     """
-    return canonical_relation(relation) in TRANSITIVE
+    return relation_row(relation).transitive
 
 
 def mirror(relation: str) -> str:
@@ -96,8 +74,8 @@ def mirror(relation: str) -> str:
     Raises:
         InputError: not a known relation.
     """
-    relation = canonical_relation(relation)
-    return INVERSE[relation] if relation in ("left of", "right of") else relation
+    row = relation_row(relation)
+    return row.mirrored or row.name
 
 
 def mirror_scene(scene: SceneSpec) -> SceneSpec:
@@ -141,7 +119,7 @@ def entails(first: str, second: str) -> bool:
         InputError: not a known relation.
     """
     first, second = canonical_relation(first), canonical_relation(second)
-    return first == second or second in ENTAILS.get(first, ())
+    return first == second or second in RELATION_TABLE[first].entails
 
 
 def incompatible(first: str, second: str) -> bool:
@@ -155,9 +133,15 @@ def incompatible(first: str, second: str) -> bool:
     Raises:
         InputError: not a known relation.
     """
-    one = AXES.get(canonical_relation(first))
-    other = AXES.get(canonical_relation(second))
-    return one is not None and other is not None and one[0] == other[0] and one[1] != other[1]
+    one, other = relation_row(first), relation_row(second)
+    if other.name in one.excludes or one.name in other.excludes:
+        return True
+    return (
+        one.axis is not None
+        and other.axis is not None
+        and one.axis[0] == other.axis[0]
+        and one.axis[1] != other.axis[1]
+    )
 
 
 def compose(first: str, second: str) -> str | None:
@@ -179,20 +163,29 @@ def compose(first: str, second: str) -> str | None:
 def closure(relations: Iterable[RelationSpec]) -> frozenset[tuple[int, str, int]]:
     """Everything that relations entail, as (subject, relation, object), themselves included.
 
+    What must not hold and what has two other ends ("between") entails nothing here.
+
     >>> spec = [RelationSpec(0, "left of", 1), RelationSpec(1, "left of", 2)]
     >>> (2, "right of", 0) in closure(spec)
     True
     """
     known: set[tuple[int, str, int]] = set()
-    new = {(spec.subject, spec.relation, spec.object) for spec in relations}
+    new = {
+        (spec.subject, spec.relation, spec.object)
+        for spec in relations
+        if not spec.negated and spec.second is None
+    }
+    rows = {relation: RELATION_TABLE[relation] for _, relation, _ in new}
     while new:
         known |= new
         found: set[tuple[int, str, int]] = set()
         for a, relation, b in new:
-            found.update((a, weaker, b) for weaker in ENTAILS.get(relation, ()))
-            if relation in INVERSE:
-                found.add((b, INVERSE[relation], a))
+            row = rows.setdefault(relation, RELATION_TABLE[relation])
+            found.update((a, weaker, b) for weaker in row.entails)
+            if row.inverse:
+                found.add((b, row.inverse, a))
         for (a, one, b), (c, other, d) in itertools.product(known, known):
+            # a chain that comes back to its start is a contradiction and says nothing of itself
             if b == c and a != d and (both := compose(one, other)):
                 found.add((a, both, d))
         new = found - known
@@ -201,11 +194,14 @@ def closure(relations: Iterable[RelationSpec]) -> frozenset[tuple[int, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """Relations that cannot all hold: a chain along one order that comes back to its start.
+    """Relations that cannot all hold.
 
     Attributes:
-        relations: indices into the relations that were checked, in the order of the chain.
-        axis: "x", "y", "z" or "containment".
+        relations: indices into the relations that were checked: in the order of the chain where
+            one order closes, otherwise as they were given.
+        axis: "x", "y", "z", "size" or "containment" of a chain that comes back to its start;
+            "exclusion" of two relations that shut each other out; "negation" of one that must not
+            hold but follows from the others.
     """
 
     relations: tuple[int, ...]
@@ -213,42 +209,82 @@ class Contradiction:
 
 
 def contradictions(relations: Sequence[RelationSpec]) -> tuple[Contradiction, ...]:
-    """One contradiction per order whose chains close, with the shortest closed chain found.
+    """One contradiction per order whose chains close, with the shortest closed chain found, then
+    those of pairs that exclude each other and of what must not hold.
 
     >>> contradictions([RelationSpec(0, "left of", 1), RelationSpec(0, "right of", 1)])
     (Contradiction(relations=(0, 1), axis='x'),)
     >>> contradictions([RelationSpec(0, "left of", 1), RelationSpec(0, "above", 1)])
     ()
+    >>> contradictions([RelationSpec(0, "near", 1), RelationSpec(1, "far from", 0)])
+    (Contradiction(relations=(0, 1), axis='exclusion'),)
     """
-    edges: dict[str, dict[int, list[tuple[int, int]]]] = {}
-    for index, spec in enumerate(relations):
-        if spec.relation in AXES:
-            axis, sign = AXES[spec.relation]
-            ends = (spec.subject, spec.object) if sign < 0 else (spec.object, spec.subject)
-            edges.setdefault(axis, defaultdict(list))[ends[0]].append((ends[1], index))
-    found = []
-    for axis, graph in edges.items():
-        cycles = [cycle for start in graph if (cycle := _shortest_cycle(graph, start))]
-        if cycles:
-            found.append(Contradiction(min(cycles, key=lambda c: (len(c), c)), axis))
+    found = [*_closed_chains(relations), *_exclusions(relations), *_denials(relations)]
     return tuple(found)
 
 
-def _shortest_cycle(graph: Mapping[int, list[tuple[int, int]]], start: int) -> tuple[int, ...]:
-    """Edges of a shortest path from `start` back to itself; empty when there is none."""
-    paths: dict[int, tuple[int, ...]] = {start: ()}
+def _closed_chains(relations: Sequence[RelationSpec]) -> Iterator[Contradiction]:
+    edges: dict[str, dict[int, list[tuple[int, int]]]] = {}
+    strict: dict[str, list[tuple[int, int, int]]] = {}
+    for index, spec in enumerate(relations):
+        axis, sign = RELATION_TABLE[spec.relation].axis or ("", 0)
+        if not axis or spec.negated:
+            continue
+        graph = edges.setdefault(axis, defaultdict(list))
+        start, end = (spec.object, spec.subject) if sign > 0 else (spec.subject, spec.object)
+        graph[start].append((end, index))
+        if sign:
+            strict.setdefault(axis, []).append((start, end, index))
+        else:  # level: a way in both directions, which alone never closes a chain
+            graph[end].append((start, index))
+    for axis, steps in strict.items():
+        ways = ((index, _shortest_way(edges[axis], end, start)) for start, end, index in steps)
+        cycles = [(index, *way) for index, way in ways if way is not None]
+        if cycles:
+            yield Contradiction(min(cycles, key=lambda c: (len(c), c)), axis)
+
+
+def _shortest_way(
+    graph: Mapping[int, list[tuple[int, int]]], start: int, goal: int
+) -> tuple[int, ...] | None:
+    """Edges of a shortest way, empty when it has no length; `None` when there is none."""
+    ways: dict[int, tuple[int, ...]] = {start: ()}
     frontier = [start]
-    while frontier:
+    while frontier and goal not in ways:
         following = []
         for node in frontier:
             for target, index in graph.get(node, ()):
-                if target == start:
-                    return (*paths[node], index)
-                if target not in paths:
-                    paths[target] = (*paths[node], index)
+                if target not in ways:
+                    ways[target] = (*ways[node], index)
                     following.append(target)
         frontier = following
-    return ()
+    return ways.get(goal)
+
+
+def _exclusions(relations: Sequence[RelationSpec]) -> Iterator[Contradiction]:
+    told: dict[tuple[int, str, int], int] = {}
+    for index, spec in enumerate(relations):
+        row = RELATION_TABLE[spec.relation]
+        if spec.negated or spec.second is not None:
+            continue
+        told.setdefault((spec.subject, spec.relation, spec.object), index)
+        if row.inverse:
+            told.setdefault((spec.object, row.inverse, spec.subject), index)
+    seen = set()
+    for (a, relation, b), index in told.items():
+        for other in RELATION_TABLE[relation].excludes:
+            pair = (index, told.get((a, other, b), index))
+            if pair[0] != pair[1] and frozenset(pair) not in seen:
+                seen.add(frozenset(pair))
+                yield Contradiction((min(pair), max(pair)), "exclusion")
+
+
+def _denials(relations: Sequence[RelationSpec]) -> Iterator[Contradiction]:
+    denied = [(i, r) for i, r in enumerate(relations) if r.negated and r.second is None]
+    known = closure(relations) if denied else frozenset()
+    for index, spec in denied:
+        if (spec.subject, spec.relation, spec.object) in known:
+            yield Contradiction((index,), "negation")
 
 
 def canonical_key(scene: SceneSpec) -> tuple[object, ...]:
@@ -267,42 +303,81 @@ def canonical_key(scene: SceneSpec) -> tuple[object, ...]:
         (
             spec.name,
             -1 if spec.count is None else spec.count,
+            spec.count_rule,
             spec.color or "",
             tuple(sorted(spec.attributes)),
             spec.frame_position or "",
+            spec.text or "",
         )
         for spec in scene.objects
     ]
     relations = {_canonical_direction(spec) for spec in scene.relations}
     # objects that look alike are told apart only by their relations: try their orders
-    groups = [
-        list(group)
-        for _, group in itertools.groupby(
-            sorted(range(len(described)), key=lambda i: described[i]), key=lambda i: described[i]
-        )
-    ]
+    ranks = _told_apart(described, relations)
+    order = sorted(range(len(described)), key=lambda i: ranks[i])
+    groups = [list(group) for _, group in itertools.groupby(order, key=lambda i: ranks[i])]
+    orders: Iterable[Iterable[Sequence[int]]]
+    orders = itertools.product(*(itertools.permutations(group) for group in groups))
+    if math.prod(math.factorial(len(group)) for group in groups) > MAX_ORDERS:
+        orders = [groups]
     best: tuple[object, ...] | None = None
-    for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
-        place = {index: new for new, index in enumerate(itertools.chain(*orders))}
-        key = tuple(
-            sorted(
-                (min(place[a], place[b]), relation, max(place[a], place[b]))
-                if relation in SYMMETRIC
-                else (place[a], relation, place[b])
-                for a, relation, b in relations
-            )
-        )
+    for tried in orders:
+        place = {index: new for new, index in enumerate(itertools.chain(*tried))}
+        key = tuple(sorted(_placed(relation, place) for relation in relations))
         if best is None or key < best:
             best = key
     return (tuple(sorted(described)), best)
 
 
-_TOLD_FROM = {"right of": "left of", "below": "above", "behind": "in front of"}
+MAX_ORDERS = 5040
+"""Orders of objects that look alike which `canonical_key` tries; beyond, it takes the given one,
+and two scenes that ask for the same may have two keys."""
+
+_Told = tuple[int, str, int, int, bool]
+"""Subject, relation, object, second (-1 without one) and negation of a relation."""
 
 
-def _canonical_direction(spec: RelationSpec) -> tuple[int, str, int]:
-    if spec.relation in _TOLD_FROM:
-        return spec.object, _TOLD_FROM[spec.relation], spec.subject
-    if spec.relation in SYMMETRIC and spec.subject > spec.object:
-        return spec.object, spec.relation, spec.subject
-    return spec.subject, spec.relation, spec.object
+def _told_apart(described: Sequence[object], relations: Iterable[_Told]) -> list[int]:
+    """Ranks of objects by what is said of them: equal only for those that nothing tells apart."""
+    ranks = _ranked(described)
+    for _ in described:
+        said: list[list[object]] = [[] for _ in described]
+        for a, relation, b, second, negated in relations:
+            for role, index in enumerate((a, b, second)):
+                if index >= 0:
+                    ends = [ranks[i] if i >= 0 else -1 for i in (a, b, second)]
+                    if relation in SYMMETRIC:
+                        role, ends = 0, sorted(ends)
+                    elif second >= 0:
+                        role, ends = min(role, 1), [ends[0], *sorted(ends[1:])]
+                    said[index].append((relation, negated, role, ends))
+        finer = _ranked([(rank, sorted(map(repr, s))) for rank, s in zip(ranks, said, strict=True)])
+        if finer == ranks:
+            break
+        ranks = finer
+    return ranks
+
+
+def _ranked(values: Sequence[object]) -> list[int]:
+    order = {value: rank for rank, value in enumerate(sorted({repr(v) for v in values}))}
+    return [order[repr(value)] for value in values]
+
+
+def _placed(told: _Told, place: Mapping[int, int]) -> _Told:
+    a, relation, b, second, negated = told
+    first, other = place[a], place[b]
+    if second >= 0:
+        third = place[second]
+        return first, relation, min(other, third), max(other, third), negated
+    if relation in SYMMETRIC:
+        first, other = min(first, other), max(first, other)
+    return first, relation, other, -1, negated
+
+
+def _canonical_direction(spec: RelationSpec) -> _Told:
+    """Of a relation and its inverse the one that stands first in the table."""
+    relation, ends = spec.relation, (spec.subject, spec.object)
+    other = RELATION_TABLE[relation].inverse
+    if other and other != relation and RELATIONS.index(other) < RELATIONS.index(relation):
+        relation, ends = other, ends[::-1]
+    return ends[0], relation, ends[1], -1 if spec.second is None else spec.second, spec.negated

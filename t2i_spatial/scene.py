@@ -1,32 +1,21 @@
 """What a prompt asks for: objects, their counts and colours, and relations between them.
 
-The relation vocabulary is fixed and small. Every spelling that a benchmark or a caption uses
-maps onto it through `canonical_relation`; the words that stood in the prompt stay in
-`RelationSpec.phrase`.
+The vocabulary of relations is the table of `t2i_spatial.relations`. Every spelling that a benchmark
+or a caption uses maps onto it through `canonical_relation`; the words that stood in the prompt stay
+in `RelationSpec.phrase`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 from t2i_spatial.errors import InputError, nearest
-
-RELATIONS: tuple[str, ...] = (
-    "left of",
-    "right of",
-    "above",
-    "below",
-    "on",
-    "under",
-    "in",
-    "next to",
-    "near",
-    "in front of",
-    "behind",
-)
-"""The canonical relations, in the viewer's frame (left is the left side of the picture)."""
+from t2i_spatial.relations import RELATION_ALIASES as RELATION_ALIASES
+from t2i_spatial.relations import RELATION_TABLE
+from t2i_spatial.relations import RELATIONS as RELATIONS
+from t2i_spatial.relations import canonical_relation as canonical_relation
 
 COLORS: tuple[str, ...] = (
     "red",
@@ -42,96 +31,28 @@ COLORS: tuple[str, ...] = (
 )
 """GenEval's ten colours. `gray` and others may stand in a scene; protocols may not know them."""
 
-RELATION_ALIASES: dict[str, str] = {
-    "to the left of": "left of",
-    "on the left of": "left of",
-    "on the left side of": "left of",
-    "to the left side of": "left of",
-    "at the left side of": "left of",
-    "left side of": "left of",
-    "to the right of": "right of",
-    "on the right of": "right of",
-    "on the right side of": "right of",
-    "to the right side of": "right of",
-    "at the right side of": "right of",
-    "right side of": "right of",
-    "over": "above",
-    "on the top of": "above",
-    "beneath": "under",
-    "underneath": "under",
-    "below": "below",
-    "on the bottom of": "below",
-    "on top of": "on",
-    "atop": "on",
-    "inside": "in",
-    "inside of": "in",
-    "within": "in",
-    "beside": "next to",
-    "by the side of": "next to",
-    "on side of": "next to",
-    "on the side of": "next to",
-    "adjacent to": "next to",
-    "close to": "near",
-    "nearby": "near",
-    "by": "near",
-    "hidden by": "behind",
-    "in the back of": "behind",
-    "in the front of": "in front of",
-    "upon": "on",
-    "onto": "on",
-    "on the surface of": "on",
-    "into": "in",
-    "in back of": "behind",
-    "at the back of": "behind",
-    "at the front of": "in front of",
-    "close by": "near",
-    "near to": "near",
-    "in the vicinity of": "near",
-    "alongside": "next to",
-    "at the side of": "next to",
-    "to the side of": "next to",
-    "on one side of": "next to",
-    "side by side with": "next to",
-    "down below": "below",
-    "at the top of": "above",
-    "at the bottom of": "below",
-    "in the bottom of": "below",
-    "hidden behind": "behind",
-    "obscured by": "behind",
-    "occluded by": "behind",
-    "blocked by": "behind",
-    "concealed by": "behind",
-}
-"""Other spellings -> canonical relation (lower case)."""
+CountRule = Literal["exactly", "at least", "at most"]
+COUNT_RULES: tuple[CountRule, ...] = ("exactly", "at least", "at most")
 
-
-def canonical_relation(phrase: str) -> str:
-    """Map a relation phrase onto the canonical vocabulary.
-
-    >>> canonical_relation("to the left of"), canonical_relation("Beside")
-    ('left of', 'next to')
-
-    Raises:
-        InputError: the phrase is not a known relation.
-    """
-    key = " ".join(phrase.lower().split())
-    if key in RELATIONS:
-        return key
-    if key in RELATION_ALIASES:
-        return RELATION_ALIASES[key]
-    raise InputError(f"unknown relation {phrase!r}; {nearest(key, RELATIONS)}")
+Reading = Literal["read", "read in part", "not read"]
+"""How much of a text its scene holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
     """One kind of object that a prompt asks for.
 
+    Two objects of one name are two things ("a small dog and a big dog").
+
     Attributes:
         name: singular noun, lower case ("traffic light").
-        count: how many; `None` when the prompt leaves it open ("dogs").
+        count: how many; 0 when it must not be there ("no dog"), `None` when the prompt leaves it
+            open ("dogs").
         color: colour word, or `None`.
         attributes: other adjectives in the order of the prompt ("wooden", "small").
         frame_position: place in the picture ("top left", "center"), or `None`.
+        count_rule: how `count` is meant: "exactly", "at least" or "at most".
+        text: of an object named "text", the string to be written; `None` for everything else.
     """
 
     name: str
@@ -139,28 +60,54 @@ class ObjectSpec:
     color: str | None = None
     attributes: tuple[str, ...] = ()
     frame_position: str | None = None
+    count_rule: CountRule = "exactly"
+    text: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
             raise InputError("an object needs a name")
         if self.count is not None and self.count < 0:
             raise InputError(f"count of {self.name!r} must not be negative, got {self.count}")
+        if self.count_rule not in COUNT_RULES:
+            raise InputError(
+                f"unknown count rule {self.count_rule!r} of {self.name!r}; "
+                f"{nearest(str(self.count_rule), COUNT_RULES)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class RelationSpec:
-    """`objects[subject]` stands in `relation` to `objects[object]` (indices into the scene)."""
+    """`objects[subject]` stands in `relation` to `objects[object]` (indices into the scene).
+
+    Attributes:
+        subject, object: indices into the scene's objects.
+        relation: canonical name.
+        phrase: the words of the prompt, where they were others.
+        negated: the relation must not hold ("not on the table").
+        second: the other end of "between"; `None` when the object itself is several ("between
+            two trees"), and for every other relation.
+    """
 
     subject: int
     relation: str
     object: int
     phrase: str | None = None
+    negated: bool = False
+    second: int | None = None
 
     def __post_init__(self) -> None:
-        if self.relation not in RELATIONS:
+        if self.relation not in RELATION_TABLE:
             raise InputError(
                 f"unknown relation {self.relation!r}; {nearest(self.relation, RELATIONS)}"
             )
+        if self.second is not None and RELATION_TABLE[self.relation].ends < 2:
+            raise InputError(f"{self.relation!r} has one other end, got a second: {self.second}")
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Every object it speaks of."""
+        ends = (self.subject, self.object)
+        return ends if self.second is None else (*ends, self.second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +124,7 @@ class SceneSpec:
 
     def __post_init__(self) -> None:
         for relation in self.relations:
-            for index in (relation.subject, relation.object):
+            for index in relation.indices:
                 if not 0 <= index < len(self.objects):
                     raise InputError(
                         f"relation {relation.relation!r} names object {index}, "
@@ -188,6 +135,17 @@ class SceneSpec:
     def names(self) -> tuple[str, ...]:
         """Distinct object names in order of first mention."""
         return tuple(dict.fromkeys(spec.name for spec in self.objects))
+
+    @property
+    def reading(self) -> Reading:
+        """How much of its text the scene holds: a verdict on a part is one on another prompt.
+
+        >>> SceneSpec((ObjectSpec("cat"),), unparsed=("in the mood",)).reading
+        'read in part'
+        """
+        if not self.objects:
+            return "not read"
+        return "read in part" if self.unparsed else "read"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, as in a prompt file; defaults are left out."""
@@ -200,12 +158,20 @@ class SceneSpec:
                 entry["attributes"] = list(spec.attributes)
             if spec.frame_position:
                 entry["frame_position"] = spec.frame_position
+            if spec.count_rule != "exactly":
+                entry["count_rule"] = spec.count_rule
+            if spec.text is not None:
+                entry["text"] = spec.text
             objects.append(entry)
         relations = []
         for rel in self.relations:
             entry = {"subject": rel.subject, "relation": rel.relation, "object": rel.object}
             if rel.phrase:
                 entry["phrase"] = rel.phrase
+            if rel.negated:
+                entry["negated"] = True
+            if rel.second is not None:
+                entry["second"] = rel.second
             relations.append(entry)
         scene: dict[str, Any] = {"objects": objects, "relations": relations}
         if self.unparsed:
@@ -220,40 +186,11 @@ class SceneSpec:
             InputError: an unknown key, a missing name, a bad index or an unknown relation.
         """
         _check_keys(data, {"objects", "relations", "unparsed"}, "scene")
-        objects = []
-        for entry in _listed(data, "objects"):
-            _check_keys(entry, {"name", "count", "color", "attributes", "frame_position"}, "object")
-            if not isinstance(entry.get("name"), str):
-                raise InputError(f"an object needs a name (text), got {entry.get('name')!r}")
-            count = entry.get("count", 1)
-            if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
-                raise InputError(
-                    f"count of {entry['name']!r} must be a whole number, got {count!r}"
-                )
-            objects.append(
-                ObjectSpec(
-                    name=entry["name"],
-                    count=count,
-                    color=_word(entry, "color"),
-                    attributes=_words(entry, "attributes"),
-                    frame_position=_word(entry, "frame_position"),
-                )
-            )
-        relations = []
-        for entry in _listed(data, "relations"):
-            _check_keys(entry, {"subject", "relation", "object", "phrase"}, "relation")
-            for key in ("subject", "relation", "object"):
-                if entry.get(key) is None:
-                    raise InputError(f"a relation needs the key {key!r}: {dict(entry)}")
-            words = _word(entry, "relation") or ""
-            phrase, relation = _word(entry, "phrase") or words, canonical_relation(words)
-            subject, target = entry["subject"], entry["object"]
-            if not (isinstance(subject, int) and isinstance(target, int)):
-                raise InputError(f"subject and object of a relation are indices, got {dict(entry)}")
-            relations.append(
-                RelationSpec(subject, relation, target, None if phrase == relation else phrase)
-            )
-        return cls(tuple(objects), tuple(relations), _words(data, "unparsed"))
+        return cls(
+            tuple(_object(entry) for entry in _listed(data, "objects")),
+            tuple(_relation(entry) for entry in _listed(data, "relations")),
+            _words(data, "unparsed"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +258,50 @@ def check_unique_ids(prompts: Sequence[Prompt]) -> None:
                 "ids must be unique"
             )
         seen[prompt.id] = number
+
+
+_OBJECT_KEYS = {"name", "count", "color", "attributes", "frame_position", "count_rule", "text"}
+_RELATION_KEYS = {"subject", "relation", "object", "phrase", "negated", "second"}
+
+
+def _object(entry: Any) -> ObjectSpec:
+    _check_keys(entry, _OBJECT_KEYS, "object")
+    if not isinstance(entry.get("name"), str):
+        raise InputError(f"an object needs a name (text), got {entry.get('name')!r}")
+    count = entry.get("count", 1)
+    if count is not None and not _is_whole(count):
+        raise InputError(f"count of {entry['name']!r} must be a whole number, got {count!r}")
+    return ObjectSpec(
+        name=entry["name"],
+        count=count,
+        color=_word(entry, "color"),
+        attributes=_words(entry, "attributes"),
+        frame_position=_word(entry, "frame_position"),
+        count_rule=cast(CountRule, _word(entry, "count_rule") or "exactly"),
+        text=_word(entry, "text"),
+    )
+
+
+def _relation(entry: Any) -> RelationSpec:
+    _check_keys(entry, _RELATION_KEYS, "relation")
+    for key in ("subject", "relation", "object"):
+        if entry.get(key) is None:
+            raise InputError(f"a relation needs the key {key!r}: {dict(entry)}")
+    words = _word(entry, "relation") or ""
+    phrase, relation = _word(entry, "phrase") or words, canonical_relation(words)
+    subject, target, second = entry["subject"], entry["object"], entry.get("second")
+    if not (_is_whole(subject) and _is_whole(target) and (second is None or _is_whole(second))):
+        raise InputError(f"the ends of a relation are indices, got {dict(entry)}")
+    negated = entry.get("negated") or False
+    if not isinstance(negated, bool):
+        raise InputError(f"negated must be true or false, got {negated!r}")
+    return RelationSpec(
+        subject, relation, target, None if phrase == relation else phrase, negated, second
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _listed(data: Mapping[str, Any], key: str) -> Sequence[Any]:

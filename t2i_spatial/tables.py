@@ -43,10 +43,19 @@ _OBJECT = pl.Struct(
         "color": pl.String,
         "attributes": pl.List(pl.String),
         "frame_position": pl.String,
+        "count_rule": pl.String,
+        "text": pl.String,
     }
 )
 _RELATION = pl.Struct(
-    {"subject": pl.Int32, "relation": pl.String, "object": pl.Int32, "phrase": pl.String}
+    {
+        "subject": pl.Int32,
+        "relation": pl.String,
+        "object": pl.Int32,
+        "phrase": pl.String,
+        "negated": pl.Boolean,
+        "second": pl.Int32,
+    }
 )
 
 PROMPTS = _schema(
@@ -179,6 +188,8 @@ def prompts_to_table(prompts: Iterable[Prompt]) -> pl.DataFrame:
                         "color": o.color,
                         "attributes": list(o.attributes),
                         "frame_position": o.frame_position,
+                        "count_rule": o.count_rule,
+                        "text": o.text,
                     }
                     for o in scene.objects
                 ],
@@ -188,6 +199,8 @@ def prompts_to_table(prompts: Iterable[Prompt]) -> pl.DataFrame:
                         "relation": r.relation,
                         "object": r.object,
                         "phrase": r.phrase,
+                        "negated": r.negated,
+                        "second": r.second,
                     }
                     for r in scene.relations
                 ],
@@ -214,11 +227,21 @@ def table_to_prompts(table: pl.DataFrame) -> list[Prompt]:
                         o["color"],
                         tuple(o["attributes"] or ()),
                         o["frame_position"],
+                        # null or absent in tables of versions that did not have the field
+                        o.get("count_rule") or "exactly",
+                        o.get("text"),
                     )
                     for o in row["objects"]
                 ),
                 tuple(
-                    RelationSpec(r["subject"], r["relation"], r["object"], r["phrase"])
+                    RelationSpec(
+                        r["subject"],
+                        r["relation"],
+                        r["object"],
+                        r["phrase"],
+                        r.get("negated") or False,
+                        r.get("second"),
+                    )
                     for r in row["relations"]
                 ),
                 tuple(row["unparsed"] or ()),

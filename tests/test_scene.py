@@ -6,6 +6,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.scene import (
     RELATION_ALIASES,
     RELATIONS,
+    ObjectSpec,
     Prompt,
     SceneSpec,
     canonical_relation,
@@ -85,3 +86,41 @@ def test_an_empty_text_and_a_duplicate_id_are_refused():
         Prompt.from_dict({"id": 7, "text": "  "})
     with pytest.raises(InputError, match=r"'a' occurs twice \(records 1 and 3\)"):
         check_unique_ids([Prompt("a", "x"), Prompt("b", "x"), Prompt("a", "y")])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "cat", "count_rule": "at leat"}, "did you mean 'at least'"),
+        ({"name": "text", "text": 3}, "text must be text, got int"),
+    ],
+)
+def test_a_broken_object_is_named(entry, message):
+    with pytest.raises(InputError, match=message):
+        SceneSpec.from_dict({"objects": [entry]})
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"relation": "between", "second": 3}, "names object 3, but the scene has 3 objects"),
+        ({"relation": "between", "second": "2"}, "the ends of a relation are indices"),
+        ({"relation": "above", "second": 2}, "'above' has one other end, got a second: 2"),
+        ({"relation": "above", "negated": "no"}, "negated must be true or false, got 'no'"),
+        ({"relation": "aboev"}, "unknown relation 'aboev'; did you mean 'above'"),
+    ],
+)
+def test_a_broken_relation_is_named(entry, message):
+    objects = [{"name": name} for name in ("cat", "dog", "bird")]
+    with pytest.raises(InputError, match=message):
+        SceneSpec.from_dict(
+            {"objects": objects, "relations": [{"subject": 0, "object": 1} | entry]}
+        )
+
+
+def test_a_scene_says_how_much_of_its_text_it_holds():
+    cat = ObjectSpec("cat")
+    assert SceneSpec((cat,)).reading == "read"
+    assert SceneSpec((cat,), unparsed=("of joy",)).reading == "read in part"
+    assert SceneSpec(unparsed=("ein Hund",)).reading == "not read"
+    assert SceneSpec().reading == "not read"

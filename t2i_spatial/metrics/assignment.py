@@ -16,7 +16,7 @@ import numpy as np
 
 from t2i_spatial.metrics.geometry import Boxes, Floats, iou
 from t2i_spatial.metrics.labels import label_names
-from t2i_spatial.metrics.relations import Pairs, find_rule
+from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 
 SCORE_WEIGHT = 2.0
@@ -206,16 +206,27 @@ def _relation_table(relation: RelationSpec, found: Candidates) -> Floats:
     """Probability of the relation for every ordered pair of boxes, (n, n)."""
     n = len(found.labels)
     first, second = (np.repeat(np.arange(n), n), np.tile(np.arange(n), n))
-    return pair_probability(relation.relation, found, first, second).reshape(n, n)
+    holds = pair_probability(relation.relation, found, first, second).reshape(n, n)
+    return 1 - holds if relation.negated else holds
 
 
 def pair_probability(
     relation: str, found: Candidates, first: np.ndarray, second: np.ndarray
 ) -> Floats:
-    """Probability of a relation between boxes `first` and `second` of one image, (k,)."""
+    """Probability of a relation between boxes `first` and `second` of one image, (k,).
+
+    0.5 for a relation that boxes cannot show: a verdict without a rule would be a guess.
+    """
+    if not judges(relation):
+        return np.full(len(first), 0.5)
     a, b = (Boxes(*(c[ids] for c in found.columns)) for ids in (first, second))
     depth = (found.depths[first], found.depths[second])
     return find_rule("spatial", relation)(Pairs(a, b, depth=depth))
+
+
+def judges(relation: str) -> bool:
+    """Whether `spatial` has a rule for a canonical relation between two boxes."""
+    return relation in protocol_rules("spatial")
 
 
 def _pairwise(table: Floats, subjects: tuple[int, ...], objects: tuple[int, ...]) -> float:
@@ -347,6 +358,14 @@ def _said(
     value: float,
 ) -> str:
     a, b = scene.objects[relation.subject].name, scene.objects[relation.object].name
+    if relation.second is not None:
+        b += f" and {scene.objects[relation.second].name}"
+    if not judges(relation.relation):
+        return f"boxes cannot tell whether {a} is {relation.relation} {b}"
+    if relation.negated:
+        return f"{a} is {'' if value <= 0.5 else 'not '}{relation.relation} {b}" + (
+            f" (must not be): {value:.2f}" if value <= 0.5 else f": {value:.2f}"
+        )
     first, second = np.repeat(subjects, len(objects)), np.tile(objects, len(subjects))
     opposite = OPPOSITES.get(relation.relation)
     other = 0.0

@@ -19,7 +19,7 @@ from t2i_spatial.metrics.assignment import (
     matches,
 )
 from t2i_spatial.metrics.geometry import Boxes, columns, iou
-from t2i_spatial.metrics.relations import Pairs, find_rule
+from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
 from t2i_spatial.metrics.tabular import CORNERS, box_column, evidence_lists
 from t2i_spatial.tables import EVIDENCE
 
@@ -49,6 +49,11 @@ def is_pair_scene(images: pl.DataFrame) -> pl.Series:
             & pl.col("objects").list.eval(each.field("count").fill_null(1) == 1).list.all()
             & pl.col("objects").list.eval(each.field("color").is_null()).list.all()
             & pl.col("objects").list.eval(each.field("frame_position").is_null()).list.all()
+            & pl.col("objects")
+            .list.eval(each.field("count_rule").fill_null("exactly") == "exactly")
+            .list.all()
+            & relation.field("relation").is_in(list(protocol_rules("spatial")))
+            & ~relation.field("negated").fill_null(False)
             & ~lowered.str.contains(r"\b(one|single|1)\b")
         ).fill_null(False)
     ).to_series()

@@ -114,6 +114,9 @@ def solve_layout(scene: SceneSpec, seed: int = 0) -> list[dict[str, Any]]:
         )
     if any(relation.subject == relation.object for relation in scene.relations):
         raise InputError("this scene cannot be drawn: an object is related to itself")
+    for relation in scene.relations:
+        if relation.relation not in HOLDS or relation.negated:
+            raise InputError(f"this scene cannot be drawn: {_say(scene, relation)} has no drawing")
     things = [index for index, spec in enumerate(scene.objects) if spec.count != 0]
     if not things:
         return []
@@ -134,7 +137,7 @@ def solve_layout(scene: SceneSpec, seed: int = 0) -> list[dict[str, Any]]:
 
 def _say(scene: SceneSpec, relation: RelationSpec) -> str:
     names = scene.objects[relation.subject].name, scene.objects[relation.object].name
-    return f"{names[0]} {relation.relation} {names[1]}"
+    return f"{names[0]} {'not ' if relation.negated else ''}{relation.relation} {names[1]}"
 
 
 def _number(scene: SceneSpec, index: int) -> int:

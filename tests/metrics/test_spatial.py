@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from t2i_spatial.metrics import Spatial, spatial, spatial_pairs
 from t2i_spatial.metrics.assignment import Candidates, assign
-from t2i_spatial.scene import RELATIONS, ObjectSpec, Prompt, RelationSpec, SceneSpec
+from t2i_spatial.metrics.relations import protocol_rules
+from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import DETECTIONS, prompts_to_table
 from tests.builders import box, boxes, detection_rows, detections, relation_prompt
 
@@ -205,10 +206,13 @@ def test_weak_boxes_are_not_looked_at():
     assert Spatial(min_score=0.05).judge(table, rows)["correct"].to_list() == [True]
 
 
+RULED = sorted(protocol_rules("spatial"))
+
+
 def random_scene(rng, number):
     names = ["cat", "dog", "bird"]
     first, second = rng.permutation(names)[:2]
-    relation = RELATIONS[rng.integers(len(RELATIONS))]
+    relation = RULED[rng.integers(len(RULED))]
     pair = (ObjectSpec(str(first)), ObjectSpec(str(second)))
     swap = int(rng.integers(2))
     prompt = Prompt(

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2i_spatial.metrics.geometry import precedes
-from t2i_spatial.metrics.relations import relation_scores
+from t2i_spatial.metrics.relations import protocol_rules, relation_scores
 from t2i_spatial.metrics.spatial_rules import AGREEMENT
-from t2i_spatial.scene import RELATIONS
 
 MIRROR = {"left of": "right of", "right of": "left of"}
 coordinate = st.integers(0, 60)
@@ -33,7 +32,7 @@ def moved(a, dx=0.0, dy=0.0):
     return np.asarray(a, float) + np.array([dx, dy, dx, dy])
 
 
-@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize("relation", protocol_rules("spatial"))
 @given(box(), box())
 @settings(max_examples=60, deadline=None)
 def test_probabilities_ignore_place_and_scale_and_follow_a_mirror(relation, a, b):
@@ -181,7 +180,7 @@ def test_boxes_without_extent_have_a_place_like_others():
     assert p("left of", point, other) > 0.9
     assert p("left of", point, point) < 0.5
     assert p("in", (5, 5, 5, 5), (0, 0, 10, 10)) > 0.5
-    for relation in RELATIONS:
+    for relation in protocol_rules("spatial"):
         assert np.isfinite(p(relation, point, point))
 
 

@@ -6,8 +6,9 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import describe, parse_prompt, phrasings
 from t2i_spatial.prompts.phrasing import TEMPLATES
 from t2i_spatial.prompts.sr2d import COCO_NAMES
+from t2i_spatial.prompts.witness_layout import HOLDS
 from t2i_spatial.relation_algebra import canonical_key
-from t2i_spatial.scene import COLORS, RELATIONS, ObjectSpec, RelationSpec, SceneSpec
+from t2i_spatial.scene import COLORS, ObjectSpec, RelationSpec, SceneSpec
 
 NOUNS = (*COCO_NAMES, "leaf", "child", "shoe", "glass", "palm tree", "coffee mug", "tablecloth")
 PLACES = ("left", "right", "top", "bottom", "center", "top left", "bottom right", "background")
@@ -30,7 +31,7 @@ def scenes(draw):
     relations = []
     for pair in chosen:
         subject, target = draw(st.permutations(pair))
-        relations.append(RelationSpec(subject, draw(st.sampled_from(RELATIONS)), target))
+        relations.append(RelationSpec(subject, draw(st.sampled_from(sorted(HOLDS))), target))
     return SceneSpec(things, tuple(relations))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from t2i_spatial.prompts.parser.lexicon import FRAME_PARTS, FRAME_WORDS, THE_PICTURE
 from t2i_spatial.prompts.words import word_set
-from t2i_spatial.scene import RELATION_ALIASES, RELATIONS
+from t2i_spatial.relations import RELATION_ALIASES, RELATION_TABLE, RELATIONS
 
 
 class RelationPhrase(NamedTuple):
@@ -49,10 +49,32 @@ _NOT_IN_VOCABULARY = (
     *_ALONE,
 )
 
+_NOT_YET_READ = frozenset(
+    (
+        "between",
+        "larger than",
+        "smaller than",
+        "same size as",
+        "far from",
+        "touching",
+        "surrounding",
+        "wearing",
+        *(name for name in RELATIONS if RELATION_TABLE[name].witness == "answers"),
+    )
+)
+"""Relations of the table that this grammar does not read."""
+
 
 def _phrases() -> dict[str, RelationPhrase]:
-    meanings: dict[str, tuple[str, ...]] = {relation: (relation,) for relation in RELATIONS}
-    meanings |= {phrase: (relation,) for phrase, relation in RELATION_ALIASES.items()}
+    # the table has the words, plugins' too; `REVERSED_ALIASES` has those with the ends exchanged
+    meanings: dict[str, tuple[str, ...]] = {
+        relation: (relation,) for relation in RELATIONS if relation not in _NOT_YET_READ
+    }
+    meanings |= {
+        phrase: (relation,)
+        for phrase, relation in RELATION_ALIASES.items()
+        if relation not in _NOT_YET_READ
+    }
     meanings["on top"] = ("on",)
     meanings |= dict.fromkeys(_NOT_IN_VOCABULARY, ())
     for phrase in ("next to", "beside", "above", "below", "under", "behind", "near", "in front of"):
