@@ -115,7 +115,7 @@ def members_of(group: str, prompts: pl.DataFrame) -> pl.DataFrame:
         .unique(maintain_order=True)
     )
     # relations as the vocabulary has them, everything else by name
-    place = pl.col("member").replace_strict(RELATIONS, range(len(RELATIONS)), default=None)
+    place = pl.col("member").replace_strict(list(RELATIONS), range(len(RELATIONS)), default=None)
     return members.sort(place, "member", nulls_last=True, maintain_order=True)
 
 
