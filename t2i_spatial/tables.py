@@ -20,6 +20,7 @@ IMAGE_MISSING = "image_missing"
 IMAGE_UNREADABLE = "image_unreadable"
 DETECTOR_FAILED = "detector_failed"
 AMBIGUOUS = "ambiguous"
+IN_PART = "judged_in_part"
 NOT_APPLICABLE = "not_applicable"
 STATUSES: tuple[str, ...] = (
     SCORED,
@@ -27,9 +28,11 @@ STATUSES: tuple[str, ...] = (
     IMAGE_UNREADABLE,
     DETECTOR_FAILED,
     AMBIGUOUS,
+    IN_PART,
     NOT_APPLICABLE,
 )
-"""What can have happened to one expected image. Only `scored` rows have a value."""
+"""What can have happened to one expected image. Only `scored` rows have a value. `judged_in_part`:
+what was judged is right, but the prompt asks for more (see `VERDICTS.unjudged`)."""
 
 
 def _schema(columns: dict[str, Any]) -> pl.Schema:
@@ -127,12 +130,15 @@ VERDICTS = _schema(
         "reason": pl.String,
         "evidence": pl.List(EVIDENCE),
         "components": pl.List(COMPONENT),
+        "unjudged": pl.List(pl.String),
     }
 )
 """One row per image and protocol. `value` (in [0, 1]; `geneval_reward`, as its peer, may be
 negative) and `correct` are null unless `scored`;
 `margin` is the signed distance from the other answer (protocol's own unit, > 0 when correct);
-`components` are the named parts the protocol aggregates (VISOR: `objects_found`, ...)."""
+`components` are the named parts the protocol aggregates (VISOR: `objects_found`, ...);
+`unjudged` lists what the prompt asks beside that: parts that were not read, or that the protocol
+has no rule for. With any, no image is right."""
 
 SELECTION = _schema(
     {

@@ -64,6 +64,12 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Leave images without a score out, as the peers do, instead of counting them as failures.",
 )
 @click.option(
+    "--only-read",
+    is_flag=True,
+    help="Leave out prompts that a protocol judges in part (not all of them could be read, or it "
+    "has no rule for a part), instead of counting them as not right.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of bootstrap and random order."
 )
 @click.option(
@@ -102,6 +108,7 @@ def command(
     settings: tuple[str, ...],
     samples: int | None,
     allow_missing: bool,
+    only_read: bool,
     seed: int,
     resamples: int,
     detector: str,
@@ -139,7 +146,7 @@ def command(
         from t2i_spatial.stages.early_stopping.stage import score_until
 
         stopped = score_until(
-            make_protocols(protocols, settings)[0],
+            make_protocols(protocols, settings, only_read=only_read)[0],
             precision,
             run=run,
             images=images,
@@ -158,7 +165,7 @@ def command(
         if not allow_missing:
             stopped.require_complete()
         return
-    judges = make_protocols(protocols, settings)
+    judges = make_protocols(protocols, settings, only_read=only_read)
     intervals = Intervals(allow_missing=allow_missing, seed=seed, resamples=resamples)
     if run is not None and agree is not None:
         from t2i_spatial.run import Run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -13,6 +14,7 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.in_part import WHOLE, Scope, leave_out, outside, settle
 from t2i_spatial.metrics.inputs import given_tables, refuse_other_texts
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals, Numbers, Rate
 from t2i_spatial.metrics.tally import (
@@ -24,7 +26,7 @@ from t2i_spatial.metrics.tally import (
     tally_verdicts,
 )
 from t2i_spatial.registry import Registry
-from t2i_spatial.scene import Prompt
+from t2i_spatial.scene import Prompt, SceneSpec
 from t2i_spatial.tables import PROMPTS, VERDICTS
 
 Summary = dict[str, Any]
@@ -66,8 +68,21 @@ class Metric(abc.ABC):
     groups: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Breakdowns `by_...` of the summary: "relation", "object" or "tag" -> names of `numbers`."""
 
+    scope: ClassVar[Scope] = WHOLE
+    """What of a scene this protocol judges; an image of which more is asked is never right."""
+
+    only_read: bool = False
+    """Leave prompts that are not judged whole out (`not_applicable`) instead of counting that they
+    are not right."""
+
     _seen_verdicts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
     _seen_prompts: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # whoever writes a protocol: no way of judging passes a prompt that was not judged whole
+        if "judge" in vars(cls):
+            cls.judge = _settled(cls.judge)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -88,9 +103,16 @@ class Metric(abc.ABC):
 
         Empty detections give an empty table.
 
+        What an implementation returns is settled (see `in_part.settle`): parts of the prompt that
+        `unjudged` names are listed, and an image that would be right becomes `judged_in_part`.
+
         Raises:
             InputError: a detection row names no prompt of the set.
         """
+
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """What a prompt asks that this protocol does not judge, in words: see `in_part.outside`."""
+        return outside(prompt.scene or SceneSpec(), self.scope)
 
     def members(self, group: str, prompts: pl.DataFrame) -> pl.DataFrame:
         """`prompt_id, member` of one of `groups`: which relations, say, a prompt is counted to."""
@@ -196,6 +218,29 @@ class Metric(abc.ABC):
 
 def _is_share(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+
+
+def _settled(judge: Any) -> Any:
+    """`judge`, with every verdict settled."""
+
+    @functools.wraps(judge)
+    def wrapper(self: Metric, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        verdicts = judge(self, prompts, detections)
+        if isinstance(self, Published) and self.as_published:
+            return verdicts
+        verdicts = settle(verdicts, prompts, self.scope, self.unjudged)
+        return leave_out(verdicts) if self.only_read else verdicts
+
+    return wrapper
+
+
+@dataclass(kw_only=True)
+class Published(Metric):
+    """A protocol that is a peer's, number for number."""
+
+    as_published: bool = False
+    """Take the peer's verdict on prompts that ask for more than the protocol judges, as the peer
+    does. Without it such images are never right, which changes nothing on prompts of its kind."""
 
 
 PROTOCOLS: Registry[type[Metric]] = Registry("protocol", "t2i_spatial.metrics")

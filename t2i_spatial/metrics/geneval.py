@@ -6,16 +6,20 @@ Source: djghosh13/geneval @ af4902f (`evaluate_images.py`, `summary_scores.py`);
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
-from t2i_spatial.metrics.clauses import Judged, judge_clauses
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published, share
+from t2i_spatial.metrics.clauses import POSITIONS, Judged, judge_clauses
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
+from t2i_spatial.prompts.readers.geneval_metadata import unread_keys
+from t2i_spatial.scene import COLORS, Prompt
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
@@ -27,6 +31,10 @@ PROMPTS_CORRECT = Rate("correct", meaning="prompts with at least 1 right image",
 @dataclass(kw_only=True)
 class ClauseMetric(Metric):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
+
+    scope: ClassVar[Scope] = Scope(
+        relations=frozenset(POSITIONS), colors=frozenset(COLORS), counts=True, absences=True
+    )
 
     threshold: float = share(0.3)
     """Boxes need a score above this."""
@@ -43,13 +51,22 @@ class ClauseMetric(Metric):
     position_threshold: float = share(0.1)
     """Share of the summed sides that the offset of two boxes loses."""
 
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """See `Metric.unjudged`: of a GenEval record, what it says that GenEval's do not."""
+        record = prompt.metadata.get("geneval", prompt.metadata)
+        if isinstance(record, Mapping) and "include" in record:
+            return unread_keys(record)
+        return super().unjudged(prompt)
+
     def _judged(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> Judged:
-        return judge_clauses(prompts, detections, **self.settings)
+        names = {f.name for f in dataclasses.fields(ClauseMetric)} - {"only_read"}
+        own = {name: value for name, value in self.settings.items() if name in names}
+        return judge_clauses(prompts, detections, **own)
 
 
 @PROTOCOLS.register("geneval")
 @dataclass(kw_only=True)
-class GenEval(ClauseMetric):
+class GenEval(Published, ClauseMetric):
     """Every clause of the prompt holds for the most confident boxes of its class.
 
     `margin` is that of the weakest clause: (found - count) / count for too few boxes, the share of

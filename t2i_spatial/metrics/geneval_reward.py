@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.metrics.base import PROTOCOLS, Published
 from t2i_spatial.metrics.geneval import (
     OVERALL,
     PROMPTS_CORRECT,
@@ -88,7 +88,7 @@ class _Reward(ClauseMetric):
 
 @PROTOCOLS.register("geneval_reward")
 @dataclass(kw_only=True)
-class GenEvalReward(_Reward):
+class GenEvalReward(Published, _Reward):
     """The reward server's strict and soft scores exactly as they are.
 
     `value` is the soft score and may lie below 0: 16 cats where one is asked give -4.33 for

@@ -30,6 +30,7 @@ from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
+from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import EVIDENCE, SCORED
 
 DIRECTIONS = ("left of", "right of", "above", "below")
@@ -68,6 +69,21 @@ def read_plan(metadata: dict[str, Any]) -> Plan | None:
     return Plan(names, fractions)
 
 
+def unread_plan_keys(layout: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the boxes of a plan say beside name and place, in words.
+
+    >>> unread_plan_keys({"boxes": [{"name": "cat", "box": [0, 0, 1, 1], "color": "red"}]})
+    ('color red of the cat',)
+    """
+    return tuple(
+        f"{key} {value} of the {entry.get('name')}"
+        for entry in layout.get("boxes") or ()
+        if isinstance(entry, Mapping)
+        for key, value in entry.items()
+        if key not in ("name", "box", "id", "score") and value not in (None, "", [], {})
+    )
+
+
 def parse_chain(text: str) -> dict[str, Any]:
     """GoT-R1's reasoning text as `metadata["layout"]`: boxes in thousandths of the image.
 
@@ -101,6 +117,11 @@ class Layout(Metric):
         "found": Rate("found", meaning="planned boxes that have a partner"),
         "correct": Rate("correct", meaning="images whose boxes all reach the IoU threshold"),
     }
+
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """See `Metric.unjudged`: the plan is what is judged, whatever the text says beside it."""
+        layout = prompt.metadata.get("layout")
+        return unread_plan_keys(layout) if isinstance(layout, Mapping) else ()
 
     iou_threshold: float = share(0.5)
     """IoU from which a planned box counts as met."""

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
-from t2i_spatial.tables import NOT_APPLICABLE, SCORED
+from t2i_spatial.tables import IN_PART, NOT_APPLICABLE, SCORED
 
 Numbers = Mapping[str, "Rate"]
 """Published name -> how it is made; the main one first."""
@@ -71,8 +71,11 @@ class Rate:
         return not (special or self.optional)
 
     def terms(self, parts: Sequence[str]) -> tuple[pl.Expr, pl.Expr]:
-        """Numerator and denominator over VERDICTS; both 0 where there is no score."""
-        scored = pl.col("status") == SCORED
+        """Numerator and denominator over VERDICTS; both 0 where there is no score.
+
+        An image that was judged in part was looked at, and is not right.
+        """
+        scored = pl.col("status").is_in([SCORED, IN_PART])
         above = _column(self.numerator, parts)
         if self.denominator is not None:
             below = _column(self.denominator, parts)
@@ -95,7 +98,7 @@ def rate_rows(
     """
     above, below = rate.terms(parts)
     if rate.denominator is None and not allow_missing:
-        lost = ~pl.col("status").is_in([SCORED, NOT_APPLICABLE])
+        lost = ~pl.col("status").is_in([SCORED, IN_PART, NOT_APPLICABLE])
         below = below + lost.cast(pl.Float64)
     rows = verdicts.select(above.alias("above"), below.alias("below"))
     return rows["above"].to_numpy(), rows["below"].to_numpy()

@@ -13,6 +13,7 @@ from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.geometry import Floats, columns, iou
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
 from t2i_spatial.metrics.spatial_rules import UNSURE
@@ -31,6 +32,9 @@ class Spatial(Metric):
     value > 0.5, `margin` is value - 0.5; between 0.35 and 0.65 the reason says "unsure".
     """
 
+    scope: ClassVar[Scope] = Scope(
+        relations=None, colors=None, places=None, counts=True, absences=True
+    )
     parts: ClassVar[tuple[str, ...]] = PARTS
     numbers: ClassVar[Numbers] = {
         "probability": Rate("value", meaning="mean probability that the picture shows the scene"),
@@ -70,9 +74,6 @@ class Spatial(Metric):
         given, applicable = pl.col("status"), pl.col("applicable")
         scored = applicable & (given == SCORED)
         value = pl.col("value")
-        unread = pl.when(pl.col("unparsed").list.len() > 0).then(
-            pl.format("; not read: {}", pl.col("unparsed").list.join(", "))
-        )
         band = pl.when(value.is_between(*UNSURE)).then(pl.lit("unsure: ")).otherwise(pl.lit(""))
         select = {
             "prompt_id": pl.col("prompt_id"),
@@ -86,12 +87,13 @@ class Spatial(Metric):
             .otherwise(pl.lit(NOT_APPLICABLE)),
             "margin": value - 0.5,
             "reason": pl.when(scored)
-            .then(pl.concat_str(band, pl.col("said"), unread.fill_null("")))
+            .then(pl.concat_str(band, pl.col("said")))
             .when(applicable | (given == NOT_APPLICABLE))
             .then(pl.coalesce("reason", "status"))
             .otherwise(pl.lit("no object could be read from the prompt")),
             "evidence": pl.col("evidence"),
             "components": pl.when(scored).then("components"),
+            "unjudged": pl.lit([]),
         }
         images = images.with_columns(
             component_column(images, {kind: pl.col(kind) for kind in self.parts})

@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS, Metric
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published
 from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
@@ -46,6 +47,8 @@ PEOPLE = ("girl", "boy", "man", "woman")
 class PairScore(Metric):
     """Shared by the 2D and 3D scores: 1/4 of each confidence and 1/2 of the position."""
 
+    # of two objects and one relation, which its phrases judge or nothing does
+    scope: ClassVar[Scope] = Scope(relations=None)
     parts: ClassVar[tuple[str, ...]] = ("position", "subject_score", "object_score")
     numbers: ClassVar[Numbers] = {
         "score": Rate("value", meaning="mean score"),
@@ -196,7 +199,7 @@ SIZE_UNKNOWN = pl.when(pl.col("width").is_null() | pl.col("height").is_null()).t
 
 @PROTOCOLS.register("t2i_compbench_2d")
 @dataclass(kw_only=True)
-class T2ICompBench2D(PairScore):
+class T2ICompBench2D(Published, PairScore):
     """The published 2D spatial score, quirks included.
 
     s = s_A / 4 + s_B / 4 + position / 2 with both objects, a quarter of the one confidence with

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.metrics.base import PROTOCOLS, Published
 from t2i_spatial.metrics.t2i_compbench_2d import (
     PairScore,
     first_boxes,
@@ -31,7 +31,7 @@ DEPTH_UNKNOWN = (
 
 @PROTOCOLS.register("t2i_compbench_3d")
 @dataclass(kw_only=True)
-class T2ICompBench3D(PairScore):
+class T2ICompBench3D(Published, PairScore):
     """The published 3D score on the depths that the detections carry.
 
     s = s_A / 4 + s_B / 4 + position / 2 with both objects, a quarter of the one confidence with

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published, share
 from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.labels import canonical_label, label_names
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import (
@@ -41,6 +42,7 @@ SYNONYMS = {
 
 @dataclass(kw_only=True)
 class _Numeracy(Metric):
+    scope: ClassVar[Scope] = Scope(counts=True)
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
     numbers: ClassVar[Numbers] = {
         "score": Rate("value", meaning="mean score"),
@@ -136,7 +138,7 @@ class _Numeracy(Metric):
 
 @PROTOCOLS.register("t2i_compbench_numeracy")
 @dataclass(kw_only=True)
-class T2ICompBenchNumeracy(_Numeracy):
+class T2ICompBenchNumeracy(Published, _Numeracy):
     """Mean over the asked objects of half for being there and half for the exact number.
 
     A noun that is no detected label takes over every label that contains it ("pen" counts pencil

@@ -161,6 +161,7 @@ def verdict_table(
     components: Mapping[str, Expr],
     evidence: pl.DataFrame | None = None,
     failed: Expr | None = None,
+    unjudged: Expr | None = None,
 ) -> pl.DataFrame:
     """VERDICTS from judged columns; values of rows that were not scored become null.
 
@@ -170,6 +171,7 @@ def verdict_table(
         evidence: `row, evidence` (see `evidence`, `evidence_lists`); rows without one, or all
             when there is none, have an empty list.
         failed: the reason why the detections of a scored image do not suffice, or null.
+        unjudged: what of the prompt could not be judged on this image, a list of texts.
     """
     images = images.drop("evidence", strict=False)
     if evidence is None:
@@ -207,5 +209,6 @@ def verdict_table(
         .otherwise(pl.coalesce(lacking, "reason", "status")),
         "evidence": only_scored(pl.col("evidence")),
         "components": only_scored(pl.col("components")),
+        "unjudged": pl.lit([]) if unjudged is None else only_scored(unjudged),
     }
     return images.select(expr.cast(VERDICTS[name]).alias(name) for name, expr in columns.items())

@@ -20,17 +20,29 @@ from t2i_spatial.statistics.intervals import (
     mean_of_ratios_interval,
     ratio_interval,
 )
-from t2i_spatial.tables import NOT_APPLICABLE, SCORED, STATUSES
+from t2i_spatial.tables import IN_PART, NOT_APPLICABLE, SCORED, STATUSES
+
+
+NOT_WHOLE = ("prompts_in_part", "prompts_left_out")
+"""Prompts that a protocol did not judge whole: those that count, and those that do not."""
 
 
 def tally_verdicts(verdicts: pl.DataFrame, parts: Sequence[str], numbers: Numbers) -> pl.DataFrame:
-    """One row per prompt: `prompt_id, tag`, the images of every status, and two sums per number."""
+    """One row per prompt: `prompt_id, tag`, the images of every status, two sums per number, and
+    the images of prompts that were not judged whole (`NOT_WHOLE`).
+    """
     sums = [
         term.sum().alias(f"{name} {side}")
         for name, rate in numbers.items()
         for side, term in zip(("above", "below"), rate.terms(parts), strict=True)
     ]
+    lacking = pl.col("unjudged").list.len().fill_null(0) > 0
+    out = pl.col("status") == NOT_APPLICABLE
     counts = [(pl.col("status") == s).sum().cast(pl.Int64).alias(s) for s in STATUSES]
+    counts += [
+        (lacking & which).sum().cast(pl.Int64).alias(name)
+        for name, which in zip(NOT_WHOLE, (~out, out), strict=True)
+    ]
     return verdicts.group_by("prompt_id", maintain_order=True).agg(
         pl.col("tag").first(), *counts, *sums
     )
@@ -46,10 +58,18 @@ def add_tallies(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def image_counts(tally: pl.DataFrame) -> dict[str, int]:
-    """`expected` (all that the protocol applies to) and the number of images of every status."""
+    """`expected` (all that the protocol applies to) and the number of images of every status.
+
+    When not all prompts were judged whole: how many `prompts` there are, and which (`NOT_WHOLE`).
+    """
     by_status = {s: int(tally[s].sum()) for s in STATUSES}
     expected = sum(n for s, n in by_status.items() if s != NOT_APPLICABLE)
-    return {"expected": expected} | {s: n for s, n in by_status.items() if n}
+    not_whole = {name: n for name in NOT_WHOLE if (n := int((tally[name] > 0).sum()))}
+    return (
+        {"expected": expected}
+        | {s: n for s, n in by_status.items() if n}
+        | ({"prompts": len(tally), **not_whole} if not_whole else {})
+    )
 
 
 def applicable_prompts(tally: pl.DataFrame) -> pl.DataFrame:
@@ -65,7 +85,7 @@ def applicable_prompts(tally: pl.DataFrame) -> pl.DataFrame:
 
 def entries(rows: pl.DataFrame, numbers: Numbers, intervals: Intervals) -> dict[str, Any]:
     """Entries of a summary from `applicable_prompts`, one for each of `numbers`."""
-    lost = (rows["expected"] - rows[SCORED]).to_numpy().astype(np.float64)
+    lost = (rows["expected"] - rows[SCORED] - rows[IN_PART]).to_numpy().astype(np.float64)
     result = {}
     for name, rate in numbers.items():
         above, known = (rows[f"{name} {side}"].to_numpy() for side in ("above", "below"))

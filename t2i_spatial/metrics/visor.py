@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
+from t2i_spatial.metrics.base import PROTOCOLS, Published, share
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import (
     asked_pairs,
@@ -27,7 +28,7 @@ RELATIONS = ("left of", "right of", "above", "below")
 
 @PROTOCOLS.register("visor")
 @dataclass(kw_only=True)
-class VISOR(Metric):
+class VISOR(Published):
     """OA, VISOR_cond, VISOR_uncond and VISOR_1 … VISOR_4 over prompts of two objects.
 
     An image is right when some box of the subject and some box of the object, all with a score
@@ -42,6 +43,7 @@ class VISOR(Metric):
     expected to have n images; the peer prints 0 then, as does `allow_missing`.
     """
 
+    scope: ClassVar[Scope] = Scope(relations=frozenset(RELATIONS))
     parts: ClassVar[tuple[str, ...]] = ("objects_found", "subject_found", "object_found")
     title: ClassVar[str] = "VISOR"
     numbers: ClassVar[Numbers] = {

@@ -15,6 +15,7 @@ from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.base import Metric as Judge
 from t2i_spatial.run import Run
 from t2i_spatial.scene import RELATIONS
+from t2i_spatial.stages.score_table import not_whole
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
 FACTS: tuple[tuple[str, str, str], ...] = (
@@ -69,6 +70,8 @@ class Protocol:
     headlines: tuple[Metric, ...]
     breakdowns: tuple[Breakdown, ...]
     statuses: tuple[tuple[str, int], ...]
+    not_whole: tuple[str, ...] = ()
+    """What is said of prompts that were not judged whole."""
 
     @property
     def title(self) -> str:
@@ -117,9 +120,11 @@ def read_protocols(run: Run) -> list[Protocol]:
         if name in tables:
             counts = pl.scan_parquet(tables[name]).group_by("status").len().collect()
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
+        images = numbers.get("images")
+        said = tuple(not_whole(images)) if isinstance(images, Mapping) else ()
         found = _breakdowns(numbers)
         breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
-        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses))
+        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses, said))
     return protocols
 
 

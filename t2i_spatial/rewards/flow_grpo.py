@@ -101,7 +101,7 @@ def geneval_values(
             raise InputError(
                 f"the scorer judges by {', '.join(item.verdicts)}; it must judge by {protocol}, too"
             )
-        if verdict is None or verdict["value"] is None:
+        if verdict is None or verdict["value"] is None or verdict.get("unjudged"):
             reason = (verdict or {}).get("reason") or item.reason
             raise InputError(f"item {number} has no score: {reason}")
         parts = verdict["components"]

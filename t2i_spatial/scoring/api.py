@@ -39,6 +39,7 @@ def score(
     protocols: Iterable[str] = ("visor",),
     device: str = "auto",
     threshold: float | None = None,
+    only_read: bool = False,
 ) -> pl.DataFrame:
     """Judge images in memory; nothing is written.
 
@@ -49,6 +50,7 @@ def score(
         detector: name, hub id or path, or a loaded detector.
         protocols: names as for `--protocol`.
         device, threshold: for a detector that is loaded here.
+        only_read: prompts that a protocol judges in part are `not_applicable` to it.
 
     Returns:
         A VERDICTS table (`t2i_spatial.tables`): for each protocol one row per image, in order. An
@@ -68,7 +70,8 @@ def score(
     given, wanted = _listed(images, "images"), _listed(prompts, "prompts")
     if len(given) != len(wanted):
         raise InputError(f"{len(given)} images for {len(wanted)} prompts; give one per image")
-    judges = [PROTOCOLS[name]() for name in dict.fromkeys(_listed(protocols, "protocols"))]
+    wanted_protocols = dict.fromkeys(_listed(protocols, "protocols"))
+    judges = [PROTOCOLS[name](only_read=only_read) for name in wanted_protocols]
     if not judges:
         raise InputError(f"no protocol is given; known: {', '.join(PROTOCOLS)}")
     asked = _prompts(wanted)

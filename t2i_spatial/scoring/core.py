@@ -16,7 +16,7 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
 from t2i_spatial.scoring.inputs import as_images, as_prompts
-from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, SCORED, prompts_to_table
+from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, IN_PART, SCORED, prompts_to_table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,7 +33,8 @@ class ItemScore:
     Attributes:
         status: as in the VERDICTS table.
         reason: why there is no reward, or the reason of the first verdict.
-        reward: weighted sum; `None` when a weighted part has no value.
+        reward: weighted sum; `None` when a weighted part has no value, and for every image of a
+            prompt that a weighted protocol judges in part.
         parts: weighted name -> its value before weighting ("spatial", "spatial.mean").
         verdicts: protocol -> its VERDICTS row (`value`, `correct`, `margin`, `reason`,
             `evidence`, `components` as name -> value).
@@ -234,10 +235,16 @@ def _item(verdicts: dict[str, dict[str, Any]], spec: RewardSpec) -> ItemScore:
         reward = float(sum(w * (parts[name] or 0.0) for name, w in spec.weights.items()))
     deciding = [verdicts[protocol] for protocol in spec.protocols]
     blocking = next((v for v in deciding if v["status"] != SCORED), deciding[0])
+    status = blocking["status"]
+    in_part = next((v for v in deciding if v["unjudged"]), None)
+    if in_part is not None and status == SCORED:
+        # a failure has a verdict, but rewards of failures alone would teach by which prompts
+        # can be judged
+        reward, status, blocking = None, IN_PART, in_part
     reason = blocking["reason"] or ""
     if absent and blocking["status"] == SCORED:
         reason = f"{absent[0]} has no value for this prompt"
-    return ItemScore(blocking["status"], reason, reward, parts, verdicts)
+    return ItemScore(status, reason, reward, parts, verdicts)
 
 
 class LocalScorer:

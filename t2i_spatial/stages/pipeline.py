@@ -75,6 +75,8 @@ class ScoreSettings(BaseModel):
 
     protocols: tuple[str, ...] = ("visor",)
     allow_missing: bool = False
+    only_read: bool = False
+    """Leave out prompts that a protocol judges in part."""
     seed: int = 0
     resamples: int = Field(default=2000, ge=100)
     precision: float | None = Field(default=None, gt=0, lt=1)
@@ -122,7 +124,7 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
     prompts = settings.prompts.load()
     if settings.score.precision is not None:
         stopped = score_until(
-            make_protocols(settings.score.protocols)[0],
+            make_protocols(settings.score.protocols, only_read=settings.score.only_read)[0],
             settings.score.precision,
             images=settings.images.folder if settings.images else None,
             prompts=prompts,
@@ -151,7 +153,7 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
 def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> tuple[Run, Scores]:
     scores = score_run(
         run,
-        make_protocols(settings.score.protocols),
+        make_protocols(settings.score.protocols, only_read=settings.score.only_read),
         Intervals(
             allow_missing=settings.score.allow_missing,
             seed=settings.score.seed,

@@ -24,6 +24,7 @@ from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
     IMAGE_MISSING,
+    IN_PART,
     KEY,
     NOT_APPLICABLE,
     SCORED,
@@ -57,7 +58,10 @@ class Scores:
             IncompleteRunError: naming how many are missing.
         """
         lacking = {"": (self.n_expected, self.n_scored)} | {
-            f" by {name}": (part["images"]["expected"], part["images"].get(SCORED, 0))
+            f" by {name}": (
+                part["images"]["expected"],
+                part["images"].get(SCORED, 0) + part["images"].get(IN_PART, 0),
+            )
             for name, part in self.summary.items()
         }
         for by, (expected, scored) in lacking.items():
@@ -68,16 +72,19 @@ class Scores:
                 )
 
 
-def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[Metric]:
+def make_protocols(
+    names: Iterable[str], settings: Iterable[str] = (), *, only_read: bool = False
+) -> list[Metric]:
     """Protocols by name, each once, with their published settings unless told otherwise.
 
     Args:
         settings: "protocol.key=value", e.g. "geneval.counting_threshold=0.5".
+        only_read: leave out prompts that a protocol judges in part.
 
     Raises:
         InputError: an unknown name or setting, or a value of another kind.
     """
-    protocols = {name: PROTOCOLS[name]() for name in names}
+    protocols = {name: PROTOCOLS[name](only_read=only_read) for name in names}
     for text in settings:
         match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
         if match is None:
@@ -89,12 +96,20 @@ def make_protocols(names: Iterable[str], settings: Iterable[str] = ()) -> list[M
         if key not in known:
             raise InputError(f"{name} has no setting {key!r}; {nearest(key, known)}")
         try:
-            setting = type(known[key])(value)
+            kind = type(known[key])
+            setting = _truth(value) if kind is bool else kind(value)
         except ValueError:
             kind = type(known[key]).__name__
             raise InputError(f"{name}.{key} must be a {kind}, got {value!r}") from None
         protocols[name] = dataclasses.replace(protocols[name], **{key: setting})
     return list(protocols.values())
+
+
+def _truth(value: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if value.lower() not in words:
+        raise ValueError(value)
+    return words[value.lower()]
 
 
 def complete(

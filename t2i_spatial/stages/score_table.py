@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from t2i_spatial.metrics.base import Summary
-from t2i_spatial.tables import NOT_APPLICABLE, SCORED
+from t2i_spatial.tables import NOT_APPLICABLE, SCORED, STATUSES
 
 
 def format_table(summary: dict[str, Summary]) -> str:
@@ -16,10 +17,12 @@ def format_table(summary: dict[str, Summary]) -> str:
         if lines:
             lines.append("")
         lines.append(f"{name}: {images.get(SCORED, 0):,} of {images['expected']:,} images scored")
-        others = {s: n for s, n in images.items() if s not in ("expected", SCORED, NOT_APPLICABLE)}
+        others = {s: n for s, n in images.items() if s not in (SCORED, NOT_APPLICABLE)}
+        others = {s: n for s, n in others.items() if s in STATUSES}
         if others:
             said = ", ".join(f"{count:,} {status}" for status, count in others.items())
             lines[-1] += f" ({said})"
+        lines += [f"  {said}" for said in not_whole(images)]
         if images.get(NOT_APPLICABLE):
             lines.append(f"  the protocol does not apply to {images[NOT_APPLICABLE]:,} others")
         lines += _rows(numbers)
@@ -27,6 +30,19 @@ def format_table(summary: dict[str, Summary]) -> str:
             if group in ("by_relation", "by_tag") and len(members) > 1:
                 lines += _breakdown(group.removeprefix("by_"), members)
     return "\n".join(lines)
+
+
+def not_whole(images: Mapping[str, Any]) -> list[str]:
+    """What is said of prompts that were not judged whole, from the counts of a summary."""
+    told = {
+        "prompts_in_part": "judged in part: not right (--only-read leaves them out)",
+        "prompts_left_out": "not judged whole, and left out",
+    }
+    return [
+        f"{images[key]:,} of {images['prompts']:,} prompts {words}"
+        for key, words in told.items()
+        if images.get(key)
+    ]
 
 
 def _rows(numbers: Summary) -> list[str]:

@@ -189,7 +189,9 @@ def test_labels_match_by_alias_but_never_another_word_of_the_prompt():
 def test_what_could_not_be_read_is_told():
     prompt = Prompt("0", "t", None, SceneSpec((ObjectSpec("cat"),), unparsed=("in the mood",)))
     verdict = judge(prompt, CAT)
-    assert verdict["correct"] and verdict["reason"].endswith("; not read: in the mood")
+    assert verdict["status"] == "judged_in_part" and verdict["correct"] is verdict["value"] is None
+    assert verdict["reason"].endswith("; not judged: in the mood")
+    assert verdict["unjudged"] == ["in the mood"]
 
 
 def test_prompts_without_objects_are_not_applicable():

@@ -238,7 +238,8 @@ def test_ten_thousand_boxes_are_judged_in_a_moment(name):
     crowd = Detections(("cat", "dog") * 5000, random.uniform(0.4, 1, 10_000), boxes, 1000, 1000)
     begun = time.process_time()
     (item,) = judge_batch([crowd], as_prompts(["three cats above two dogs"]), RewardSpec({name: 1}))
-    assert item.reward is not None
+    # VISOR has no rule for counts, and the numeracy score none for relations
+    assert (item.reward is None) == (name in ("visor", "t2i_compbench_numeracy"))
     assert time.process_time() - begun < 5  # every pair of boxes would take a minute
 
 

@@ -85,6 +85,9 @@ class VerdictOut(BaseModel):
     reason: str | None
     components: dict[str, float | None]
     evidence: list[dict[str, Any]]
+    unjudged: list[str] = Field(
+        default_factory=list, description="What the prompt asks and the protocol did not judge."
+    )
 
 
 class ItemOut(BaseModel):
@@ -303,6 +306,7 @@ def item_out(name: str | None, score: ItemScore | str) -> ItemOut:
                 reason=verdict["reason"],
                 components=verdict["components"],
                 evidence=verdict["evidence"] or [],
+                unjudged=verdict["unjudged"] or [],
             )
             for protocol, verdict in score.verdicts.items()
         },

@@ -1,0 +1,195 @@
+"""What a prompt asks beside what a protocol judges, and what that makes of a verdict.
+
+One rule for all readers and protocols: a part of a prompt that was not read, or that the protocol
+has no rule for, never counts as satisfied. An image that fails by what was judged is wrong. One
+that does not fail is `judged_in_part`: without value, the parts named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
+from t2i_spatial.tables import IN_PART, NOT_APPLICABLE, SCORED, VERDICTS, table_to_prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """The parts of a scene that a protocol has rules for.
+
+    Attributes:
+        relations, colors, places: the words that it judges (of an object's place in the picture);
+            `None` is all of them.
+        counts: numbers other than one.
+        absences: objects that must not be there.
+        negations: relations that must not hold.
+        attributes: adjectives other than colours.
+        text: writing in the picture.
+    """
+
+    relations: frozenset[str] | None = frozenset()
+    colors: frozenset[str] | None = frozenset()
+    places: frozenset[str] | None = frozenset()
+    counts: bool = False
+    absences: bool = False
+    negations: bool = False
+    attributes: bool = False
+    text: bool = False
+
+    def judges(self, words: frozenset[str] | None, word: str) -> bool:
+        """Whether `word` is among `words` of this scope."""
+        return words is None or word in words
+
+
+WHOLE = Scope(
+    relations=None,
+    colors=None,
+    places=None,
+    counts=True,
+    absences=True,
+    negations=True,
+    attributes=True,
+    text=True,
+)
+"""Everything that could be read: the scope of a protocol that does not say otherwise."""
+
+
+def outside(scene: SceneSpec, scope: Scope) -> tuple[str, ...]:
+    """What a scene asks beyond a scope, in words: what was not read first.
+
+    >>> scene = SceneSpec((ObjectSpec("car", color="silver"), ObjectSpec("cat", 2)), (), ("facing",))
+    >>> outside(scene, Scope(counts=True))
+    ('facing', 'silver car')
+    """
+    beyond = [*scene.unparsed]
+    for spec in scene.objects:
+        beyond += _of_object(spec, scope)
+    for relation in scene.relations:
+        known = scope.judges(scope.relations, relation.relation)
+        if not known or (_negated(relation) and not scope.negations):
+            beyond.append(_words(scene, relation))
+    return tuple(dict.fromkeys(beyond))
+
+
+def _of_object(spec: ObjectSpec, scope: Scope) -> Iterator[str]:
+    name = spec.name
+    if spec.count == 0:
+        if not scope.absences:
+            yield f"no {name}"
+    elif spec.count is not None and spec.count > 1 and not scope.counts:
+        yield f"{spec.count} {name}"
+    if spec.color and not scope.judges(scope.colors, spec.color):
+        yield f"{spec.color} {name}"
+    if spec.frame_position and not scope.judges(scope.places, spec.frame_position):
+        yield f"{name} in the {spec.frame_position} of the picture"
+    if not scope.attributes:
+        yield from (f"{attribute} {name}" for attribute in spec.attributes)
+    written = getattr(spec, "text", None)
+    if written and not scope.text:
+        yield f"the text {written!r}"
+
+
+def _negated(relation: RelationSpec) -> bool:
+    return bool(getattr(relation, "negated", False))
+
+
+def _words(scene: SceneSpec, relation: RelationSpec) -> str:
+    names = [scene.objects[k].name for k in (relation.subject, relation.object)]
+    words = "not " * _negated(relation) + (relation.phrase or relation.relation)
+    return f"{names[0]} {words} {names[1]}"
+
+
+def settle(
+    verdicts: pl.DataFrame,
+    prompts: pl.DataFrame,
+    scope: Scope,
+    unjudged: Callable[[Prompt], tuple[str, ...]],
+) -> pl.DataFrame:
+    """VERDICTS in which nothing that was not judged counts as satisfied.
+
+    Adds to `unjudged` (what a judge found out about single images stays), and takes value and
+    verdict from the images that would be right. Settling twice changes nothing.
+
+    Args:
+        unjudged: what the protocol does not judge of a prompt; asked of those that are not plainly
+            in `scope`.
+    """
+    parts = _parts(prompts, scope, unjudged)
+    joined = verdicts.join(parts, on="prompt_id", how="left", maintain_order="left")
+    given, status = pl.col("unjudged").fill_null([]), pl.col("status")
+    joined = joined.with_columns(
+        pl.when(status == NOT_APPLICABLE)
+        .then(pl.col("unread").fill_null([]))
+        .otherwise(
+            pl.concat_list(given, pl.col("beyond").fill_null([])).list.unique(maintain_order=True)
+        )
+        .alias("unjudged")
+    )
+    lacking = pl.col("unjudged").list.len() > 0
+    told = pl.concat_str(pl.lit("; not judged: "), pl.col("unjudged").list.join(", "))
+    fresh = lacking & ~pl.col("reason").str.contains("; not judged: ", literal=True)
+    undecided = lacking & (status == SCORED) & pl.col("correct").fill_null(True)
+    return joined.with_columns(
+        pl.when(undecided).then(pl.lit(IN_PART)).otherwise(status).alias("status"),
+        *[pl.when(~undecided).then(name).alias(name) for name in VALUES],
+        pl.when(fresh.fill_null(False))
+        .then(pl.concat_str("reason", told))
+        .otherwise("reason")
+        .alias("reason"),
+    ).select(list(VERDICTS))
+
+
+def leave_out(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Settled VERDICTS without those on prompts that were not judged whole."""
+    out = (pl.col("unjudged").list.len() > 0) & (pl.col("status") != NOT_APPLICABLE)
+    return verdicts.with_columns(
+        pl.when(out).then(pl.lit(NOT_APPLICABLE)).otherwise("status").alias("status"),
+        *[pl.when(~out).then(name).alias(name) for name in (*VALUES, "evidence")],
+        pl.when(out)
+        .then(pl.format("left out; not judged: {}", pl.col("unjudged").list.join(", ")))
+        .otherwise("reason")
+        .alias("reason"),
+    )
+
+
+VALUES = ("value", "correct", "margin", "components")
+
+
+def _parts(
+    prompts: pl.DataFrame, scope: Scope, unjudged: Callable[[Prompt], tuple[str, ...]]
+) -> pl.DataFrame:
+    """`prompt_id, beyond, unread` of the prompts of which something is not judged."""
+    rows = [
+        {
+            "prompt_id": prompt.id,
+            "beyond": list(beyond),
+            # what a protocol does not apply to for other reasons was still not read
+            "unread": list(prompt.scene.unparsed) if prompt.scene else [],
+        }
+        for prompt in table_to_prompts(prompts.filter(~_plain(scope)))
+        if (beyond := unjudged(prompt))
+    ]
+    words = pl.List(pl.String)
+    return pl.DataFrame(rows, schema={"prompt_id": pl.String, "beyond": words, "unread": words})
+
+
+def _plain(scope: Scope) -> pl.Expr:
+    """Prompts that are plainly in a scope, found for all at once: most of the large sets are."""
+    each = pl.element().struct
+    relation = each.field("relation")
+    known = pl.lit(True) if scope.relations is None else relation.is_in(list(scope.relations))
+    simple = [
+        each.field("count").fill_null(1) == 1,
+        each.field("color").is_null(),
+        each.field("attributes").list.len().fill_null(0) == 0,
+        each.field("frame_position").is_null(),
+    ]
+    return (
+        (pl.col("unparsed").list.len().fill_null(0) == 0)
+        & pl.col("objects").list.eval(pl.all_horizontal(simple)).list.all()
+        & pl.col("relations").list.eval(known).list.all()
+        & pl.col("metadata").is_null()
+    ).fill_null(False)
