@@ -225,7 +225,7 @@ def _settled(judge: Any) -> Any:
 
     @functools.wraps(judge)
     def wrapper(self: Metric, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        verdicts = judge(self, prompts, detections)
+        verdicts: pl.DataFrame = judge(self, prompts, detections)
         if isinstance(self, Published) and self.as_published:
             return verdicts
         verdicts = settle(verdicts, prompts, self.scope, self.unjudged)

@@ -60,8 +60,8 @@ WHOLE = Scope(
 def outside(scene: SceneSpec, scope: Scope) -> tuple[str, ...]:
     """What a scene asks beyond a scope, in words: what was not read first.
 
-    >>> scene = SceneSpec((ObjectSpec("car", color="silver"), ObjectSpec("cat", 2)), (), ("facing",))
-    >>> outside(scene, Scope(counts=True))
+    >>> objects = ObjectSpec("car", color="silver"), ObjectSpec("cat", 2)
+    >>> outside(SceneSpec(objects, unparsed=("facing",)), Scope(counts=True))
     ('facing', 'silver car')
     """
     beyond = [*scene.unparsed]

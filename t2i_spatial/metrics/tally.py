@@ -22,7 +22,6 @@ from t2i_spatial.statistics.intervals import (
 )
 from t2i_spatial.tables import IN_PART, NOT_APPLICABLE, SCORED, STATUSES
 
-
 NOT_WHOLE = ("prompts_in_part", "prompts_left_out")
 """Prompts that a protocol did not judge whole: those that count, and those that do not."""
 

@@ -96,8 +96,8 @@ def make_protocols(
         if key not in known:
             raise InputError(f"{name} has no setting {key!r}; {nearest(key, known)}")
         try:
-            kind = type(known[key])
-            setting = _truth(value) if kind is bool else kind(value)
+            form = _truth if isinstance(known[key], bool) else type(known[key])
+            setting: Any = form(value)
         except ValueError:
             kind = type(known[key]).__name__
             raise InputError(f"{name}.{key} must be a {kind}, got {value!r}") from None

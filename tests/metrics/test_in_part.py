@@ -9,6 +9,7 @@ import pytest
 
 from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.metrics.tabular import join_prompts, verdict_table
 from t2i_spatial.prompts import parse_prompt
 from t2i_spatial.prompts.readers import find_format
@@ -127,7 +128,7 @@ def test_keys_that_geneval_does_not_have_are_not_satisfied(name, extra):
         ],
     }
     prompt = find_format(record).read(record, 0)
-    (key, value), = extra.items()
+    ((key, value),) = extra.items()
     part = f"{key} {value} of the cat"
     assert prompt.scene.unparsed == (part,)
     for kept in (prompt, Prompt("0", "t", "position", prompt.scene, {"geneval": record})):
@@ -179,13 +180,15 @@ def three_prompts():
 def test_the_summary_counts_prompts_in_part_and_only_read_leaves_them_out(name, allow_missing):
     prompts, rows = three_prompts()
     protocol = make_protocols([name])[0]
-    summary = score_tables(prompts, rows, [protocol], allow_missing=allow_missing).summary[name]
+    summary = score_tables(
+        prompts, rows, [protocol], Intervals(allow_missing=allow_missing)
+    ).summary[name]
     images = summary["images"]
     assert (images["expected"], images["scored"], images[IN_PART]) == (6, 4, 2)
     assert (images["prompts"], images["prompts_in_part"]) == (3, 2)
     assert "2 of 3 prompts judged in part" in format_table({name: summary})
     (only,) = make_protocols([name], only_read=True)
-    scores = score_tables(prompts, rows, [only], allow_missing=allow_missing)
+    scores = score_tables(prompts, rows, [only], Intervals(allow_missing=allow_missing))
     summary = scores.summary[name]
     assert (summary["images"]["expected"], summary["images"]["prompts_left_out"]) == (2, 2)
     assert scores.verdicts[name]["status"].to_list() == ["scored"] * 2 + ["not_applicable"] * 4
@@ -195,7 +198,9 @@ def test_the_summary_counts_prompts_in_part_and_only_read_leaves_them_out(name, 
 def test_images_judged_in_part_are_not_right_and_not_missing():
     prompts, rows = three_prompts()
     for allow_missing in (False, True):
-        scores = score_tables(prompts, rows, make_protocols(["visor"]), allow_missing=allow_missing)
+        scores = score_tables(
+            prompts, rows, make_protocols(["visor"]), Intervals(allow_missing=allow_missing)
+        )
         scores.require_complete()  # they have been looked at
         assert scores.summary["visor"]["VISOR_uncond"]["value"] == pytest.approx(2 / 6)
     only = make_protocols(["visor"], only_read=True)

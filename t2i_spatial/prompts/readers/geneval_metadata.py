@@ -91,7 +91,7 @@ def unread_keys(record: Record) -> tuple[str, ...]:
 def _goes_without_saying(excluded: Record, record: Record) -> bool:
     """Whether the scene says it already: GenEval excludes one more than a count of two and more."""
     asked = [c.get("count", 1) for c in record["include"] if c["class"] == excluded["class"]]
-    return sum(asked) >= 2 and excluded.get("count", 1) == sum(asked) + 1
+    return bool(sum(asked) >= 2) and excluded.get("count", 1) == sum(asked) + 1
 
 
 def _object(clause: Record) -> ObjectSpec:
