@@ -35,8 +35,9 @@ from t2i_spatial.detectors.loading import autocast
 from t2i_spatial.prompts.sr2d import COCO_NAMES
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
+from t2i_spatial.stages.batch_worker import BatchWorker
 from t2i_spatial.stages.detect import DetectSettings, detect_run
-from t2i_spatial.stages.detect_worker import DetectWorker
+from t2i_spatial.stages.detect_worker import ROWS, DetectLooker
 from t2i_spatial.stages.image_batches import items_of, plan_shards
 from t2i_spatial.stages.import_images import import_images
 
@@ -82,9 +83,9 @@ class Times:
         self.cpu[what] = min(cpu, self.cpu.get(what, cpu))
 
 
-def bare(worker: DetectWorker, names: tuple[str, ...], batch: int) -> Callable[[], None]:
+def bare(worker: BatchWorker, names: tuple[str, ...], batch: int) -> Callable[[], None]:
     """The forward pass alone, on one ready batch."""
-    detector: Any = worker.detector
+    detector: Any = worker.looker.detector
     side = detector.model.config.vision_config.image_size
     pixels = torch.rand(batch, 3, side, side, device=detector.device)
     detector._embed(names)
@@ -103,11 +104,11 @@ def bare(worker: DetectWorker, names: tuple[str, ...], batch: int) -> Callable[[
     return forward
 
 
-def peers(worker: DetectWorker, files: list[Path], names: tuple[str, ...]) -> Callable[[], None]:
+def peers(worker: BatchWorker, files: list[Path], names: tuple[str, ...]) -> Callable[[], None]:
     """One call per image with text and processor each time."""
     from transformers import AutoProcessor
 
-    detector: Any = worker.detector
+    detector: Any = worker.looker.detector
     processor = AutoProcessor.from_pretrained(detector.spec.source)
     texts = [[f"a photo of a {name}"[:14] for name in names]]
 
@@ -164,7 +165,7 @@ def main() -> None:
             names = tuple(name[:14] for name in names)
         size = args.batch_size if args.batch_size == "auto" else int(args.batch_size)
         spec = resolve_detector(source, dtype=args.dtype, compile=args.compile, **settings)
-        worker = DetectWorker(spec, args.device, size)
+        worker = BatchWorker(DetectLooker(spec, args.device), ROWS, size)
         shards = plan_shards(items_of(run, run.images(), lambda row: names))
         worker(shards[0])  # warm-up: cuDNN, compile, batch size, text
         batch = int(worker.batch_size)

@@ -1,9 +1,9 @@
 """The run directory: a manifest that says how it was made, and tables written whole or not at all.
 
-Layout: `run.json`, `prompts.parquet`, `images/`, `images.parquet`, `detections/`, `verdicts/`,
-`summary.json`, `curated/`, `lora/`, `report.html`. A stage that works through batches keeps one
-Parquet shard per finished batch in `.shards/<stage>/<plan>/`; a rerun does only the batches
-without one.
+Layout: `run.json`, `prompts.parquet`, `images/`, `images.parquet`, `detections/`, `contents/`,
+`verdicts/`, `summary.json`, `curated/`, `lora/`, `report.html`. A stage that works through batches
+keeps one Parquet shard per finished batch in `.shards/<stage>/<plan>/`; a rerun does only the
+batches without one.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
         raise InputError(f"another {what} is writing to {folder} right now") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def detect_stage(name: str = "main") -> str:
+    """Key in `run.json` of the stage that writes `detections/<name>.parquet`."""
+    return "detect" if name == "main" else f"detect-{name}"
 
 
 class Run:
@@ -195,6 +200,11 @@ class Run:
         _note_record(known, record)
         self._save()
 
+    def note(self, stage: str, **facts: Any) -> None:
+        """Add to the record of a stage that is being made."""
+        self.manifest["stages"][stage]["record"].update(facts)
+        self._save()
+
     def finish(self, stage: str, **results: Any) -> None:
         """Mark a stage as complete, with counts worth keeping, and drop its shards."""
         self.manifest["stages"][stage].update(finished=_now(), results=results)
@@ -249,6 +259,10 @@ class Run:
         """Forget one finished batch, so that it is done again."""
         (self._shard_folder(stage) / f"{number:08d}.parquet").unlink(missing_ok=True)
 
+    def read_shard(self, stage: str, number: int) -> pl.DataFrame:
+        """The rows of one finished batch."""
+        return read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
+
     def read_shards(self, stage: str, schema: pl.Schema) -> pl.DataFrame:
         """All rows of the finished batches in batch order."""
         paths = sorted(self._shard_folder(stage).glob("*.parquet"))
@@ -261,7 +275,7 @@ class Run:
         broken = 0
         for number in sorted(self.finished_shards(stage)):
             try:
-                read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
+                self.read_shard(stage, number)
             except InputError:
                 self.drop_shard(stage, number)
                 broken += 1
@@ -319,7 +333,11 @@ class Run:
 
     def detections(self, name: str = "main") -> pl.DataFrame:
         """The DETECTIONS table of one detector."""
-        self.require_finished("detect" if name == "main" else f"detect-{name}")
+        self.require_finished(detect_stage(name))
+        return self.stored_detections(name)
+
+    def stored_detections(self, name: str = "main") -> pl.DataFrame:
+        """The same for the stage that makes them, which may be in the middle of it."""
         return self._read(f"detections/{name}.parquet", DETECTIONS)
 
     def write_verdicts(self, table: pl.DataFrame, protocol: str) -> None:

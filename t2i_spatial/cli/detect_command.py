@@ -69,8 +69,8 @@ def command(
     """Find the objects that the prompts of RUN name in its images."""
     from t2i_spatial.detectors.vocabularies import read_vocabulary
     from t2i_spatial.prompts import load_prompts
-    from t2i_spatial.run import Run
-    from t2i_spatial.stages.detect import DetectSettings, detect_run, stage_name
+    from t2i_spatial.run import Run, detect_stage
+    from t2i_spatial.stages.detect import DetectSettings, detect_run
     from t2i_spatial.stages.import_images import import_images
 
     if (prompt_file or samples) and images is None:
@@ -104,7 +104,7 @@ def command(
             batch_size=size,
             overwrite=overwrite,
         )
-    results = run.manifest["stages"][stage_name(settings["name"])]["results"]
+    results = run.manifest["stages"][detect_stage(settings["name"])]["results"]
     if as_json:
         click.echo(json.dumps(results))
         return

@@ -95,13 +95,16 @@ class ClipModel:
             return self.model.encode_image(batch, normalize=True).float()
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit text embeddings, (n, d) float32; every distinct text is embedded once."""
+        """Unit text embeddings, (n, d) float32; every distinct text is embedded once, and alone.
+
+        Together with others its last digits would depend on them, hence on what came before.
+        """
         import torch
 
-        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        if new:
-            with autocast(self.device, "float32"):
-                tokens = self.tokenizer(new).to(self.device)
-                found = self.model.encode_text(tokens, normalize=True).float()
-            self._texts.update(zip(new, found, strict=True))
+        for text in dict.fromkeys(texts):
+            if text not in self._texts:
+                with autocast(self.device, "float32"):
+                    tokens = self.tokenizer([text]).to(self.device)
+                    found = self.model.encode_text(tokens, normalize=True).float()
+                self._texts[text] = found[0]
         return torch.stack([self._texts[text] for text in texts])

@@ -18,7 +18,7 @@ from t2i_spatial.detectors.loading import (
     to_device,
     weights_hash,
 )
-from t2i_spatial.errors import ModelLoadError, T2ISpatialError, require
+from t2i_spatial.errors import ModelLoadError, require
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,8 @@ class DepthEstimator:
     def maps(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         """Nearness maps (n, height, width) in [0, 1] of n images of one size.
 
-        A flat map (nothing nearer than anything else) is 0.5 everywhere.
+        A flat map (nothing nearer than anything else) is 0.5 everywhere; one that is not finite
+        is NaN everywhere.
         """
         import torch
 
@@ -99,11 +100,7 @@ class DepthEstimator:
         )
         with autocast(self.device, self.spec.dtype):
             depth = self.model(pixel_values=inputs["pixel_values"].to(self.device)).predicted_depth
-        if not bool(torch.isfinite(depth).all()):
-            raise T2ISpatialError(
-                f"{self.spec.source} gave depths that are not finite numbers"
-                + ("" if self.spec.dtype == "float32" else "; --dtype float32 may help")
-            )
+        broken = ~torch.isfinite(depth).flatten(1).all(dim=1)[:, None, None]
         with autocast(self.device, "float32"):
             depth = torch.nn.functional.interpolate(
                 depth.float()[:, None], size=(height, width), mode="bilinear", align_corners=False
@@ -113,17 +110,24 @@ class DepthEstimator:
             low, high = depth.amin(dim=(1, 2), keepdim=True), depth.amax(dim=(1, 2), keepdim=True)
             span = high - low
             scaled = torch.where(span > 1e-6, (depth - low) / span.clamp(min=1e-6), 0.5)
+            scaled = scaled.masked_fill(broken, torch.nan)
             maps: NDArray[np.float32] = scaled.cpu().numpy()
             return maps
 
     def annotate(
         self, prepared: Sequence[torch.Tensor], boxes: Sequence[BoxesOf]
-    ) -> list[list[float | None]]:
-        """Depth of every box of n images of one size."""
+    ) -> list[list[float | None] | str]:
+        """Depth of every box of n images of one size; why not, for an image that has none."""
         return [
             [box_depth(depth, own.boxes[k], own.mask(k)) for k in range(len(own))]
+            if np.isfinite(depth).all()
+            else self._not_finite()
             for depth, own in zip(self.maps(prepared), boxes, strict=True)
         ]
+
+    def _not_finite(self) -> str:
+        advice = "" if self.spec.dtype == "float32" else "; --dtype float32 may help"
+        return f"{self.spec.source} gave depths that are not finite numbers{advice}"
 
 
 def box_depth(

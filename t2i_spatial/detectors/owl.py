@@ -82,24 +82,26 @@ class OwlDetector(Detector):
     def _embedded(self, names: Sequence[Sequence[str]]) -> tuple[torch.Tensor, list[list[int]]]:
         """Unit text embeddings and the rows in which each image's names stand.
 
-        A name is encoded once. Threads may ask at the same time; what is returned to one does not
-        change when another one adds names, or when a full cache is begun anew.
+        A name is encoded once, and alone: together with others its embedding would differ in the
+        last digits, and boxes would depend on what was asked before. Threads may ask at the same
+        time; what is returned to one does not change when another one adds names, or when a full
+        cache is begun anew.
         """
         with self._cache:
             wanted = dict.fromkeys(name for asked in names for name in asked)
             if len(self._rows.keys() | wanted.keys()) > MAX_CACHED:
                 self._rows, self._text = {}, None
             new = [name for name in wanted if name not in self._rows]
-            if new:
-                self._add(new)
+            for name in new:
+                self._add(name)
             assert self._text is not None
             return self._text, [[self._rows[name] for name in asked] for asked in names]
 
-    def _add(self, new: Sequence[str]) -> None:
+    def _add(self, name: str) -> None:
         import torch
 
         tokens = self.tokenizer(
-            [self._query(name) for name in new],
+            [self._query(name)],
             padding="max_length",
             max_length=self.max_tokens,
             truncation=True,
@@ -110,9 +112,8 @@ class OwlDetector(Detector):
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             ).pooler_output
             unit = features / torch.linalg.norm(features, dim=-1, keepdim=True)
-        first = len(self._rows)
         self._text = unit if self._text is None else torch.cat([self._text, unit])
-        self._rows.update((name, first + k) for k, name in enumerate(new))
+        self._rows[name] = len(self._rows)
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """(3, height, width) uint8; resizing happens on the device."""

@@ -12,14 +12,24 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.detectors.boxes import BoxesOf
-from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
+from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
-from t2i_spatial.errors import InputError
+from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.files import read_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run, writes_run
-from t2i_spatial.stages.image_batches import ImageReader, Item, Loaded, by_size, plan_shards
-from t2i_spatial.tables import KEY, SCORED
+from t2i_spatial.run import Run, detect_stage, writes_run
+from t2i_spatial.stages import contents
+from t2i_spatial.stages.batch_worker import BatchWorkers, Failure
+from t2i_spatial.stages.image_batches import Item, Loaded, plan_shards
+from t2i_spatial.tables import DETECTOR_FAILED, IMAGE_MISSING, IMAGE_UNREADABLE, KEY, SCORED
+
+ROW: dict[str, pl.DataType | type[pl.DataType]] = {
+    "prompt_id": pl.String,
+    "sample": pl.Int32,
+    "status": pl.String,
+    "reason": pl.String,
+}
 
 
 class Annotator(Protocol):
@@ -31,8 +41,8 @@ class Annotator(Protocol):
         """The RGB image as the model wants it; called from worker threads."""
         ...
 
-    def annotate(self, prepared: Sequence[Any], boxes: Sequence[BoxesOf]) -> list[list[Any]]:
-        """One value per box of n images of one size."""
+    def annotate(self, prepared: Sequence[Any], boxes: Sequence[BoxesOf]) -> Sequence[Any]:
+        """One value per box of n images of one size; for an image without, why (a string)."""
         ...
 
 
@@ -51,12 +61,14 @@ def annotate_run(
 ) -> None:
     """Fill `column` of every box in `detections/<name>.parquet`.
 
-    Boxes of an image that can no longer be read keep null, and are counted.
+    Boxes of an image that can no longer be read, or of which the model can say nothing, keep
+    null, and are counted.
 
     Raises:
         PlanMismatchError: the stage was made with another model or for other boxes.
     """
     table = run.detections(name)
+    contents.require_same(run, detect_stage(name), table)
     plan = {**plan, "input": _fingerprint(table)}
     devices = resolve_devices(device)
     run.begin(stage, plan, record={"device": devices, **environment()}, overwrite=overwrite)
@@ -64,32 +76,41 @@ def annotate_run(
         note(f"{stage}: already done")
         return
     value = pl.Float64 if column == "depth" else pl.String
-    schema = pl.Schema(
-        [
-            ("prompt_id", pl.String),
-            ("sample", pl.Int32),
-            ("read", pl.Boolean),
-            ("v", pl.List(value)),
-        ]
-    )
-    workers = _Workers(make, schema, batch_size)
+    schema = pl.Schema({**ROW, "v": pl.List(value)})
+    workers = BatchWorkers(_Lookers(make), schema, batch_size)
     shards = plan_shards(_items(run, table, name))
     run_batches(run, stage, shards, workers, devices=devices)
     done = run.read_shards(stage, schema)
+    _check_failures(run, stage, done)
     run.write_detections(_with_column(table, done, column), name)
+    lost = done["status"].is_in([IMAGE_MISSING, IMAGE_UNREADABLE])
     run.finish(
-        stage, boxes=int(done["v"].list.len().sum() or 0), unreadable=int((~done["read"]).sum())
+        stage,
+        boxes=int(done["v"].list.len().sum() or 0),
+        unreadable=int(lost.sum()),
+        failed=int((done["status"] == DETECTOR_FAILED).sum()),
     )
+
+
+def _check_failures(run: Run, stage: str, done: pl.DataFrame) -> None:
+    failed = done.filter(pl.col("status") == DETECTOR_FAILED)
+    if not len(failed):
+        return
+    reason = failed["reason"][0]
+    if SCORED not in done["status"]:
+        run.discard(stage)
+        raise T2ISpatialError(f"{stage} failed on every image; first reason: {reason}")
+    note(f"{stage}: {len(failed):,} images could not be judged, first reason: {reason}")
 
 
 def _items(run: Run, table: pl.DataFrame, name: str) -> list[Item]:
     masks: dict[tuple[str, int], Any] = {}
     path = run.path / "masks" / f"{name}.parquet"
     if path.exists():
-        masks = {(row[0], row[1]): row[2] for row in pl.read_parquet(path).iter_rows()}
+        masks = {(row[0], row[1]): row[2] for row in read_table(path).iter_rows()}
     items = []
-    for row in table.filter(pl.col("status") == SCORED).iter_rows(named=True):
-        if not row["detections"] or row["image"] is None:
+    for number, row in enumerate(table.iter_rows(named=True)):
+        if row["status"] != SCORED or not row["detections"] or row["image"] is None:
             continue
         own = masks.get((row["prompt_id"], row["sample"]))
         boxes = BoxesOf(
@@ -100,7 +121,7 @@ def _items(run: Run, table: pl.DataFrame, name: str) -> list[Item]:
             None if own is None else tuple(tuple(mask) for mask in own),
         )
         place = (row["image"], str(run.image_path(row["image"])), row["width"], row["height"])
-        items.append(Item(row["prompt_id"], row["sample"], *place, boxes))
+        items.append(Item(row["prompt_id"], row["sample"], *place, boxes, number))
     return items
 
 
@@ -113,7 +134,7 @@ def _fingerprint(table: pl.DataFrame) -> str:
 
 
 def _with_column(table: pl.DataFrame, done: pl.DataFrame, column: str) -> pl.DataFrame:
-    values = {(row[0], row[1]): row[3] for row in done.iter_rows()}
+    values = {(row[0], row[1]): row[2] for row in done.select(*KEY, "v").iter_rows()}
     detections = [
         None
         if row["detections"] is None
@@ -132,58 +153,44 @@ def _with_column(table: pl.DataFrame, done: pl.DataFrame, column: str) -> pl.Dat
 
 
 @dataclass(frozen=True)
-class _Workers:
+class _Lookers:
     make: Callable[[str], Annotator]
-    schema: pl.Schema
-    batch_size: int | Literal["auto"]
 
-    def __call__(self, device: str) -> _Worker:
-        return _Worker(self.make(device), self.schema, self.batch_size)
+    def __call__(self, device: str) -> _Looker:
+        return _Looker(self.make(device))
 
 
-class _Worker:
-    def __init__(
-        self, annotator: Annotator, schema: pl.Schema, batch_size: int | Literal["auto"]
-    ) -> None:
+class _Looker:
+    """An annotator as `batch_worker` wants it; `item.asked` are the boxes of an image."""
+
+    one_size = True
+
+    def __init__(self, annotator: Annotator) -> None:
         self.annotator = annotator
-        self.schema = schema
-        self.batch_size = batch_size
-        self.reader = ImageReader(annotator.prepare)
+        self.device = annotator.device
+        self.prepare = annotator.prepare
 
-    def prefetch(self, batch: Sequence[Item]) -> None:
-        self.reader.prefetch(batch)
-
-    def __call__(self, batch: Sequence[Item]) -> pl.DataFrame:
-        loaded = list(self.reader.read(batch))
-        rows: list[tuple[str, int, bool, list[Any] | None]] = []
-        for entry in loaded:
-            if entry.status == SCORED and entry.size != (entry.item.width, entry.item.height):
-                raise InputError(
-                    f"{entry.item.image} is {entry.size[0]}x{entry.size[1]} now but its boxes are "
-                    f"of a {entry.item.width}x{entry.item.height} image; detect again"
-                )
-            if entry.status != SCORED:
-                rows.append((entry.item.prompt_id, entry.item.sample, False, None))
-        readable = [entry for entry in loaded if entry.status == SCORED]
-        if readable and self.batch_size == "auto":
-            first = readable[0]
-            self.batch_size = automatic_batch_size(
-                self.annotator.device, lambda count: self._annotate([first] * count)
+    def refuse(self, entry: Loaded) -> str | None:
+        if entry.size != (entry.item.width, entry.item.height):
+            raise InputError(
+                f"{entry.item.image} is {entry.size[0]}x{entry.size[1]} now but its boxes are "
+                f"of a {entry.item.width}x{entry.item.height} image; detect again"
             )
-        for group in by_size(readable, int(self.batch_size) if readable else 1):
-            for entry, values in zip(group, self._annotate(group), strict=True):
-                rows.append((entry.item.prompt_id, entry.item.sample, True, values))
-        return pl.DataFrame(rows, schema=self.schema, orient="row")
+        return None
 
-    def _annotate(self, group: list[Loaded]) -> list[list[Any]]:
-        try:
-            return self.annotator.annotate(
-                [entry.prepared for entry in group], [entry.item.asked for entry in group]
-            )
-        except (RuntimeError, MemoryError) as error:
-            if len(group) == 1 or not is_out_of_memory(error):
-                raise
-        half = len(group) // 2
-        self.batch_size = half
-        note(f"out of memory with {len(group)} images at a time; going on with {half}")
-        return [*self._annotate(group[:half]), *self._annotate(group[half:])]
+    def forward(self, group: Sequence[Loaded]) -> Sequence[Any]:
+        return self.annotator.annotate(
+            [entry.prepared for entry in group], [entry.item.asked for entry in group]
+        )
+
+    def collect(self, raw: Sequence[Any]) -> Sequence[Any]:
+        return [Failure(values) if isinstance(values, str) else values for values in raw]
+
+    def row(self, entry: Loaded, answer: list[Any] | None) -> dict[str, Any]:
+        return {
+            "prompt_id": entry.item.prompt_id,
+            "sample": entry.item.sample,
+            "status": entry.status,
+            "reason": entry.reason,
+            "v": answer,
+        }

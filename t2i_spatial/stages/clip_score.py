@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_score import ClipScore
-from t2i_spatial.devices import CPU_BATCH, LARGEST, resolve_devices
+from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.files import write_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import Run, writes_run
-from t2i_spatial.stages.image_batches import ImageReader, Item, items_of, plan_shards
-from t2i_spatial.tables import SCORED
+from t2i_spatial.stages.batch_worker import BatchWorkers
+from t2i_spatial.stages.image_batches import Loaded, items_of, plan_shards
 
 STAGE = "clip_score"
 TABLE = "clip_score.parquet"
@@ -56,46 +56,44 @@ def clip_score_run(
     if run.is_finished(STAGE) and run.has(TABLE):
         note(f"{STAGE}: already done")
         return
-    run_batches(run, STAGE, plan_shards(items), _Workers(spec, dtype, batch_size), devices=devices)
+    workers = BatchWorkers(_Lookers(spec, dtype), SCHEMA, batch_size)
+    run_batches(run, STAGE, plan_shards(items), workers, devices=devices)
     table = run.read_shards(STAGE, SCHEMA)
     write_table(run.path / TABLE, table)
     run.finish(STAGE, images=len(table), unreadable=table["clip_score"].null_count())
 
 
 @dataclass(frozen=True)
-class _Workers:
+class _Lookers:
     spec: ClipSpec
     dtype: str
-    batch_size: int | Literal["auto"]
 
-    def __call__(self, device: str) -> _Worker:
-        automatic = LARGEST if device.startswith("cuda") else CPU_BATCH
-        size = automatic if self.batch_size == "auto" else self.batch_size
-        return _Worker(ClipScore(self.spec, device, self.dtype), size)
+    def __call__(self, device: str) -> _Looker:
+        return _Looker(ClipScore(self.spec, device, self.dtype))
 
 
-class _Worker:
-    def __init__(self, score: ClipScore, batch_size: int) -> None:
+class _Looker:
+    """CLIP as `batch_worker` wants it; `item.asked` is the text of the prompt."""
+
+    one_size = False
+
+    def __init__(self, score: ClipScore) -> None:
         self.score = score
-        self.batch_size = batch_size
-        self.reader = ImageReader(score.prepare)
+        self.device = score.device
+        self.prepare = score.prepare
 
-    def prefetch(self, batch: Sequence[Item]) -> None:
-        self.reader.prefetch(batch)
+    def refuse(self, entry: Loaded) -> str | None:
+        return None
 
-    def __call__(self, batch: Sequence[Item]) -> pl.DataFrame:
-        loaded = list(self.reader.read(batch))
-        readable = [entry for entry in loaded if entry.status == SCORED]
-        rows: list[tuple[str, int, float | None]] = [
-            (entry.item.prompt_id, entry.item.sample, None)
-            for entry in loaded
-            if entry.status != SCORED
-        ]
-        for start in range(0, len(readable), self.batch_size):
-            part = readable[start : start + self.batch_size]
-            scores = self.score(
-                [entry.prepared for entry in part], [entry.item.asked for entry in part]
-            )
-            for entry, value in zip(part, scores, strict=True):
-                rows.append((entry.item.prompt_id, entry.item.sample, value))
-        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    def forward(self, group: Sequence[Loaded]) -> list[float]:
+        return self.score([entry.prepared for entry in group], [e.item.asked for e in group])
+
+    def collect(self, raw: list[float]) -> list[float]:
+        return raw
+
+    def row(self, entry: Loaded, answer: float | None) -> dict[str, Any]:
+        return {
+            "prompt_id": entry.item.prompt_id,
+            "sample": entry.item.sample,
+            "clip_score": answer,
+        }

@@ -23,7 +23,8 @@ from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.progress import note
-from t2i_spatial.run import Run, claim_folder, writes_run
+from t2i_spatial.run import Run, claim_folder, detect_stage, writes_run
+from t2i_spatial.stages import contents
 from t2i_spatial.stages.curation_sources import (
     coco_candidates,
     file_candidates,
@@ -154,6 +155,8 @@ def curate_run(
             nothing is exported.
     """
     settings = settings or CurateSettings()
+    if run.has("images.parquet"):
+        contents.require_same(run, detect_stage(settings.name), run.images())
 
     def begin() -> None:
         run.discard(STAGE)

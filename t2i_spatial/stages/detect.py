@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,15 +19,16 @@ from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
-from t2i_spatial.files import write_table
-from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.files import read_table, write_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
-from t2i_spatial.run import Run, writes_run
+from t2i_spatial.run import Run, detect_stage, writes_run
+from t2i_spatial.stages import contents
+from t2i_spatial.stages.batch_worker import BatchWorkers
 from t2i_spatial.stages.color import color_run, color_stage
 from t2i_spatial.stages.depth import depth_run, depth_stage
-from t2i_spatial.stages.detect_worker import DetectWorkers
-from t2i_spatial.stages.image_batches import items_of, plan_shards
+from t2i_spatial.stages.detect_worker import ROWS, DetectLookers
+from t2i_spatial.stages.image_batches import Item, drop_other_shards, items_of, plan_shards
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -81,11 +81,6 @@ class DetectSettings(BaseModel):
         )
 
 
-def stage_name(name: str) -> str:
-    """Key in `run.json` of the detect stage that writes `detections/<name>.parquet`."""
-    return "detect" if name == "main" else f"detect-{name}"
-
-
 @writes_run
 def detect_run(
     run: Run, settings: DetectSettings | None = None, *, overwrite: bool = False
@@ -103,7 +98,7 @@ def detect_run(
     settings = settings or DetectSettings()
     if settings.batch_size != "auto" and settings.batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {settings.batch_size}")
-    stage = stage_name(settings.name)
+    stage = detect_stage(settings.name)
     if settings.detector.startswith(PREFIX):
         _take_stored(run, stage, settings, overwrite)
     else:
@@ -137,22 +132,108 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
         "compile": spec.compile,
         **environment(),
     }
-    if _begin(run, stage, settings.name, plan, record, overwrite):
+    again = _begin_looking(run, stage, settings.name, images, plan, record, overwrite)
+    if again is None:
         return
     if settings.detector == "bundled":
         canary = run_canary(load_detector(spec, device=devices[0]))
-        run.begin(stage, plan, record={**record, "canary": canary.to_dict()})
+        run.note(stage, canary=canary.to_dict())
         if not canary.passed:
             raise ModelLoadError(
                 "the bundled detector does not find known drawings on this machine; "
                 "`t2i-spatial doctor` shows which"
             )
-    items = items_of(run, images, lambda row: asked[row["prompt_id"]] or None)
-    workers = DetectWorkers(spec, settings.batch_size)
-    run_batches(run, stage, plan_shards(items), workers, devices=devices)
+    shards = plan_shards(items_of(run, images, lambda row: asked[row["prompt_id"]] or None))
+    if again:
+        _keep_shards(run, stage, settings.name, shards, again)
+    drop_other_shards(run, stage, shards, again)
+    workers = BatchWorkers(DetectLookers(spec), ROWS, settings.batch_size)
+    run_batches(run, stage, shards, workers, devices=devices)
     table = _join(images, run.read_shards(stage, DETECTIONS))
     masks = run.read_shards(stage, MASKS)
     _finish(run, stage, settings.name, table, masks.filter(pl.col("masks").is_not_null()))
+
+
+def _begin_looking(
+    run: Run,
+    stage: str,
+    name: str,
+    images: pl.DataFrame,
+    plan: dict[str, Any],
+    record: dict[str, Any],
+    overwrite: bool,
+) -> set[tuple[str, int]] | None:
+    """Start or resume the stage; the images to look at once more, `None` when all is done.
+
+    Those are images that were missing or unreadable, and that are there now (or others).
+
+    Raises:
+        PlanMismatchError: another plan, or pictures that have been replaced.
+    """
+    known = run.plan(stage) == json.loads(json.dumps(plan))
+    seen = (contents.load(run, stage) if known else None) or {}
+    now = contents.look(run, images, seen)
+    lost = _lost(run, stage, name) if known else set()
+    others = [key for key in contents.replaced(seen, now) if key not in lost]
+    done = run.is_finished(stage) and run.has(f"detections/{name}.parquet")
+    if known and overwrite and (others or done):
+        run.discard(stage)
+        known = done = False
+    elif known:
+        contents.refuse_replaced(run, stage, others)
+    run.begin(stage, plan, record=record, overwrite=overwrite)
+    if not known:
+        contents.store(run, stage, now)
+        return set()
+    again = {key for key in lost if now.get(key, contents.NOTHING).sha256 is not None}
+    again = {key for key in again if now[key].sha256 != seen.get(key, contents.NOTHING).sha256}
+    if done and not again:
+        note(f"{stage}: already done")
+        return None
+    if done:
+        note(f"{stage}: {len(again):,} images that were missing or unreadable are there now")
+        run.reopen(stage, record)
+    contents.store(run, stage, {**now, **{key: seen[key] for key in seen.keys() - again}})
+    return again
+
+
+def _lost(run: Run, stage: str, name: str) -> set[tuple[str, int]]:
+    """Images of which the stage has found no readable file so far."""
+    if run.is_finished(stage) and run.has(f"detections/{name}.parquet"):
+        table = run.detections(name)
+    else:
+        run.drop_broken_shards(stage)
+        table = run.read_shards(stage, DETECTIONS)
+    lost = table.filter(pl.col("status").is_in([IMAGE_MISSING, IMAGE_UNREADABLE]))
+    return set(lost.select(KEY).iter_rows())
+
+
+def _keep_shards(
+    run: Run, stage: str, name: str, shards: list[list[Item]], again: set[tuple[str, int]]
+) -> None:
+    """Make shards of what a finished stage has found in images that are not looked at again."""
+    if not run.has(f"detections/{name}.parquet") or run.finished_shards(stage):
+        return
+    run_table = run.stored_detections(name)
+    kept = {(row["prompt_id"], row["sample"]): row for row in run_table.iter_rows(named=True)}
+    path = run.path / "masks" / f"{name}.parquet"
+    masks = {row[:2]: row[2] for row in read_table(path).iter_rows()} if path.exists() else {}
+    for number, shard in enumerate(shards):
+        keys = [(item.prompt_id, item.sample) for item in shard]
+        if again.isdisjoint(keys):
+            rows = [{**kept[key], "masks": masks.get(key)} for key in keys]
+            run.write_shard(stage, number, _unannotated(pl.DataFrame(rows, schema=ROWS)))
+
+
+def _unannotated(table: pl.DataFrame) -> pl.DataFrame:
+    """Without what later stages said of the boxes: they are forgotten and made again."""
+    field = pl.element().struct
+    bare = pl.struct(
+        *(field.field(key) for key in ("label", "score", "box")),
+        pl.lit(None, pl.String).alias("color"),
+        pl.lit(None, pl.Float64).alias("depth"),
+    )
+    return table.with_columns(pl.col("detections").list.eval(bare))
 
 
 def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
@@ -185,24 +266,8 @@ def _begin(
     run.begin(stage, plan, record=record, overwrite=overwrite)
     if run.is_finished(stage) and run.has(f"detections/{name}.parquet"):
         note(f"{stage}: already done")
-        if healed := _healed(run, name):
-            note(
-                f"{healed:,} images that were missing or unreadable then are there now; "
-                "`detect --overwrite` looks at all images again"
-            )
         return True
     return False
-
-
-def _healed(run: Run, name: str) -> int:
-    """How many images had no readable file when they were detected and have one now."""
-    lost = run.detections(name).filter(pl.col("status").is_in([IMAGE_MISSING, IMAGE_UNREADABLE]))
-    healed = 0
-    for image in lost["image"].drop_nulls():
-        with contextlib.suppress(ImageUnreadableError):
-            read_image(run.image_path(image))
-            healed += 1
-    return healed
 
 
 def _finish(run: Run, stage: str, name: str, table: pl.DataFrame, masks: pl.DataFrame) -> None:
@@ -234,9 +299,12 @@ def _asked_names(run: Run, vocabulary: Sequence[str]) -> dict[str, tuple[str, ..
 
 
 def _fingerprint(images: pl.DataFrame, asked: dict[str, tuple[str, ...]]) -> str:
-    """Of which images and names: another set of either makes another plan."""
+    """Of which images and names: another set of either makes another plan.
+
+    What is in the pictures is in `contents`.
+    """
     digest = hashlib.sha256()
-    for row in images.drop("reason").iter_rows():
+    for row in images.select(KEY).iter_rows():
         digest.update(json.dumps([*row, *asked.get(row[0], ())]).encode())
     return digest.hexdigest()[:16]
 

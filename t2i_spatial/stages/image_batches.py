@@ -11,7 +11,7 @@ import polars as pl
 
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.run import Run
-from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE, SCORED
+from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE, KEY, SCORED
 
 SHARD_IMAGES = 64
 SHARD_PIXELS = 128_000_000
@@ -19,7 +19,10 @@ SHARD_PIXELS = 128_000_000
 
 
 class Item(NamedTuple):
-    """One readable image of a run; `asked` is what the stage wants to know of it."""
+    """One readable image of a run.
+
+    `asked` is what the stage wants to know of it, `row` its place in the table of images.
+    """
 
     prompt_id: str
     sample: int
@@ -28,6 +31,7 @@ class Item(NamedTuple):
     width: int
     height: int
     asked: Any
+    row: int
 
 
 class Loaded(NamedTuple):
@@ -43,8 +47,8 @@ class Loaded(NamedTuple):
 def items_of(run: Run, images: pl.DataFrame, asked: Callable[[dict[str, Any]], Any]) -> list[Item]:
     """The `scored` rows of an IMAGES table; `asked(row)` may be `None` to leave one out."""
     items = []
-    for row in images.filter(pl.col("status") == SCORED).iter_rows(named=True):
-        if (wanted := asked(row)) is not None:
+    for number, row in enumerate(images.iter_rows(named=True)):
+        if row["status"] == SCORED and (wanted := asked(row)) is not None:
             items.append(
                 Item(
                     row["prompt_id"],
@@ -54,21 +58,41 @@ def items_of(run: Run, images: pl.DataFrame, asked: Callable[[dict[str, Any]], A
                     row["width"] or 0,
                     row["height"] or 0,
                     wanted,
+                    number,
                 )
             )
     return items
 
 
-def plan_shards(items: Sequence[Item], images: int = SHARD_IMAGES) -> list[list[Item]]:
-    """Shards of one image size each, in table order: padding would change what models see."""
-    groups: dict[tuple[int, int], list[Item]] = {}
-    for item in items:
-        groups.setdefault((item.width, item.height), []).append(item)
+def plan_shards(items: Sequence[Item], images: int | None = None) -> list[list[Item]]:
+    """Shards in table order, cut where the row numbers say.
+
+    Thus an image that appears later, or is not asked about any more, changes its own shard only,
+    and what is in the others need not be looked at again.
+    """
+    images = images or SHARD_IMAGES
     shards: list[list[Item]] = []
-    for (width, height), members in groups.items():
-        most = max(1, min(images, SHARD_PIXELS // max(1, width * height)))
-        shards.extend(members[k : k + most] for k in range(0, len(members), most))
+    place, pixels = -1, 0
+    for item in items:
+        own = item.width * item.height
+        if item.row // images != place or pixels + own > SHARD_PIXELS:
+            shards.append([])
+            place, pixels = item.row // images, 0
+        shards[-1].append(item)
+        pixels += own
     return shards
+
+
+def drop_other_shards(
+    run: Run, stage: str, shards: Sequence[Sequence[Item]], again: set[tuple[str, int]]
+) -> None:
+    """Forget finished shards of other images than planned now, and those with one of `again`."""
+    run.drop_broken_shards(stage)
+    for number in sorted(run.finished_shards(stage)):
+        rows = run.read_shard(stage, number).select(KEY).rows()
+        planned = [(i.prompt_id, i.sample) for part in shards[number : number + 1] for i in part]
+        if sorted(rows) != sorted(planned) or not again.isdisjoint(rows):
+            run.drop_shard(stage, number)
 
 
 class ImageReader:

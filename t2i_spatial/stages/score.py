@@ -19,6 +19,7 @@ from t2i_spatial.metrics.base import PROTOCOLS, Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
+from t2i_spatial.stages import contents
 from t2i_spatial.stages.score_table import format_table as format_table
 from t2i_spatial.tables import (
     DETECTIONS,
@@ -227,6 +228,8 @@ def score_run(
     Raises:
         InputError: the run has no prompts or detections, or `complete` refuses them.
     """
+    if run.has("images.parquet"):
+        contents.require_same(run, "detect", run.images())
     prompts = run.prompts()
     detections = complete(
         run.detections(),

@@ -14,7 +14,7 @@ from t2i_spatial.cli import main
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_score import ClipScore
 from t2i_spatial.detectors.masks import decode_mask
-from t2i_spatial.errors import InputError, ModelLoadError, PlanMismatchError
+from t2i_spatial.errors import InputError, ModelLoadError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.clip_score import clip_score_run
@@ -100,7 +100,39 @@ def test_colour_then_depth_without_detecting_again(run: Run, depth_model: str) -
     assert all(0 <= value <= 1 for own in depths if own for value in own)  # type: ignore[operator]
     assert values(run, "color") == [["red", "blue"], ["blue"], [], None]
     assert run.detections().drop("detections").equals(before.drop("detections"))
-    assert run.manifest["stages"]["color"]["results"] == {"boxes": 3, "unreadable": 0}
+    assert run.manifest["stages"]["color"]["results"] == {
+        "boxes": 3,
+        "unreadable": 0,
+        "failed": 0,
+    }
+
+
+def test_a_depth_map_that_is_not_finite_costs_its_own_image_only(
+    run: Run, depth_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from transformers import DepthAnythingForDepthEstimation
+
+    depth_run(run, depth_model, device="cpu")
+    whole = values(run, "depth")
+    forward = DepthAnythingForDepthEstimation.forward
+    broken = [True, False]
+
+    def nan(self: object, *args: object, **kwargs: object) -> object:
+        out = forward(self, *args, **kwargs)
+        if broken.pop(0) if broken else True:
+            out.predicted_depth[0] = torch.nan
+        return out
+
+    run.discard("depth")
+    monkeypatch.setattr(DepthAnythingForDepthEstimation, "forward", nan)
+    depth_run(run, depth_model, device="cpu", batch_size=1)
+    assert values(run, "depth") == [[None, None], *whole[1:]]
+    assert run.manifest["stages"]["depth"]["results"]["failed"] == 1
+    assert "1 images could not be judged" in capsys.readouterr().err
+    run.discard("depth")
+    with pytest.raises(T2ISpatialError, match=r"failed on every image.*not finite"):
+        depth_run(run, depth_model, device="cpu", batch_size=1)
 
 
 def test_annotations_have_their_own_plan(

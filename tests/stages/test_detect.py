@@ -16,9 +16,14 @@ from t2i_spatial.cli import main
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
-from t2i_spatial.stages import detect_worker
+from t2i_spatial.stages import detect_worker, image_batches
+from t2i_spatial.stages.batch_worker import BatchWorker
+from t2i_spatial.stages.color import color_run
+from t2i_spatial.stages.curate import CurateSettings, curate_run
 from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.image_batches import Item
 from t2i_spatial.stages.import_images import import_images
+from t2i_spatial.stages.score import make_protocols, score_run
 from tests.detectors import tiny
 
 
@@ -134,9 +139,91 @@ def test_an_image_that_vanishes_or_breaks_after_import(
         "image_unreadable",
         "scored",
     ]
-    picture(40, 30).save(tmp_path / "images" / "p_1.png")
+    for sample in (1, 2):
+        picture(40, 30, sample).save(tmp_path / "images" / f"p_{sample}.png")
     detect_run(run, DetectSettings(detector=model))
-    assert "1 images that were missing or unreadable then are there now" in capsys.readouterr().err
+    assert "2 images that were missing or unreadable are there now" in capsys.readouterr().err
+    assert run.detections()["status"].to_list() == ["scored"] * 4
+
+
+def test_of_images_that_came_back_only_their_batch_is_looked_at_again(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is that of a run which never lost them, also after a re-import and a kill."""
+    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 2)
+    images = {f"p_{i}": picture(40, 30, i) for i in range(6)}
+    run = make_run(tmp_path, images)
+    settings = DetectSettings(detector=model, threshold=0.3)
+    detect_run(run, settings.model_copy(update={"name": "whole"}))
+    folder, kept = tmp_path / "images", tmp_path / "kept"
+    kept.mkdir()
+    for name in ("p_0.png", "p_1.png", "p_5.png"):
+        (folder / name).rename(kept / name)
+    import_images(run, folder, [prompt("p", "cat", "dog")], 6)  # p_0, p_1 and p_5 are not there
+    detect_run(run, settings)
+    assert run.detections()["status"].to_list().count("image_missing") == 3
+    detect_run(run, settings, overwrite=False)
+    for name in ("p_0.png", "p_5.png", "p_1.png"):
+        (kept / name).rename(folder / name)
+    import_images(run, folder, [prompt("p", "cat", "dog")], 6)
+    color_run(run, "pixels")
+    looked: list[int] = []
+    call = BatchWorker.__call__
+
+    def counted(self: BatchWorker, batch: list[Item]) -> pl.DataFrame:
+        looked.extend(item.sample for item in batch)
+        if len(looked) == 4:
+            raise KeyboardInterrupt
+        return call(self, batch)
+
+    monkeypatch.setattr(BatchWorker, "__call__", counted)
+    with pytest.raises(KeyboardInterrupt):
+        detect_run(run, settings)
+    with pytest.raises(InputError, match="not finished"):
+        run.detections()
+    detect_run(run, settings)
+    assert looked == [0, 1, 4, 5, 4, 5]
+    assert run.detections().equals(run.detections("whole"))
+    assert "color" not in run.manifest["stages"]
+
+
+def test_replaced_pictures_are_refused_and_copied_ones_are_not(tmp_path: Path, model: str) -> None:
+    run = make_run(tmp_path, {f"p_{i}": picture(40, 30, i) for i in range(3)})
+    settings = DetectSettings(detector=model, threshold=0.3)
+    detect_run(run, settings)
+    before = run.detections()
+    file = tmp_path / "images" / "p_1.png"
+    content = file.read_bytes()
+    file.write_bytes(content)  # another time of change, the same picture
+    detect_run(run, settings)
+    score_run(run, make_protocols(["visor"]))
+    picture(40, 30, 9).save(file)
+    for stage in (
+        lambda: detect_run(run, settings),
+        lambda: color_run(run, "pixels"),
+        lambda: score_run(run, make_protocols(["visor"])),
+        lambda: curate_run(run, CurateSettings(min_images=1)),
+    ):
+        with pytest.raises(PlanMismatchError, match=r"1 pictures are not .*sample 1\)"):
+            stage()
+    assert run.detections().equals(before)
+    detect_run(run, settings, overwrite=True)
+    assert run.detections()[0].equals(before[0])
+    assert not run.detections()[1].equals(before[1])
+    score_run(run, make_protocols(["visor"]))
+
+
+def test_a_finished_stage_keeps_the_record_of_how_it_was_made(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, {"p_0": picture(40, 30)})
+    settings = DetectSettings(detector=model)
+    detect_run(run, settings)
+    run.note("detect", canary={"passed": True})
+    before = (run.path / "run.json").read_bytes()
+    monkeypatch.setattr("t2i_spatial.stages.detect.environment", lambda: {"python": "99"})
+    detect_run(run, settings)
+    assert (run.path / "run.json").read_bytes() == before
 
 
 def test_prompts_without_scene_and_phrases_that_cannot_be_asked(tmp_path: Path, model: str) -> None:
@@ -181,27 +268,26 @@ def test_an_interrupted_run_goes_on_to_the_same_table(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = {f"p{w}_{i}": picture(w, 30, i) for w in (20, 30, 40) for i in range(2)}
+    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 2)
     run = make_run(tmp_path, images)
     settings = DetectSettings(detector=model, threshold=0.3)
     detect_run(run, settings.model_copy(update={"name": "whole"}))
-    call = detect_worker.DetectWorker.__call__
+    call = BatchWorker.__call__
     calls: list[int] = []
 
-    def interrupted(self: detect_worker.DetectWorker, batch: list[object]) -> pl.DataFrame:
+    def interrupted(self: BatchWorker, batch: list[object]) -> pl.DataFrame:
         calls.append(len(batch))
         if len(calls) == 3:
             raise KeyboardInterrupt
         return call(self, batch)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(detect_worker.DetectWorker, "__call__", interrupted)
+        patch.setattr(BatchWorker, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             detect_run(run, settings)
     assert not run.has("detections/main.parquet")
     calls.clear()
-    monkeypatch.setattr(
-        detect_worker.DetectWorker, "__call__", lambda s, b: (calls.append(len(b)), call(s, b))[1]
-    )
+    monkeypatch.setattr(BatchWorker, "__call__", lambda s, b: (calls.append(len(b)), call(s, b))[1])
     detect_run(run, settings)
     assert calls == [2]
     assert run.detections().equals(run.detections("whole"))
@@ -286,10 +372,47 @@ def test_a_detector_that_fails_on_everything_is_an_error(
     assert not run.has("detections/main.parquet")
 
 
+NAMES = ("cat", "dog", "bus", "cup", "owl", "car", "hat", "pen")
+
+
+def test_boxes_do_not_depend_on_what_was_asked_before(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain, resumed and backwards: the names meet the text tower in another order each time."""
+    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 2)
+    prompts = [prompt(f"p{k}", NAMES[k], *NAMES[: k % 4]) for k in range(8)]
+    run = make_run(tmp_path, {f"p{k}_0": picture(40, 30, k) for k in range(8)}, prompts)
+    settings = DetectSettings(detector=model, threshold=0.0)
+    detect_run(run, settings.model_copy(update={"name": "plain"}))
+    plain = (run.path / "detections" / "plain.parquet").read_bytes()
+    for name, done in (("first", {0, 1}), ("middle", {1, 2}), ("last", {0, 1, 2})):
+        with monkeypatch.context() as patch:
+            patch.setattr("t2i_spatial.stages.detect.run_batches", _only(done))
+            with pytest.raises(KeyboardInterrupt):
+                detect_run(run, settings.model_copy(update={"name": name}))
+        detect_run(run, settings.model_copy(update={"name": name}))
+        assert (run.path / "detections" / f"{name}.parquet").read_bytes() == plain
+
+
+def _only(numbers: set[int]) -> object:
+    """`run_batches` that does only some batches, in a process that is killed then."""
+
+    def some(run: Run, stage: str, shards: list[list[Item]], workers: object, **_: object) -> None:
+        worker = workers("cpu")  # type: ignore[operator]
+        for number in sorted(numbers, reverse=True):
+            run.write_shard(stage, number, worker(shards[number]))
+        raise KeyboardInterrupt
+
+    return some
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_same_table(tmp_path: Path, model: str) -> None:
+def test_two_processes_give_the_same_table(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 1)
     images = {f"p{w}_0": picture(w, 30, w) for w in (20, 30, 40)}
-    run = make_run(tmp_path, images)
+    run = make_run(tmp_path, images, [prompt(f"p{w}", *NAMES[: w // 10]) for w in (20, 30, 40)])
     settings = DetectSettings(detector=model, threshold=0.5)
     detect_run(run, settings.model_copy(update={"name": "one", "device": "cpu"}))
     detect_run(run, settings.model_copy(update={"device": "cpu,cpu"}))

@@ -1,0 +1,126 @@
+"""Which pictures a stage has looked at: names do not tell, contents do.
+
+`contents/<stage>.parquet` keeps size, time of change and hash of every picture. Size and time are
+a quick look; only where they differ is a picture hashed again, so that a copied run passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from t2i_spatial.errors import PlanMismatchError
+from t2i_spatial.files import read_table, write_table
+from t2i_spatial.run import Run
+from t2i_spatial.tables import conform
+
+Key = tuple[str, int]
+
+CONTENTS = pl.Schema(
+    {
+        "prompt_id": pl.String,
+        "sample": pl.Int32,
+        "bytes": pl.Int64,
+        "changed": pl.Int64,
+        "sha256": pl.String,
+    }
+)
+"""One row per picture; `changed` in nanoseconds, all three null when there was no file."""
+
+
+class Picture(NamedTuple):
+    """What is known of one file."""
+
+    bytes: int | None
+    changed: int | None
+    sha256: str | None
+
+
+NOTHING = Picture(None, None, None)
+
+
+def look(run: Run, images: pl.DataFrame, known: dict[Key, Picture]) -> dict[Key, Picture]:
+    """Every picture of an IMAGES table as it is now."""
+    rows = list(images.select("prompt_id", "sample", "image").iter_rows())
+    places = [None if row[2] is None else run.image_path(row[2]) for row in rows]
+    before = [known.get((row[0], row[1]), NOTHING) for row in rows]
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        pictures = list(pool.map(_look_at, places, before, chunksize=64))
+    return {(row[0], row[1]): picture for row, picture in zip(rows, pictures, strict=True)}
+
+
+def _look_at(path: Path | None, known: Picture) -> Picture:
+    if path is None:
+        return NOTHING
+    try:
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) == known[:2]:
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Picture(stat.st_size, stat.st_mtime_ns, digest)
+    except OSError:
+        return NOTHING
+
+
+def load(run: Run, stage: str) -> dict[Key, Picture] | None:
+    """What the stage has seen; `None` when that was not kept."""
+    path = _place(run, stage)
+    if not path.exists():
+        return None
+    table = conform(read_table(path), CONTENTS, path.name)
+    return {(row[0], row[1]): Picture(*row[2:]) for row in table.iter_rows()}
+
+
+def store(run: Run, stage: str, pictures: dict[Key, Picture]) -> None:
+    """Keep what the stage sees."""
+    rows = [(*key, *picture) for key, picture in pictures.items()]
+    write_table(_place(run, stage), pl.DataFrame(rows, schema=CONTENTS, orient="row"))
+
+
+def replaced(seen: dict[Key, Picture], now: dict[Key, Picture]) -> list[Key]:
+    """Pictures that are others now. One that is gone is not: what was seen of it still holds."""
+    return [
+        key
+        for key, picture in now.items()
+        if picture.sha256 is not None
+        and seen.get(key, NOTHING).sha256 not in (None, picture.sha256)
+    ]
+
+
+def require_same(run: Run, stage: str, images: pl.DataFrame) -> None:
+    """Refuse to go on with what `stage` saw in pictures that are no longer the same.
+
+    Raises:
+        PlanMismatchError: naming how many, and the first.
+    """
+    seen = load(run, stage)
+    if seen is None:
+        return
+    now = look(run, images, seen)
+    refuse_replaced(run, stage, replaced(seen, now))
+    if any(now[key] != seen.get(key) and now[key] != NOTHING for key in now):
+        # copied files: their new times make the next look a quick one
+        store(run, stage, {**seen, **{k: p for k, p in now.items() if p != NOTHING and k in seen
+                                      and seen[k].sha256 == p.sha256}})  # fmt: skip
+
+
+def refuse_replaced(run: Run, stage: str, keys: Iterable[Any]) -> None:
+    """Raise `PlanMismatchError` if there are any."""
+    keys = list(keys)
+    if keys:
+        first = f"prompt {keys[0][0]!r}, sample {keys[0][1]}"
+        raise PlanMismatchError(
+            f"{run.path}: {len(keys):,} pictures are not those that {stage!r} has looked at "
+            f"(first: {first}); put them back, or `detect` with --overwrite"
+        )
+
+
+def _place(run: Run, stage: str) -> Path:
+    return run.path / "contents" / f"{stage}.parquet"
