@@ -131,7 +131,13 @@ def reduced(arrows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
             direct.setdefault(room, set()).add(other)
 
     def reach(room: str) -> set[str]:
-        return set().union(*({other} | reach(other) for other in direct.get(room, ())))
+        seen: set[str] = set()
+        waiting = list(direct.get(room, ()))
+        while waiting:
+            if (other := waiting.pop()) not in seen:
+                seen.add(other)
+                waiting += direct.get(other, ())
+        return seen
 
     return sorted(
         (room, other)

@@ -35,9 +35,12 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
-def test_the_protocol_of_the_page_is_the_one_that_the_tests_install():
-    file = ROOT / "tests" / "plugin_package" / "t2i_spatial_presence" / "presence.py"
-    assert file.read_text("utf-8") in blocks(EXTENDING)
+def test_the_examples_of_the_page_are_those_that_the_tests_install():
+    package = ROOT / "tests" / "plugin_package"
+    modules = [m for m in (package / "t2i_spatial_example").glob("*.py") if m.stem != "__init__"]
+    assert sorted(m.read_text("utf-8") for m in modules) == sorted(blocks(EXTENDING))
+    (points,) = re.findall(r"```toml\n(.*?)```", EXTENDING, re.DOTALL)
+    assert (package / "pyproject.toml").read_text("utf-8").endswith(points)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -49,7 +52,7 @@ def test_the_columns_of_the_page_are_those_of_the_table(table):
 
 def test_every_import_path_of_the_table_has_its_name():
     rows = re.findall(r"\| `@?(\w+)[.(][^|]*\| `([\w.]+)` \| ([^|]*)\|", EXTENDING)
-    assert len(rows) == 6
+    assert len(rows) == 7
     for name, path, bases in rows:
         module = __import__(path, fromlist=[name])
         names = [name, *re.findall(r"`([A-Z]\w+)`", bases)]

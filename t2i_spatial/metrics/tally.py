@@ -5,7 +5,7 @@ Tallies of parts of a run add up, so a run of any size needs the memory of its p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -161,3 +161,16 @@ def _interval(
         None if x is None else low + span * x for x in (scaled.value, scaled.low, scaled.high)
     )
     return Interval(value, lower, upper, scaled.n_clusters, scaled.n)
+
+
+def not_whole(images: Mapping[str, Any]) -> list[str]:
+    """What is said of prompts that were not judged whole, from the counts of a summary."""
+    told = {
+        "prompts_in_part": "judged in part: not right (--only-read leaves them out)",
+        "prompts_left_out": "not judged whole, and left out",
+    }
+    return [
+        f"{images[key]:,} of {images['prompts']:,} prompts {words}"
+        for key, words in told.items()
+        if images.get(key)
+    ]

@@ -13,9 +13,9 @@ import polars as pl
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.base import Metric as Judge
+from t2i_spatial.metrics.tally import not_whole
 from t2i_spatial.run import Run
 from t2i_spatial.scene import RELATIONS
-from t2i_spatial.stages.score_table import not_whole
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED
 
 FACTS: tuple[tuple[str, str, str], ...] = (

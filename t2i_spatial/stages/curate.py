@@ -87,7 +87,7 @@ class CurateSettings(BaseModel):
         names: list[Any] = [
             "scored",
             "correct",
-            {"filter": "score", "minimum": self.min_score},
+            {"filter": "score", "minimum": self.min_score, "needs_boxes": False},
             {"filter": "margin", "minimum": self.min_margin},
             *self.filters,
         ]

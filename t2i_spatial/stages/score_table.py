@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from t2i_spatial.metrics.base import Summary
+from t2i_spatial.metrics.tally import not_whole
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED, STATUSES
 
 
@@ -30,19 +30,6 @@ def format_table(summary: dict[str, Summary]) -> str:
             if group in ("by_relation", "by_tag") and len(members) > 1:
                 lines += _breakdown(group.removeprefix("by_"), members)
     return "\n".join(lines)
-
-
-def not_whole(images: Mapping[str, Any]) -> list[str]:
-    """What is said of prompts that were not judged whole, from the counts of a summary."""
-    told = {
-        "prompts_in_part": "judged in part: not right (--only-read leaves them out)",
-        "prompts_left_out": "not judged whole, and left out",
-    }
-    return [
-        f"{images[key]:,} of {images['prompts']:,} prompts {words}"
-        for key, words in told.items()
-        if images.get(key)
-    ]
 
 
 def _rows(numbers: Summary) -> list[str]:

@@ -228,6 +228,13 @@ def test_leaks_hide_in_further_relations_other_names_and_other_sides(kept, tmp_p
         kept(pairs.drop("subject"), rule)
 
 
+def test_a_verdict_without_boxes_passes_the_score_filter_when_it_need_not_have_some(kept):
+    table = rows(3, a_label=[None, "cat", "cat"], score=[None, 0.1, 0.9])
+    assert kept(table, "score")["kept"].to_list() == [False, False, True]
+    rule = {"filter": "score", "needs_boxes": False}
+    assert kept(table, rule)["kept"].to_list() == [True, False, True]
+
+
 def test_nan_is_no_value(kept):
     nan = float("nan")
     table = rows(3, prompt_id=["a"] * 3, sample=pl.Series([0, 1, 2], dtype=pl.Int32),

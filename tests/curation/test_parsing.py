@@ -81,7 +81,7 @@ def test_lists_are_written_as_lists_or_as_one_word():
 def test_every_filter_is_listed_with_its_defaults():
     text = describe_filters()
     assert all(f"{name}(" in text for name in FILTERS)
-    assert "score(minimum=0.3)" in text
+    assert "score(minimum=0.3, needs_boxes=True)" in text
 
 
 def test_the_filter_of_the_documentation_works_and_is_listed_without_a_docstring(monkeypatch):

@@ -43,15 +43,20 @@ class Correct(Filter):
 
 @FILTERS.register("score")
 class Score(Filter):
-    """Every box that the verdict used has at least this detector score."""
+    """Every box that the verdict used has at least this detector score.
+
+    Without `needs_boxes` a verdict that shows no box passes: not every protocol has some.
+    """
 
     adjective: ClassVar[str] = "confident"
 
     minimum: float = Field(0.3, ge=0, le=1)
+    needs_boxes: bool = True
 
     def keep(self) -> pl.Expr:
         """See `Filter.keep`."""
-        return pl.col("score") >= self.minimum
+        confident = pl.col("score") >= self.minimum
+        return confident if self.needs_boxes else confident | pl.col("a_label").is_null()
 
     def reason(self) -> pl.Expr:
         """See `Filter.reason`."""

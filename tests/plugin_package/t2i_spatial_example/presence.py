@@ -38,7 +38,7 @@ class Presence(Metric):
             why_not="the prompt names no object",
             value=part,
             correct=part == 1,
-            margin=part - 1,
+            margin=pl.when(part == 1).then(1 / asked.list.len()).otherwise(part - 1),
             reason=pl.format("{} of the asked objects found", part),
             components={"found": part},
         )

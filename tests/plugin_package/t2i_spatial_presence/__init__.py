@@ -1,1 +1,0 @@
-"""An example of an out-of-tree protocol."""
