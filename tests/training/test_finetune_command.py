@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.run import Run
 from t2i_spatial.tables import SELECTION
 from t2i_spatial.training import FinetuneSettings
