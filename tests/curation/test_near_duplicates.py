@@ -149,3 +149,16 @@ def test_a_truncated_image_is_refused_with_its_reason(tmp_path):
         ("near_duplicates", 0),
     ]
     assert "cannot be decoded" in selection.frame()["reason"][1]
+
+
+@pytest.mark.parametrize(
+    ("seed", "recorded"),
+    enumerate(
+        [0xFC9848E313C47A3B, 0x8CE3D8B83ACB4B34, 0xFC6C8D47DB2400DB,
+         0xDD79E29CD5EE0011, 0x9141A6A6C285FF7A, 0xCE62F0FED33A00C5]
+    ),
+)  # fmt: skip
+def test_the_hash_is_that_of_imagehash(seed, recorded):
+    tiles = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(np.kron(tiles, np.ones((10, 10, 1), np.uint8)))
+    assert perceptual_hash(image) == recorded
