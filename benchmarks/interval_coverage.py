@@ -1,6 +1,6 @@
 """How often intervals and p-values keep their promise, on simulated runs; and how fast they are.
 
-    python benchmarks/interval_coverage.py [--runs 1000] [--seed 0]
+    python benchmarks/interval_coverage.py [--runs 1000] [--seed 0] [--only nulls]
 
 Prompts have four images whose correlation within a prompt is drawn from a beta distribution of
 difficulties. `given` is a ratio with a random denominator, as VISOR_cond.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 
 from t2i_spatial.statistics.intervals import (
     Interval,
+    cluster_share_interval,
     cluster_sums,
     ratio_interval,
     resampled_sums,
@@ -162,6 +164,94 @@ def pairs(rng: np.random.Generator, runs: int) -> None:
         )
 
 
+def plain_p(columns: np.ndarray, resamples: int, rng: np.random.Generator) -> float:
+    """Permutation of the difference itself, not over its standard error; columns per prompt."""
+    swaps = rng.integers(0, 2, (resamples, len(columns)))
+    swapped = columns[:, [2, 3, 0, 1]]
+    totals = columns.sum(axis=0) + swaps @ (swapped - columns)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.abs(totals[:, 2] / totals[:, 3] - totals[:, 0] / totals[:, 1])
+        na, da, nb, db = columns.sum(axis=0)
+        observed = abs(nb / db - na / da)
+    extreme = int((np.isnan(found) | (found >= observed - 1e-12)).sum())
+    return (1 + extreme) / (1 + resamples)
+
+
+NULLS = {
+    "means, alike": ((1.0, 1.0), (0.3, 0.3)),
+    "means, B all or nothing": ((1.0, 1.0), (0.0, 0.95)),
+    "ratios, alike": ((0.5, 0.5), (0.3, 0.3)),
+    "ratios, objects found 30 and 70 %": ((0.3, 0.7), (0.3, 0.3)),
+    "ratios, 15 and 60 %": ((0.15, 0.6), (0.3, 0.3)),
+    "ratios, 15 and 60 %, B all or nothing": ((0.15, 0.6), (0.0, 0.95)),
+}
+"""Name -> share of images that count, and correlation within prompts, of A and B."""
+
+
+def nulls(rng: np.random.Generator, runs: int) -> None:
+    print(f"\n## p without a difference, {runs:,} runs of each of 15 settings per row\n")
+    print("10, 30, 100 prompts; rates 0.02, 0.1, 0.5, 0.9, 0.98; mean and highest in per cent\n")
+    print(
+        "| runs A and B | p < 0.05 | p < 0.01 | difference permuted: p < 0.05 | coverage, lowest |"
+    )
+    print("|---|---|---|---|---|")
+    for name, (counted, icc) in NULLS.items():
+        five, one, plain, covered = [], [], [], []
+        for prompts, rate in itertools.product((10, 30, 100), (0.02, 0.1, 0.5, 0.9, 0.98)):
+            ids = np.repeat(np.arange(prompts), SAMPLES)
+            ps, others, inside = [], [], []
+            for run in range(runs):
+                sides = []
+                for share, correlation in zip(counted, icc, strict=True):
+                    below = outcomes(rng, prompts, share, 0.3 if share < 1 else 0)
+                    sides += [(outcomes(rng, prompts, rate, correlation) & below), below]
+                found = paired_difference(
+                    *[side.ravel() for side in sides], ids, resamples=400, seed=run
+                )
+                if found.p is None or found.low is None or found.high is None:
+                    continue
+                ps.append(found.p)
+                inside.append(found.low <= 0 <= found.high)
+                others.append(plain_p(np.stack([s.sum(axis=1) for s in sides], axis=1), 400, rng))
+            five.append(np.mean(np.array(ps) < 0.05))
+            one.append(np.mean(np.array(ps) < 0.01))
+            plain.append(np.mean(np.array(others) < 0.05))
+            covered.append(np.mean(inside))
+        cells = " | ".join(
+            f"{100 * np.mean(c):.1f}, {100 * max(c):.1f}" for c in (five, one, plain)
+        )
+        print(f"| {name} | {cells} | {100 * min(covered):.1f} |", flush=True)
+
+
+def shares(rng: np.random.Generator, runs: int) -> None:
+    del rng, runs  # exact: every count times its probability
+    print("\n## Share of prompts, coverage of 95 % intervals, exact\n")
+    print("true shares 0.0005 to 0.9995 (36 values); lowest and mean in per cent\n")
+    print(
+        "| prompts | t2i-spatial (Clopper-Pearson) | shape of the other intervals |\n|---|---|---|"
+    )
+    some = np.array([0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04])
+    low = np.concatenate([some, [0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4]])
+    for prompts in (10, 20, 50, 100):
+        values, ids = np.tri(prompts + 1, prompts, -1), np.arange(prompts)
+        spans = {
+            "exact": [cluster_share_interval(v, 1, ids) for v in values],
+            "wilson": [ratio_interval(v, np.ones(prompts), ids, resamples=500) for v in values],
+        }
+        cells = []
+        for found in spans.values():
+            covered = []
+            for share in (*low, *(1 - low)):
+                chances = [
+                    math.comb(prompts, k) * share**k * (1 - share) ** (prompts - k)
+                    for k in range(prompts + 1)
+                ]
+                inside = [(s.low or 0) <= share <= (s.high or 0) for s in found]
+                covered.append(float(np.dot(chances, inside)))
+            cells.append(f"{100 * min(covered):.1f}, {100 * np.mean(covered):.1f}")
+        print(f"| {prompts} | {' | '.join(cells)} |", flush=True)
+
+
 def speed(rng: np.random.Generator) -> None:
     print("\n## 10,000 resamples of 101,120 images of 25,280 prompts\n")
     print("| values | seconds | peak memory |\n|---|---|---|")
@@ -183,12 +273,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    tables = {f.__name__: f for f in (intervals, soft, pairs, nulls, shares)}
+    parser.add_argument("--only", choices=["speed", *tables])
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    speed(rng)
-    intervals(rng, arguments.runs)
-    soft(rng, arguments.runs)
-    pairs(rng, arguments.runs)
+    if arguments.only in (None, "speed"):
+        speed(rng)
+    for name, table in tables.items():
+        if arguments.only in (None, name):
+            table(rng, arguments.runs)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,10 @@ class Run:
         """The plan of a stage, empty when the stage has not begun."""
         return dict(self.manifest["stages"].get(stage, {}).get("plan", {}))
 
+    def results(self, stage: str) -> dict[str, Any]:
+        """What `finish` kept of a stage, empty until it is finished."""
+        return dict(self.manifest["stages"].get(stage, {}).get("results", {}))
+
     def discard(self, stage: str) -> None:
         """Forget a stage and its shards (its tables are replaced when it is made anew)."""
         shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)

@@ -144,7 +144,7 @@ def _interval(
     options: dict[str, Any] = {"seed": intervals.seed, "resamples": intervals.resamples}
     prompts = np.arange(len(rows))
     if rate.at_least is not None:
-        return cluster_share_interval(above, rate.at_least, prompts, **options)
+        return cluster_share_interval(above, rate.at_least, prompts)
     if rate.by_tag:
         codes = rows["tag"].to_numpy()
         groups = {tag: codes == tag for tag in rows["tag"].unique().sort()}

@@ -21,7 +21,6 @@ from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.score_table import format_table as format_table
-from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -35,6 +34,8 @@ from t2i_spatial.tables import (
 )
 
 STAGE = "score"
+STOPPING = "stopping"
+"""The stage of a run that was judged only until a number was known."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def score_run(
         images=run.images() if run.has("images.parquet") else None,
     )
     scores = score_tables(prompts, detections, protocols, intervals)
-    fingerprint = _fingerprint(run.path / "detections" / "main.parquet")
+    fingerprint = detections_hash(run)
     known = run.plan(STAGE)
     plan: dict[str, Any] = {
         name: entry
@@ -255,6 +256,8 @@ def score_run(
             **dataclasses.asdict(intervals),
             "detections": fingerprint,
         }
+    for protocol in protocols:
+        _give_stopped_bounds(run, plan[protocol.name], protocol.name, scores.summary)
     summary = _read_summary(run.path / "summary.json")
     summary = {name: part for name, part in summary.items() if name in plan} | scores.summary
     run.begin(STAGE, plan, overwrite=True)
@@ -306,8 +309,10 @@ def score_source(
     prompts: str | None = None,
     output: Path | None = None,
     samples: int | None = None,
-    detect: DetectSettings | None = None,
+    detector: str = "bundled",
     coco_images: Path | None = None,
+    threshold: float | None = None,
+    device: str = "auto",
     overwrite: bool = False,
 ) -> Scores:
     """Score a run, a folder of images, or a file of detections (exactly one of them).
@@ -316,7 +321,7 @@ def score_source(
         prompts: name or file; `None` with `images` takes the captions of the folder.
         output: run directory to make; detections may do without one, then nothing is written.
         coco_images: the images and categories of `detections` that are COCO results.
-        detect: which detector looks at `images`.
+        detector, threshold, device: only for `images`.
 
     Raises:
         T2ISpatialError: what the stages raise.
@@ -346,14 +351,15 @@ def score_source(
         return score_run(target, protocols, intervals)
     if images is None or output is None:
         raise InputError("scoring a folder of images needs the folder and an output directory")
-    from t2i_spatial.stages.detect import detect_run
+    from t2i_spatial.stages.detect import DetectSettings, detect_run
     from t2i_spatial.stages.import_images import import_images
 
     target = Run.create(output)
     import_images(
         target, images, load_prompts(prompts) if prompts else None, samples, overwrite=overwrite
     )
-    detect_run(target, detect, overwrite=overwrite)
+    settings = DetectSettings(detector=detector, threshold=threshold, device=device)
+    detect_run(target, settings, overwrite=overwrite)
     return score_run(target, protocols, intervals)
 
 
@@ -380,9 +386,28 @@ def _sample_numbers(detections: pl.DataFrame, samples: int | None) -> Sequence[i
     return range(first, int(detections["sample"].max() or 0) + 1)  # type: ignore[arg-type]
 
 
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
+def detections_hash(run: Run) -> str:
+    """SHA-256 of the table of detections that a run is scored by."""
+    with (run.path / "detections" / "main.parquet").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _give_stopped_bounds(
+    run: Run, plan: dict[str, Any], protocol: str, summary: dict[str, Summary]
+) -> None:
+    """Where judging was stopped for the precision of a number, give it the interval that holds
+    whenever one stops, in place of the ordinary one.
+    """
+    stop, results = run.plan(STOPPING), run.results(STOPPING)
+    same = ("settings", "allow_missing")
+    if (
+        "precision" in stop
+        and results.get("protocol") == protocol
+        and results.get("detections") == plan["detections"]
+        and all(stop.get(key) == plan[key] for key in same)
+    ):
+        bounds = {key: results["bounds"][key] for key in ("value", "low", "high")}
+        summary[protocol][results["number"]] |= {**bounds, "anytime_valid": True}
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

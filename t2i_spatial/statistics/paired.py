@@ -20,6 +20,7 @@ from t2i_spatial.statistics.intervals import (
     check_settings,
     checked_rows,
     distinct_rows,
+    probability_beyond,
     quantile,
     resampled_sums,
 )
@@ -69,9 +70,13 @@ def paired_difference(
     a single differing image do not differ by "0 ± 0". The quantile is the normal one for counts
     and Student's for soft scores.
 
-    The p-value is that of the permutation test that swaps the runs within whole prompts: all 2^m
+    The p-value is the largest of three. The permutation test swaps the runs within whole prompts
+    and recomputes the difference over its standard error, which holds also where denominators or
+    variances of the runs differ (Janssen 1997, Statistics and Probability Letters 36:9); all 2^m
     ways are counted where they are no more than `resamples`, otherwise as many are drawn and
-    p = (1 + extreme) / (1 + drawn).
+    p = (1 + extreme) / (1 + drawn). With k prompts that hold the rarer outcome it is at least
+    2^(1 - k). And it is at least the p at which the interval would end at 0. The other way round,
+    an interval is widened to hold 0 if p is above 1 - `level`.
 
     Args:
         numerator_a ... denominator_b: (n,) each, 0 <= numerator <= denominator.
@@ -101,15 +106,18 @@ def paired_difference(
         return Difference(a, b, None, None, None, None, gains, losses, m, n)
     rng = np.random.default_rng(seed)
     counts = are_counts(na, da) and are_counts(nb, db)
-    low, high = _interval(sums, counts, level, resamples, rng)
     value = b - a
+    low, high, p = _bounds(sums, value, counts, level, resamples, rng)
+    p = max(p, _permutation_p(sums, resamples, rng))
+    if p > 1 - level:  # the test cannot exclude 0 then, and the interval must not
+        low, high = min(low, 0.0), max(high, 0.0)
     return Difference(
         a,
         b,
         value,
-        max(-1.0, min(low, value)),
-        min(1.0, max(high, value)),
-        _p_value(sums, resamples, rng),
+        low,
+        high,
+        p,
         gains,
         losses,
         m,
@@ -123,48 +131,28 @@ def _gains(na: Floats, da: Floats, nb: Floats, db: Floats) -> tuple[int, int]:
     return int((change > 0).sum()), int((change < 0).sum())
 
 
-def _interval(
-    sums: Floats, counts: bool, level: float, resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    size = sums[:, [1, 3]].mean(axis=0)
-    imaginary = np.array([[size[0], size[0], 0, size[1]], [0, size[0], size[1], size[1]]])
-    rows = np.concatenate([sums, imaginary])
+def _bounds(
+    sums: Floats, value: float, counts: bool, level: float, resamples: int, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Low and high end of the interval, and the p-value at which it would end at 0."""
+    rows = np.concatenate([sums, _imaginary(*sums[:, [1, 3]].mean(axis=0))])
     degrees = None if counts else max(len(sums) - 1, 1)
     error = _standard_error(rows, resamples, rng)
     centre = float(_difference(rows.sum(axis=0)[None])[0])
     half = quantile(0.5 + level / 2, degrees) * error
-    return centre - half, centre + half
+    p = 2 * probability_beyond(abs(centre) / error, degrees) if error > 0 else 1.0
+    return max(-1.0, min(centre - half, value)), min(1.0, max(centre + half, value)), p
+
+
+def _imaginary(size_a: float, size_b: float) -> Floats:
+    """Two prompts of these numbers of images, one that A wins and one that B wins."""
+    return np.array([[size_a, size_a, 0, size_b], [0, size_a, size_b, size_b]])
 
 
 def _standard_error(rows: Floats, resamples: int, rng: np.random.Generator) -> float:
-    if len(rows) < 2:
-        return 0.0
     drawn = resampled_sums(rows, resamples, rng)
     drawn = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
     return float(np.std(_difference(drawn))) * math.sqrt(len(rows) / (len(rows) - 1))
-
-
-def _p_value(sums: Floats, resamples: int, rng: np.random.Generator) -> float:
-    """Permutation p-value of swapping (na, da) with (nb, db) within clusters."""
-    total = sums.sum(axis=0)
-    change = sums[:, [2, 3, 0, 1]] - sums
-    moving = change[(change != 0).any(axis=1)]
-    if len(moving) == 0:
-        return 1.0
-    observed = abs(_difference(total[None, :])[0])
-    if 2 ** min(len(moving), 60) <= resamples:
-        swaps = (np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))) & 1
-        values = np.abs(_difference(total + swaps @ moving))
-        return float(np.mean(_extreme(values, observed)))
-    kinds, counts = distinct_rows(moving)
-    extreme = 0
-    step = max(1, CELLS // len(kinds))
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        swapped = rng.binomial(counts, 0.5, size=(size, len(kinds)))
-        values = np.abs(_difference(total + swapped @ kinds))
-        extreme += int(_extreme(values, observed).sum())
-    return (1 + extreme) / (1 + resamples)
 
 
 def _difference(total: Floats) -> Floats:
@@ -172,6 +160,63 @@ def _difference(total: Floats) -> Floats:
         return np.asarray(total[:, 2] / total[:, 3] - total[:, 0] / total[:, 1])
 
 
-def _extreme(values: Floats, observed: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    # an undefined difference counts as extreme: p can only become larger by it
-    return np.asarray(np.isnan(values) | (values >= observed - 1e-12))
+def _permutation_p(sums: Floats, resamples: int, rng: np.random.Generator) -> float:
+    """p-value of the studentised difference when runs are swapped within clusters."""
+    moments = _moments(sums)
+    change = _moments(sums[:, [2, 3, 0, 1]]) - moments
+    moves = (change != 0).any(axis=1)
+    if not moves.any():
+        return 1.0
+    moving = change[moves]
+    size = float(sums[:, [1, 3]].mean())  # of both, so that swaps are exchangeable
+    total = (moments.sum(axis=0) + _moments(_imaginary(size, size)).sum(axis=0))[None]
+    observed = abs(_studentised(total)[0])
+    if 2 ** min(len(moving), 60) <= resamples:
+        swaps = (np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving))) & 1
+        p = float(np.mean(_extreme(total + swaps @ moving, observed)))
+    else:
+        kinds, counts = distinct_rows(moving)
+        extreme = 0
+        step = max(1, CELLS // len(kinds))
+        for start in range(0, resamples, step):
+            size = min(step, resamples - start)
+            swapped = rng.binomial(counts, 0.5, size=(size, len(kinds)))
+            extreme += int(_extreme(total + swapped @ kinds, observed).sum())
+        p = (1 + extreme) / (1 + resamples)
+    return max(p, min(1.0, 2.0 ** (1 - _discordant(sums[moves]))))
+
+
+def _extreme(moments: Floats, observed: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return np.asarray(np.abs(_studentised(moments)) >= observed * (1 - 1e-9))
+
+
+def _discordant(moving: Floats) -> int:
+    """Clusters that can speak for one of the runs: those that hold the rarer outcome in either.
+
+    Where denominators are equal, these are the clusters in which the runs differ.
+    """
+    na, da, nb, db = moving.T
+    return min(int(((na > 0) | (nb > 0)).sum()), int(((na < da) | (nb < db)).sum()))
+
+
+def _moments(rows: Floats) -> Floats:
+    """What `_studentised` needs of every cluster, to be summed over clusters: (m, 14)."""
+    na, da, nb, db = rows.T
+    own = (na * na, na * da, da * da, nb * nb, nb * db, db * db)
+    return np.stack([na, da, nb, db, *own, na * nb, na * db, nb * da, da * db], axis=1)
+
+
+def _studentised(moments: Floats) -> Floats:
+    """Difference of the ratios over its linearised standard error, (r,), from summed moments.
+
+    The error is that of sum(num_b - b den_b) / sum(den_b) - sum(num_a - a den_a) / sum(den_a)
+    over clusters. Two imaginary clusters are among them, so no denominator is 0.
+    """
+    na, da, nb, db, naa, nda, daa, nbb, ndb, dbb, nab, na_db, nb_da, dab = moments.T
+    a, b = na / da, nb / db
+    variance = (
+        (naa - 2 * a * nda + a * a * daa) / da**2
+        + (nbb - 2 * b * ndb + b * b * dbb) / db**2
+        - 2 * (nab - b * na_db - a * nb_da + a * b * dab) / (da * db)
+    )
+    return np.asarray((b - a) / np.sqrt(np.maximum(variance, 1e-300)))

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import IncompleteRunError, InputError, PlanMismatchError
+from t2i_spatial.metrics import VISOR
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.prompts import write_prompts
 from t2i_spatial.run import Run
@@ -22,6 +23,7 @@ from t2i_spatial.stages.early_stopping.judge import applicable, decide_until, ju
 from t2i_spatial.stages.early_stopping.sources import StoredLook
 from t2i_spatial.stages.early_stopping.stage import decide_between, score_until
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
+from t2i_spatial.stages.score import score_run
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 from tests.detectors import tiny
@@ -218,6 +220,15 @@ def test_images_are_made_as_needed_and_are_those_of_a_whole_run(
     assert len(run.images()) == len(run.verdicts("visor")) == stopped.images
     assert run.manifest["stages"]["stopping"]["results"]["verdict"] == "precise"
     assert run.plan("detect")["threshold"] == 0.1
+    # the interval of the summary is the one that allows for stopping, also when scored again
+    for _ in range(2):
+        number = json.loads((run.path / "summary.json").read_text("utf-8"))["visor"][stopped.number]
+        assert (number["low"], number["high"]) == (stopped.bounds.low, stopped.bounds.high)
+        assert number["anytime_valid"]
+        score_run(run, [protocol])
+    score_run(run, [VISOR(threshold=0.2)])
+    number = json.loads((run.path / "summary.json").read_text("utf-8"))["visor"][stopped.number]
+    assert "anytime_valid" not in number
 
     whole = Run.create(tmp_path / "whole")
     generate_run(whole, prompts, generate)

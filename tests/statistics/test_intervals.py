@@ -187,6 +187,35 @@ def test_share_of_prompts() -> None:
     assert (one.n_clusters, one.n) == (3, 6)
 
 
+@pytest.mark.parametrize("prompts", [10, 40, 100])
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.1, 0.98])
+def test_a_share_of_prompts_is_covered_however_rare(prompts: int, share: float) -> None:
+    """Exactly: the probability of every count times whether its interval holds the truth."""
+    values = np.tri(prompts + 1, prompts, -1)
+    chances = [
+        math.comb(prompts, k) * share**k * (1 - share) ** (prompts - k) for k in range(prompts + 1)
+    ]
+    covered = 0.0
+    for k, chance in enumerate(chances):
+        found = st.cluster_share_interval(values[k], 1, np.arange(prompts))
+        assert found.low is not None and found.high is not None
+        covered += chance * (found.low <= share <= found.high)
+    assert covered >= 0.95
+
+
+def test_few_prompts_have_their_own_degrees_of_freedom() -> None:
+    """Variance over m - 1, and Student's quantile for m - 1: by hand for four soft scores."""
+    scores = np.array([0.2, 0.4, 0.6, 0.8])
+    found = st.ratio_interval(scores, np.ones(4), range(4), resamples=100_000)
+    assert found.low is not None and found.high is not None
+    variance, one_trial = scores.var(ddof=1) / 4, 0.25
+    imaginary = 2 * 0.5**2 / 4**2
+    trials = one_trial / (variance + imaginary)
+    q = stats.t.ppf(0.975, 3)
+    half = q / (2 * math.sqrt(trials + q * q))  # of Wilson's interval about one half
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.003)
+
+
 def test_mean_of_tags_is_unweighted_and_covers() -> None:
     rng = np.random.default_rng(6)
     rates, sizes = (0.95, 0.6, 0.2, 0.05), (100, 40, 25, 60)

@@ -8,50 +8,88 @@ import numpy as np
 import pytest
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.statistics.paired import paired_difference
+from t2i_spatial.statistics.paired import _permutation_p, paired_difference
 
 
-def by_hand(a: np.ndarray, b: np.ndarray) -> float:
-    """Two-sided p over every way to swap whole prompts; rows are prompts."""
-    observed = abs(b.mean() - a.mean())
-    hits = []
-    for swaps in itertools.product([False, True], repeat=len(a)):
-        swap = np.array(swaps)[:, None]
-        values = np.where(swap, a, b).mean() - np.where(swap, b, a).mean()
-        hits.append(abs(values) >= observed - 1e-12)
+def studentised(rows: np.ndarray) -> float:
+    """Difference of the ratios over its linearised error, from residuals; `na, da, nb, db`."""
+    size = rows[:, [1, 3]].mean()
+    na, da, nb, db = np.concatenate([rows, [[size, size, 0, size], [0, size, size, size]]]).T
+    a, b = na.sum() / da.sum(), nb.sum() / db.sum()
+    residuals = (nb - b * db) / db.sum() - (na - a * da) / da.sum()
+    return float((b - a) / np.sqrt((residuals**2).sum()))
+
+
+def by_hand(rows: np.ndarray) -> float:
+    """Two-sided p over every way to swap whole prompts."""
+    swapped = rows[:, [2, 3, 0, 1]]
+    observed = abs(studentised(rows))
+    hits = [
+        abs(studentised(np.where(np.array(swaps)[:, None], swapped, rows))) >= observed - 1e-9
+        for swaps in itertools.product([False, True], repeat=len(rows))
+    ]
     return float(np.mean(hits))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_p_value_is_exact_on_small_cases(seed: int) -> None:
+@pytest.mark.parametrize("given", [1.0, 0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_permutation_is_exact_on_small_cases(seed: int, given: float) -> None:
     rng = np.random.default_rng(seed)
-    a = (rng.random((8, 3)) < 0.3).astype(float)
-    b = (rng.random((8, 3)) < 0.7).astype(float)
-    clusters = np.repeat(np.arange(8), 3)
-    ones = np.ones(24)
-    exact = paired_difference(a.ravel(), ones, b.ravel(), ones, clusters)
-    assert exact.p == pytest.approx(by_hand(a, b), abs=1e-12)
+    below = [(rng.random((8, 3)) < given).astype(float) for _ in "ab"]
+    above = [d * (rng.random((8, 3)) < rate) for d, rate in zip(below, (0.3, 0.7), strict=True)]
+    columns = (above[0], below[0], above[1], below[1])
+    rows = np.stack([c.sum(axis=1) for c in columns], axis=1)
+    expected = by_hand(rows)
+    assert _permutation_p(rows, 256, rng) == pytest.approx(expected, abs=1e-12)
     # with fewer draws than ways, drawn at random: near, and never below what is possible
-    drawn = paired_difference(a.ravel(), ones, b.ravel(), ones, clusters, resamples=200)
-    assert drawn.p == pytest.approx(exact.p, abs=0.12)
-    assert drawn.p is not None and drawn.p >= 1 / 201
+    drawn = _permutation_p(rows, 200, rng)
+    assert drawn == pytest.approx(expected, abs=0.12)
+    assert drawn >= 1 / 201
+    flat = [c.ravel() for c in columns]
+    whole = paired_difference(*flat, np.repeat(np.arange(8), 3))
+    assert whole.p is not None and whole.p >= expected - 1e-12
 
 
-def test_ratio_with_its_own_denominators_is_permuted_too() -> None:
+def test_ratio_with_its_own_denominators() -> None:
     na, da = np.array([1.0, 0, 0, 1]), np.array([1.0, 1, 0, 1])
     nb, db = np.array([1.0, 1, 1, 1]), np.array([1.0, 1, 1, 1])
     result = paired_difference(na, da, nb, db, range(4))
-    observed = 1 - 2 / 3
-    hits = []
-    for swaps in itertools.product([False, True], repeat=4):
-        s = np.array(swaps)
-        first = np.where(s, nb, na).sum() / np.where(s, db, da).sum()
-        second = np.where(s, na, nb).sum() / np.where(s, da, db).sum()
-        hits.append(abs(second - first) >= observed - 1e-12)
-    assert result.p == pytest.approx(np.mean(hits))
     assert (result.a, result.b) == (pytest.approx(2 / 3), 1.0)
     # row 2 has no denominator in A: neither gain nor loss
     assert (result.gains, result.losses, result.n) == (1, 0, 4)
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 4, 7])
+def test_p_is_not_below_what_the_discordant_prompts_allow(wrong: int) -> None:
+    """All images with both objects are right but a few: swapping the rest says nothing."""
+    rng = np.random.default_rng(wrong)
+    da, db = (rng.random(60) < 0.2).astype(float), (rng.random(60) < 0.8).astype(float)
+    da[:8] = db[:8] = 1.0
+    na, nb = da.copy(), db.copy()
+    na[:wrong] = 0.0
+    found = paired_difference(na, da, nb, db, range(60))
+    assert found.p is not None and found.p >= 2.0 ** (1 - wrong)
+
+
+def test_p_and_interval_agree_and_hold_for_ratios_and_unequal_variances() -> None:
+    """B has the objects more often, or its prompts succeed all or not at all; no difference."""
+    ids = np.repeat(np.arange(40), 4)
+    alarms = np.zeros(2)
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        found = [np.repeat(rng.random(40) < share, 4) * 1.0 for share in (0.3, 0.7)]
+        right = [rng.random(160) < 0.95 for _ in "ab"]
+        blocks = np.repeat(rng.random(40) < 0.05, 4)
+        cases = (
+            (right[0] * found[0], found[0], right[1] * found[1], found[1]),
+            (rng.random(160) < 0.05, np.ones(160), blocks, np.ones(160)),
+        )
+        for k, case in enumerate(cases):
+            result = paired_difference(*case, ids, resamples=200, seed=seed)
+            assert result.p is not None and result.low is not None and result.high is not None
+            assert (result.p <= 0.05) == (not result.low <= 0 <= result.high)
+            alarms[k] += result.p <= 0.05
+    assert (alarms / 300 <= 0.05).all()
 
 
 def simulate(rng: np.random.Generator, prompts: int, gain: float) -> tuple[np.ndarray, np.ndarray]:

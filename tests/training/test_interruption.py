@@ -16,15 +16,19 @@ from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.training import finetune
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import SIZE, tiny_model
-from tests.training.lora_runs import (
+from tests.training.test_finetune import (
     LORA,
     TEXT,
     THOROUGH,
+    data,
     fail_at,
     same,
     settings,
     weights,
+    whole,
 )
+
+__all__ = ["data", "whole"]
 
 
 @pytest.mark.parametrize("method", ["_gradients", "_update", "_checkpoint", "_log"])

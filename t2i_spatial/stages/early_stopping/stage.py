@@ -24,13 +24,12 @@ from t2i_spatial.stages.early_stopping.judge import (
     pick_rate,
 )
 from t2i_spatial.stages.early_stopping.sources import RoundsLook, StoredLook
-from t2i_spatial.stages.score import score_run
+from t2i_spatial.stages.score import STOPPING, detections_hash, score_run
 from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
-    from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
-
-STAGE = "stopping"
+    from t2i_spatial.stages.detect import DetectSettings
+    from t2i_spatial.stages.generate import GenerateSettings
 
 
 def score_until(
@@ -151,7 +150,7 @@ def decide_between(
     for name, side, table in zip("ab", sides, prompts, strict=True):
         run = Run.create(output / name)
         plan = _plan(protocol, pick_rate(protocol, number, plain=True), table, seed)
-        run.begin(STAGE, {**plan, "margin": margin}, overwrite=overwrite)
+        run.begin(STOPPING, {**plan, "margin": margin}, overwrite=overwrite)
         looks.append(
             RoundsLook(
                 run,
@@ -168,7 +167,7 @@ def decide_between(
     )
     for look in looks:
         score_run(look.collect(), [protocol], Intervals(seed=seed))
-        look.output.finish(STAGE, **stopped.to_json())
+        look.output.finish(STOPPING, **stopped.to_json())
     return stopped
 
 
@@ -183,8 +182,9 @@ class _Side:
 
 
 def _side(path: Path) -> _Side:
-    from t2i_spatial.stages.config import load_config
-    from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
+    from t2i_spatial.stages.detect import DetectSettings
+    from t2i_spatial.stages.generate import GenerateSettings
+    from t2i_spatial.stages.pipeline import load_config
 
     if path.is_dir():
         run = Run.open(path)
@@ -222,11 +222,11 @@ def _in_rounds(
     seed: int,
     overwrite: bool,
 ) -> Stopped:
-    from t2i_spatial.stages.stage_settings import DetectSettings
+    from t2i_spatial.stages.detect import DetectSettings
 
     plan = _plan(protocol, pick_rate(protocol, number), table, seed)
     output.begin(
-        STAGE,
+        STOPPING,
         {**plan, "precision": precision, "allow_missing": allow_missing},
         overwrite=overwrite,
     )
@@ -249,6 +249,7 @@ def _in_rounds(
         seed=seed,
     )
     look.collect()
+    # before scoring, which writes the bounds of a finished stop into the summary
+    output.finish(STOPPING, **stopped.to_json(), detections=detections_hash(output))
     score_run(output, [protocol], Intervals(allow_missing=allow_missing, seed=seed))
-    output.finish(STAGE, **stopped.to_json())
     return stopped
