@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published
 from t2i_spatial.metrics.geometry import Floats
@@ -243,8 +244,8 @@ class T2ICompBench2DFixed(PairScore):
 
     phrases: ClassVar[tuple[str, ...]] = PHRASES
 
+    @override
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        """See `Metric.judge`."""
         images = join_prompts(detections, self._asked(prompts))
         boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
             "row", "score", descending=[False, True], maintain_order=True

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from t2i_spatial.errors import ModelLoadError
 
@@ -84,8 +85,8 @@ class Family:
 class StableDiffusionXL(Family):
     """A UNet with two text encoders and size conditioning; images count as uncropped."""
 
+    @override
     def encode(self, texts: Sequence[str]) -> Text:
-        """See `Family.encode`."""
         text, _, pooled, _ = self.pipe.encode_prompt(
             list(texts), device=self._device(), do_classifier_free_guidance=False
         )
@@ -95,8 +96,8 @@ class StableDiffusionXL(Family):
             text, pooled = text * kept[:, None, None], pooled * kept[:, None]
         return {"text": text, "pooled": pooled}
 
+    @override
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
-        """See `Family.predict`."""
         height, width = (side * self.pipe.vae_scale_factor for side in noisy.shape[-2:])
         sizes = noisy.new_tensor([height, width, 0, 0, height, width]).expand(len(noisy), -1)
         added = {"text_embeds": text["pooled"], "time_ids": sizes.to(text["pooled"].dtype)}
@@ -111,8 +112,8 @@ class StableDiffusion3(Family):
 
     part = "transformer"
 
+    @override
     def encode(self, texts: Sequence[str]) -> Text:
-        """See `Family.encode`."""
         text, _, pooled, _ = self.pipe.encode_prompt(
             list(texts),
             None,
@@ -122,8 +123,8 @@ class StableDiffusion3(Family):
         )
         return {"text": text, "pooled": pooled}
 
+    @override
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
-        """See `Family.predict`."""
         output: Tensor = self.denoiser(
             hidden_states=noisy,
             timestep=time,
@@ -139,13 +140,13 @@ class Flux(Family):
 
     part = "transformer"
 
+    @override
     def encode(self, texts: Sequence[str]) -> Text:
-        """See `Family.encode`."""
         text, pooled, _ = self.pipe.encode_prompt(list(texts), None, device=self._device())
         return {"text": text, "pooled": pooled}
 
+    @override
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
-        """See `Family.predict`."""
         count, channels, height, width = noisy.shape
         device, dtype = noisy.device, noisy.dtype
         places = self.pipe._prepare_latent_image_ids(count, height // 2, width // 2, device, dtype)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.curation.exporter import EXPORTERS, Exporter, placed_objects, write_images
 
@@ -21,8 +22,8 @@ class ImageFolder(Exporter):
     are the boxes of what the caption names, in pixels of the written image (for attention losses).
     """
 
+    @override
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
-        """See `Exporter.write`."""
         train = folder / "train"
         train.mkdir()
         names = write_images(rows, train, resolution=resolution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_images
 
@@ -20,8 +21,8 @@ class Kohya(Exporter):
     the folder of the TOML, so start the trainer there. The format has no per-image weights.
     """
 
+    @override
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
-        """See `Exporter.write`."""
         images = folder / "images"
         images.mkdir()
         names = write_images(rows, images, resolution=resolution)

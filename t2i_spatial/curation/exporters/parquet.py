@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_image
 from t2i_spatial.progress import progress_bar
@@ -33,8 +34,8 @@ class HuggingFaceParquet(Exporter):
     `ROWS_PER_FILE` images, which bounds the memory that writing takes.
     """
 
+    @override
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
-        """See `Exporter.write`."""
         data = folder / "data"
         data.mkdir()
         parts = [rows[k : k + ROWS_PER_FILE] for k in range(0, len(rows), ROWS_PER_FILE)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_image
 from t2i_spatial.progress import progress_bar
@@ -26,8 +27,8 @@ class WebDataset(Exporter):
     and owners in the archives are zero, so that the same rows give the same bytes.
     """
 
+    @override
     def write(self, rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> None:
-        """See `Exporter.write`."""
         with progress_bar(len(rows), "export") as bar, tempfile.TemporaryDirectory() as scratch:
             for shard, start in enumerate(range(0, len(rows), ROWS_PER_SHARD)):
                 part = rows[start : start + ROWS_PER_SHARD]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.curation.random_order import random_order
@@ -82,20 +83,20 @@ class Balance(Filter):
             said.alias("balance_group"),
         ).lazy()
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         if self.mode == "weight":
             return pl.col("balance_weight").is_not_null()
         return pl.col("balance_place") <= pl.col("balance_limit")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         if self.mode == "weight":
             return pl.lit("no weight could be given")
         return pl.format("there are {} others of: {}", "balance_limit", "balance_group")
 
+    @override
     def weight(self) -> pl.Expr | None:
-        """See `Filter.weight`."""
         return pl.col("balance_weight") if self.mode == "weight" else None
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import polars as pl
 from pydantic import model_validator
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 
@@ -16,12 +17,12 @@ class Agreement(Filter):
 
     adjective: ClassVar[str] = "agreed"
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("second_correct") == pl.col("correct")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format("the second detector disagrees: {}", "second_verdict")
         return said.fill_null("the second detector gave no verdict")
 
@@ -42,8 +43,8 @@ class Column(Filter):
             raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
         return self
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         value = pl.col(self.column)
         rules = [value.is_not_null()]
         if self.minimum is not None:
@@ -52,8 +53,8 @@ class Column(Filter):
             rules.append(value <= self.maximum)
         return pl.all_horizontal(rules)
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         low = "" if self.minimum is None else f"{self.minimum:g} <= "
         high = "" if self.maximum is None else f" <= {self.maximum:g}"
         said = pl.format(f"{{}} is not {low}{self.column}{high}", self.column)

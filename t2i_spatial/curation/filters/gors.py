@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 
@@ -46,15 +47,15 @@ class Gors(Filter):
         chosen = THRESHOLDS[self.category][1 if self.natural else 0]
         return chosen if self.threshold is None else self.threshold
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("value") > self.limit
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(f"reward {{}} <= {self.limit:g}", pl.col("value").round(3))
         return said.fill_null("there is no reward")
 
+    @override
     def weight(self) -> pl.Expr | None:
-        """See `Filter.weight`."""
         return pl.col("value") if self.weigh else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import polars as pl
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.errors import InputError
@@ -60,12 +61,12 @@ class Leakage(Filter):
             *KEY, "leaked"
         )
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return ~pl.col("leaked")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.lit(f"the evaluation set has the same {self.level}")
 
     def _keys(self, text: str, scene: SceneSpec) -> Iterator[Any]:

@@ -17,6 +17,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter, Measure
 from t2i_spatial.tables import KEY
@@ -69,12 +70,12 @@ class ExactDuplicates(Filter):
         first = label.first().over("pixels")
         return survivors.select(*KEY, pl.when(first != label).then(first).alias("pixels_like"))
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("pixels_like").is_null()
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format("the same pixels as {}", "pixels_like")
 
 
@@ -111,12 +112,12 @@ class NearDuplicates(Filter):
         found = pl.Series("duplicate_of", [None if i < 0 else names[i] for i in earlier.tolist()])
         return rows.select(*KEY, found.cast(pl.String)).lazy()
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("duplicate_of").is_null()
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format("looks like {}", "duplicate_of")
 
 

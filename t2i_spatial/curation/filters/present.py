@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 from PIL import Image
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.images import is_upright
@@ -24,12 +25,12 @@ class Present(Filter):
         """`is_present`: whether `path` is a file."""
         return _of_files(survivors, "is_present", lambda path: bool(path) and Path(path).is_file())
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("is_present")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format("no such file: {}", pl.col("image").fill_null("(none)"))
 
 
@@ -43,12 +44,12 @@ class Upright(Filter):
         """`is_upright`: no EXIF orientation other than 1."""
         return _of_files(survivors, "is_upright", _lies_upright)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("is_upright")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.lit("its EXIF data turn or mirror the picture, which boxes do not follow")
 
 

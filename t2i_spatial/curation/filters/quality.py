@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter, Measure
 
@@ -83,12 +84,12 @@ class Blur(Filter):
 
     maximum: float = Field(default=0.6, ge=0, le=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("blur") <= self.maximum
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format(f"blur {{}} > {self.maximum:g}", pl.col("blur").round(3))
 
 
@@ -102,12 +103,12 @@ class Exposure(Filter):
     low: float = Field(default=0.08, ge=0, le=1)
     high: float = Field(default=0.97, ge=0, le=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("brightness").is_between(self.low, self.high)
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = f"mean grey {{}} is not between {self.low:g} and {self.high:g}"
         return pl.format(said, pl.col("brightness").round(3))
 
@@ -121,12 +122,12 @@ class Flat(Filter):
 
     minimum: float = Field(default=0.12, ge=0, le=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("contrast") >= self.minimum
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format(f"contrast {{}} < {self.minimum:g}", pl.col("contrast").round(3))
 
 
@@ -147,10 +148,10 @@ class Border(Filter):
     def _bars(self) -> pl.Expr:
         return pl.col("bars" if self.any_colour else "dark_bars")
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return self._bars <= self.maximum
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format(f"bars take {{}} of the image > {self.maximum:g}", self._bars.round(3))

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.tables import KEY
@@ -28,10 +29,10 @@ class BestOf(Filter):
         rank = pl.int_range(1, pl.len() + 1).over("prompt_id")
         return ranked.select(*KEY, rank.alias("best_of_rank")).lazy()
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("best_of_rank") <= self.n
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format(f"number {{}} of its prompt by {self.by}", "best_of_rank")

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter, FilterGroup
 from t2i_spatial.curation.object_pairs import (
@@ -28,14 +29,14 @@ class VisualSignificance(Filter):
 
     minimum: float = Field(default=PUBLISHED.visual, ge=0)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         # in this order: width * height * threshold rounds differently
         image = pl.col("width").cast(pl.Float64) * pl.col("height").cast(pl.Float64)
         return area("a") + area("b") >= self.minimum * image
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         image = pl.col("width").cast(pl.Float64) * pl.col("height").cast(pl.Float64)
         share = ((area("a") + area("b")) / image).round(3)
         return pl.format(f"boxes cover {{}} of the image < {self.minimum:g}", share).fill_null(
@@ -49,12 +50,12 @@ class SemanticDistinction(Filter):
 
     adjective: ClassVar[str] = "of two kinds"
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("a_label") != pl.col("b_label")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format("both are {}", "a_label").fill_null(NO_PAIR)
 
 
@@ -66,12 +67,12 @@ class SpatialClarity(Filter):
 
     maximum: float = Field(default=PUBLISHED.clarity, ge=0)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return centre_distance() <= self.maximum * shorter_diagonal()
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         apart = (centre_distance() / shorter_diagonal()).round(3)
         return pl.format(f"centres are {{}} diagonals apart > {self.maximum:g}", apart).fill_null(
             NO_PAIR
@@ -86,13 +87,13 @@ class MinimalOverlap(Filter):
 
     maximum: float = Field(default=PUBLISHED.overlap, ge=0)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         common = intersection()
         return (common == 0) | (common < self.maximum * pl.min_horizontal(area("a"), area("b")))
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         share = (intersection() / pl.min_horizontal(area("a"), area("b"))).round(3)
         return pl.format(
             f"{{}} of the smaller box is covered >= {self.maximum:g}", share
@@ -107,13 +108,13 @@ class SizeBalance(Filter):
 
     minimum: float = Field(default=PUBLISHED.size, ge=0, le=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         small, large = _sizes()
         return small >= self.minimum * large
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         small, large = _sizes()
         return pl.format(f"area ratio {{}} < {self.minimum:g}", (small / large).round(3)).fill_null(
             NO_PAIR
@@ -130,8 +131,8 @@ class Scop(FilterGroup):
 
     thresholds: Literal["published", "best_geneval"] = "published"
 
+    @override
     def filters(self) -> list[Filter]:
-        """See `FilterGroup.filters`."""
         chosen = THRESHOLDS[self.thresholds]
         return [
             VisualSignificance(minimum=chosen.visual),

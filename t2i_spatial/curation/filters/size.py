@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import polars as pl
 from pydantic import Field
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter, Measure
 
@@ -19,13 +20,13 @@ class Size(Filter):
     minimum: int = Field(default=256, ge=1)
     ratio: float = Field(default=2.0, ge=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         short, long = _sides()
         return (short >= self.minimum) & (long <= self.ratio * short)
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(
             f"{{}} x {{}} pixels: shorter side below {self.minimum} or longer than "
             f"{self.ratio:g} of it",
@@ -45,14 +46,14 @@ class DeclaredSize(Filter):
     adjective: ClassVar[str] = "of the declared size"
     measures: ClassVar[tuple[Measure, ...]] = (FILE_SIZE,)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return (pl.col("width") == pl.col("file_width")) & (
             pl.col("height") == pl.col("file_height")
         )
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         sides = ("file_width", "file_height", "width", "height")
         said = pl.format("{} x {} pixels, but the boxes are those of {} x {}", *sides)
         return said.fill_null("the boxes come without a size of the image")
@@ -66,12 +67,12 @@ class ObjectSize(Filter):
 
     minimum: float = Field(default=0.01, ge=0, le=1)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return self._smaller() >= self.minimum
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format(
             f"the smaller box covers {{}} of the image < {self.minimum:g}", self._smaller().round(4)
         ).fill_null("the verdict used fewer than two boxes")
@@ -91,12 +92,12 @@ class ManyObjects(Filter):
 
     more_than: int = Field(default=18, ge=0)
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("n_objects") > self.more_than
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(f"{{}} objects, not more than {self.more_than}", "n_objects")
         return said.fill_null("no detector has counted the objects")
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import polars as pl
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
 from t2i_spatial.tables import SCORED
@@ -17,12 +18,12 @@ class Scored(Filter):
 
     adjective: ClassVar[str] = "scored"
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("status") == SCORED
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.format("{}: {}", "status", pl.col("status_reason").fill_null("no reason given"))
 
 
@@ -32,12 +33,12 @@ class Correct(Filter):
 
     adjective: ClassVar[str] = "correct"
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("correct")
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         return pl.col("verdict").fill_null("the protocol gave no verdict")
 
 
@@ -53,13 +54,13 @@ class Score(Filter):
     minimum: float = Field(0.3, ge=0, le=1)
     needs_boxes: bool = True
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         confident = pl.col("score") >= self.minimum
         return confident if self.needs_boxes else confident | pl.col("a_label").is_null()
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(f"lowest detector score {{}} < {self.minimum:g}", pl.col("score").round(3))
         return said.fill_null("the verdict used no box")
 
@@ -72,12 +73,12 @@ class Margin(Filter):
 
     minimum: float = 0.05
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return pl.col("margin") >= self.minimum
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(f"margin {{}} < {self.minimum:g}", pl.col("margin").round(3))
         return said.fill_null("the verdict has no margin")
 
@@ -97,12 +98,12 @@ class UnsureBand(Filter):
             raise ValueError(f"low {self.low:g} is above high {self.high:g}")
         return self
 
+    @override
     def keep(self) -> pl.Expr:
-        """See `Filter.keep`."""
         return (pl.col("value") <= self.low) | (pl.col("value") >= self.high)
 
+    @override
     def reason(self) -> pl.Expr:
-        """See `Filter.reason`."""
         said = pl.format(
             f"value {{}} is between {self.low:g} and {self.high:g}", pl.col("value").round(3)
         )
