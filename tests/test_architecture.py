@@ -114,3 +114,12 @@ def test_a_ring_is_found_with_its_lines(small):
 def test_the_picture_leaves_out_what_other_arrows_imply():
     arrows = [("cli", "stages"), ("stages", "metrics"), ("cli", "metrics"), ("cli", "foundation")]
     assert rooms.reduced(arrows) == [("cli", "stages"), ("stages", "metrics")]
+
+
+def test_no_test_module_is_imported_by_another():
+    imports = re.compile(r"^\s*(?:from|import) tests\S*\.test_.*", re.MULTILINE)
+    found = {
+        file.relative_to(ROOT): imports.findall(file.read_text("utf-8"))
+        for file in (ROOT / "tests").rglob("*.py")
+    }
+    assert not {file: lines for file, lines in found.items() if lines}, "helpers have a module"

@@ -1,5 +1,14 @@
 """The `t2i-spatial` command: one file per sub-command, no logic."""
 
-from t2i_spatial.cli.main import main
+from __future__ import annotations
 
-__all__ = ["main"]
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`main`, looked up when needed: `python -m t2i_spatial.cli.main` must not find it imported."""
+    if name != "main":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module("t2i_spatial.cli.main").main

@@ -7,10 +7,19 @@ from pathlib import Path
 
 import click
 
+from t2i_spatial.cli.options import (
+    NEW_FOLDER,
+    Command,
+    as_json_option,
+    overwrite_option,
+    refuse_given,
+)
+from t2i_spatial.settings import DEFAULT_PROTOCOLS
+
 SOURCE = click.Path(exists=True, path_type=Path)
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("a", type=SOURCE)
 @click.argument("b", type=SOURCE)
 @click.option(
@@ -42,11 +51,11 @@ SOURCE = click.Path(exists=True, path_type=Path)
 @click.option(
     "--output",
     "-o",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NEW_FOLDER,
     help="With --decide, make what is needed here: A and B are then config files, whose images are "
     "made and detected only until the better one is known, or runs whose images are detected so.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what another plan made in --output.")
+@overwrite_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -59,7 +68,7 @@ SOURCE = click.Path(exists=True, path_type=Path)
     default=10_000,
     help="Bootstrap resamples and permutations.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@as_json_option
 def command(
     a: Path,
     b: Path,
@@ -80,7 +89,12 @@ def command(
     prompts are resampled and permuted whole. Runs with other prompts, detectors, thresholds or
     protocol settings are listed but not compared, and end the command with exit code 1.
     """
-    if output is not None:
+    if not decide:
+        refuse_given(("margin",), "it goes with --decide")
+    if output is None:
+        refuse_given(("overwrite",), "it goes with --output")
+    else:
+        refuse_given(("resamples", "allow_missing"), "--output decides while images are made")
         if not decide:
             raise click.UsageError("--output needs --decide")
         _decide(a, b, protocols, output, margin, seed, overwrite, as_json)
@@ -123,7 +137,7 @@ def _decide(
 
     if len(protocols) > 1:
         raise click.UsageError("--output decides by one --protocol")
-    protocol = make_protocols(protocols or ("visor",))[0]
+    protocol = make_protocols(protocols or DEFAULT_PROTOCOLS[:1])[0]
     stopped = decide_between(a, b, protocol, output, margin=margin, seed=seed, overwrite=overwrite)
     click.echo(json.dumps(stopped.to_json(), indent=2) if as_json else str(stopped))
     click.echo(f"runs: {output / 'a'} and {output / 'b'}", err=True)

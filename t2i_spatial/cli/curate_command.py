@@ -8,11 +8,19 @@ from typing import Any
 
 import click
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+from t2i_spatial.cli.options import (
+    FILE,
+    FOLDER,
+    NEW_FOLDER,
+    Command,
+    as_json_option,
+    given,
+    settings_options,
+)
+from t2i_spatial.stages.stage_settings import CurateSettings
 
 
-@click.command("curate")
+@click.command("curate", cls=Command)
 @click.argument("run", required=False, type=FOLDER)
 @click.option("--coco", type=FILE, help="Curate the pairs of boxes of a COCO annotation file.")
 @click.option("--detections", type=FILE, help="Curate the pairs of boxes of a detections file.")
@@ -21,87 +29,18 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--output",
     "-o",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NEW_FOLDER,
     help="Where to write, with --coco or --detections.  [default for a run: RUN]",
 )
-@click.option("--pairs", is_flag=True, help="Curate the pairs of detected boxes of RUN.")
-@click.option("--protocol", "-p", default="visor", help="Whose verdicts decide what is correct.")
-@click.option("--name", default="main", help="Which detections of RUN.")
-@click.option("--second", help="Detections of a second detector, for the filter 'agreement'.")
-@click.option("--columns", type=FILE, help="Table of your own scores, for the filter 'column'.")
-@click.option(
-    "--min-score",
-    type=click.FloatRange(0, 1),
-    default=0.3,
-    help="Lowest detector score of the boxes that are used.",
-)
-@click.option(
-    "--min-margin",
-    type=float,
-    default=0.05,
-    help="Least distance from the other answer, in the protocol's unit (VISOR: image sides).",
-)
-@click.option(
-    "--min-area", type=click.FloatRange(min=0), default=1024.0, help="Of boxes of pairs, in px²."
-)
-@click.option(
-    "--duplicate-distance",
-    type=click.IntRange(-1, 12),
-    default=4,
-    help="Drop near-duplicates within this many bits of pHash; -1 keeps them.",
-)
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME[:KEY=VALUE,...]",
-    help="A further filter, in this order (repeatable); or YAML, '{filter: NAME, KEY: VALUE}'. "
-    "Of pairs, all of the filters.  [default of pairs: scop]",
-)
+@settings_options(CurateSettings, without=("pipeline",))
 @click.option("--pipeline", type=FILE, help="YAML list of filters, instead of the usual ones.")
-@click.option(
-    "--caption",
-    type=click.Choice(["prompt", "short", "scop", "long"]),
-    help="The prompt, or what the boxes say: one pair in a short wording or in CoMPaSS's, or "
-    "several relations.  [default: prompt; of pairs: scop]",
-)
-@click.option(
-    "--caption-percent",
-    type=click.FloatRange(0, 100),
-    default=100.0,
-    help="How many images get that caption; the others keep their prompt.",
-)
-@click.option("--tokenizer", help="Folder or hub id, for exact token counts of captions.")
-@click.option("--drop-long", is_flag=True, help="Drop captions of more than 77 CLIP tokens.")
-@click.option(
-    "--mirror", is_flag=True, help="Add mirrored copies with left and right swapped in the caption."
-)
-@click.option(
-    "--crop/--no-crop",
-    default=None,
-    help="Take the square around the two boxes.  [default: of pairs only]",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of captions.")
-@click.option(
-    "--export",
-    default="imagefolder",
-    help="imagefolder, kohya, webdataset or parquet; 'none' writes selection.parquet only.",
-)
-@click.option(
-    "--resolution",
-    type=click.IntRange(8, 4096),
-    help="Resize every image, whole, to this square side.  [default: as they are]",
-)
-@click.option(
-    "--min-images", type=click.IntRange(min=1), default=1, help="Fewer kept images are an error."
-)
 @click.option("--list-filters", is_flag=True, help="Print every filter with its parameters.")
 @click.option(
     "--caption-statistics",
     type=FILE,
     help="Only count the spatial phrases in a file of captions.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@as_json_option
 def command(
     run: Path | None,
     coco: Path | None,
@@ -110,12 +49,10 @@ def command(
     prompts: str | None,
     output: Path | None,
     pipeline: Path | None,
-    filters: tuple[str, ...],
-    export: str,
     list_filters: bool,
     caption_statistics: Path | None,
     as_json: bool,
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Select images of RUN, or pairs of boxes, and write them as a training set.
 
@@ -144,14 +81,17 @@ def command(
         raise click.UsageError("RUN has its own images, prompts and output")
     if coco is not None and images is None:
         raise click.UsageError("--coco needs --images")
-    chosen = curate.CurateSettings.model_validate(
-        {
-            **settings,
-            "filters": tuple(parse_filter(text) for text in filters),
-            "pipeline": None if pipeline is None else read_pipeline(pipeline),
-            "export": None if export == "none" else export,
-        }
-    )
+    if (columns := options["columns"]) is not None and not columns.is_file():
+        raise click.UsageError(f"--columns: no such file: {columns}")
+    parsed: dict[str, Any] = {"filters": tuple(map(parse_filter, options["filters"]))}
+    if run is None:
+        options["pairs"] = parsed["pairs"] = True
+    if pipeline is not None:
+        parsed["pipeline"] = read_pipeline(pipeline)
+    if options["export"] == "none":
+        parsed["export"] = None
+    chosen = given(CurateSettings, options, **parsed)
+    curate.check_names(chosen)
     if run is not None:
         curated = curate.curate_run(Run.open(run), chosen, announce=False)
     elif coco is not None and images is not None and output is not None:

@@ -8,23 +8,36 @@ from pathlib import Path
 
 import click
 
+from t2i_spatial.cli.options import (
+    NEW_FOLDER,
+    Command,
+    as_json_option,
+    overwrite_option,
+    settings_options,
+)
 from t2i_spatial.progress import note
+from t2i_spatial.stages.stage_settings import GenerateSettings
 
 
-@click.command()
+@click.command("demo", cls=Command)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("demo-run"),
+    "-o",
+    "--output",
+    type=NEW_FOLDER,
+    default=Path("demo-run"),
     help="Run directory; an interrupted demo goes on there.",
-)  # fmt: skip
+)
 @click.option("--prompts", "limit", type=click.IntRange(min=1), default=60, help="Prompts of SR2D.")
-@click.option("--samples", type=click.IntRange(min=1), default=4, help="Images per prompt.")
+@settings_options(GenerateSettings, only=("samples",))
 @click.option(
-    "--steps", type=click.IntRange(min=0), default=300,
+    "--steps",
+    type=click.IntRange(min=0),
+    default=300,
     help="Optimiser steps of the fine-tuning at the end; 0 leaves it out.",
-)  # fmt: skip
-@click.option("--seed", default=0, help="Seed of the prompt sample and of the images.")
-@click.option("--overwrite", is_flag=True, help="Make stages anew whose settings have changed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+)
+@settings_options(GenerateSettings, only=("seed",))
+@overwrite_option
+@as_json_option
 def command(
     output: Path,
     limit: int,

@@ -6,14 +6,15 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from t2i_spatial.errors import T2ISpatialError, nearest
 from t2i_spatial.files import explain
-from t2i_spatial.progress import set_quiet
+from t2i_spatial.progress import is_verbose, set_quiet, set_verbose
 
 # Threads of torch that spin while they wait make a busy machine twenty times slower, an idle one
 # ten per cent faster (bundled generator, 2 cores). Read when torch is first imported.
@@ -63,13 +64,20 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except T2ISpatialError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, error)
         except ValueError as error:
             pydantic = sys.modules.get("pydantic")
             if pydantic is None or not isinstance(error, pydantic.ValidationError):
                 raise
+            for entry in error.errors():
+                inner = entry.get("ctx", {}).get("error")
+                if isinstance(inner, T2ISpatialError):
+                    _fail(ctx, inner)
             raise click.UsageError("; ".join(map(_wrong_option, error.errors())), ctx) from None
+        except RecursionError as error:
+            _fail(ctx, T2ISpatialError(f"an input is nested too deeply ({error})"))
+        except MemoryError:
+            _fail(ctx, T2ISpatialError("out of memory; ask for less at a time"))
         except KeyboardInterrupt:
             click.echo(
                 "\ninterrupted; what is finished is kept, the same command goes on "
@@ -95,18 +103,34 @@ class _LazyGroup(click.Group):
     },
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and notes on stderr.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Messages of the libraries, and where an error came from.",
+)
 @click.version_option(package_name="t2i-spatial")
-def main(quiet: bool) -> None:
+def main(quiet: bool, verbose: bool) -> None:
     """Did the image put things where the prompt said?
 
     Generate once, detect once, judge by every protocol, keep what is right, learn from it.
     """
     set_quiet(quiet)
+    set_verbose(verbose)
+
+
+def _fail(ctx: click.Context, error: T2ISpatialError) -> NoReturn:
+    """One line for the user, and with -v the traceback for whoever mends it."""
+    if is_verbose():
+        traceback.print_exception(error)
+    click.echo(f"error: {error}", err=True)
+    ctx.exit(error.exit_code)
 
 
 def _wrong_option(error: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"]).replace("_", "-")
-    return f"--{place}: {error['msg']}" if place else str(error["msg"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"--{place}: {message}" if place else message
 
 
 def _module_exists(name: str) -> bool:

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from t2i_spatial.errors import InputError
+from t2i_spatial.cli.options import (
+    FILE,
+    NEW_FILE,
+    Command,
+    given,
+    settings_options,
+)
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import (
     load_prompts,
@@ -22,19 +28,16 @@ from t2i_spatial.prompts import (
 )
 from t2i_spatial.prompts.jsonl import prompt_line
 from t2i_spatial.scene import Prompt
+from t2i_spatial.stages.stage_settings import PromptSettings
 
-_limit = click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    help="Only so many prompts, balanced over relations and objects.  [default: all]",
+_seed = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Seed of what is drawn at random."
 )
-_seed = click.option("--seed", default=0, help="Seed of the balanced sample.")
 _output = click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file.  [default: stdout]",
+    "-o", "--output", type=NEW_FILE, help="Write to this file.  [default: stdout]"
 )
+_balanced = ("limit", "seed")
+_reading = ("format", "column", "delimiter", "repeated")
 
 
 class _PromptsGroup(click.Group):
@@ -55,82 +58,39 @@ def command() -> None:
     """
 
 
-@command.command("sr2d")
-@click.option("--relations-only", is_flag=True, help='Leave out the "and" and single prompts.')
-@click.option(
-    "--nouns",
-    metavar="FILE|bundled",
-    help="Only prompts about the nouns of a text file, or those that the bundled models know.",
-)
-@_limit
-@_seed
+@command.command("sr2d", cls=Command)
+@settings_options(PromptSettings, only=("relations_only", "nouns", *_balanced))
 @_output
-def sr2d_command(
-    relations_only: bool, nouns: str | None, limit: int | None, seed: int, output: Path | None
-) -> None:
+def sr2d_command(output: Path | None, **options: Any) -> None:
     """The prompt set of VISOR: 31,680 prompts, 25,280 of them relational."""
-    from t2i_spatial.bundled import NOUNS
-    from t2i_spatial.prompts import sr2d
-    from t2i_spatial.prompts.sampling import only_about, read_vocabulary
-
-    prompts = sr2d(relations_only)
-    if nouns is not None:
-        prompts = only_about(prompts, NOUNS if nouns == "bundled" else read_vocabulary(nouns))
-        if not prompts:
-            raise InputError(f"SR2D has no prompt about the nouns of {nouns}")
-    _write(_limited(prompts, limit, seed), output)
+    _write(given(PromptSettings, options).load(), output)
 
 
-@command.command()
+@command.command(cls=Command)
 @click.argument("source")
-@click.option(
-    "--format",
-    "format_",
-    help="Record format, instead of recognising it; `text` for one prompt per line.",
-)
-@click.option("--column", help="Column that holds the prompt.  [default: text, prompt, caption]")
-@click.option(
-    "--delimiter", help="Sign between the fields of a CSV file.  [default: found in the file]"
-)
-@click.option(
-    "--repeated",
-    type=click.Choice(["auto", "merge", "keep"]),
-    default="auto",
-    help="Prompts that stand several times in the file: merge makes each one prompt, keep takes "
-    "every line as its own, auto merges where all stand equally often.",
-)
-@_limit
-@_seed
+@settings_options(PromptSettings, only=(*_reading, *_balanced))
 @_output
-def convert(
-    source: str,
-    format_: str | None,
-    column: str | None,
-    delimiter: str | None,
-    repeated: str,
-    limit: int | None,
-    seed: int,
-    output: Path | None,
-) -> None:
+def convert(source: str, output: Path | None, **options: Any) -> None:
     """Convert a prompt file; scenes it does not bring are read from the text.
 
     SOURCE: our own JSON lines, GenEval, GenEval 2, SpatialGenEval or SR2D files, T2I-CompBench and
     other plain text, JSON, CSV, TSV or Parquet with a caption column, the prompts.parquet of a run,
-    a directory that `datasets` reads, or hf:OWNER/NAME[:SPLIT].
+    a directory that `datasets` reads, hf:OWNER/NAME[:SPLIT], or - for lines on stdin.
     """
-    prompts = load_prompts(
-        source, format=format_, column=column, delimiter=delimiter, repeated=repeated
-    )
+    settings = given(PromptSettings, options)
+    prompts = load_prompts(source, **settings.reading)
     _report_unread(prompts)
-    _write(_limited(prompts, limit, seed), output)
+    if settings.limit is not None:
+        prompts = sample_prompts(prompts, settings.limit, settings.seed)
+    _write(prompts, output)
 
 
-@command.command()
+@command.command(cls=Command)
 @click.argument("text")
 @click.option("--json", "as_json", is_flag=True, help="The scene as JSON instead of a table.")
 @click.option(
     "--drawing",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     help="Draw a layout in which the prompt is true (.svg or .png).  [default: none]",
 )
 @_seed
@@ -147,7 +107,7 @@ def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
         note(f"drawing written to {drawing}")
 
 
-@command.command()
+@command.command(cls=Command)
 @click.option("--count", default=100, type=click.IntRange(min=1), help="Number of scenes.")
 @click.option(
     "--difficulty",
@@ -167,7 +127,7 @@ def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
 )
 @click.option(
     "--vocabulary",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Nouns, singular, one per line.  [default: the 80 COCO classes]",
 )
 @click.option("--max-count", type=click.IntRange(1, 20), help="Most of a kind.  [default: preset]")
@@ -180,7 +140,7 @@ def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
 )
 @click.option(
     "--held-out-output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     help="Where the held-out prompts go.  [default: none]",
 )
 @_seed
@@ -221,7 +181,7 @@ def sample(
     _write(prompts, output)
 
 
-@command.command()
+@command.command(cls=Command)
 @click.argument("name", required=False)
 @_output
 def fetch(name: str | None, output: Path | None) -> None:
@@ -243,10 +203,6 @@ def fetch(name: str | None, output: Path | None) -> None:
     _write(prompts, output)
 
 
-def _limited(prompts: list[Prompt], limit: int | None, seed: int) -> list[Prompt]:
-    return prompts if limit is None else sample_prompts(prompts, limit, seed)
-
-
 def _report_unread(prompts: Sequence[Prompt]) -> None:
     partly = unread(prompts)
     if not partly:
@@ -258,7 +214,7 @@ def _report_unread(prompts: Sequence[Prompt]) -> None:
 
 
 def _write(prompts: Sequence[Prompt], output: Path | None) -> None:
-    if output is None:
+    if output is None or str(output) == "-":
         for prompt in prompts:
             click.echo(prompt_line(prompt))
         return

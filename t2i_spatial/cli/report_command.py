@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from t2i_spatial.cli.options import FOLDER, NEW_FILE, Command, given, settings_options
+from t2i_spatial.stages.stage_settings import ReportSettings
 
-@click.command("report")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+@click.command("report", cls=Command)
+@click.argument("run", type=FOLDER)
 @click.option(
     "--output",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The HTML file to write.  [default: RUN/report.html]",
+    type=NEW_FILE,
+    help="The HTML file to write, - for stdout.  [default: RUN/report.html]",
 )
-@click.option(
-    "--max-images",
-    type=click.IntRange(min=0),
-    default=400,
-    help="Most images in the gallery, taken evenly over relation, status and verdict.",
-)
-@click.option(
-    "--thumbnail",
-    type=click.IntRange(min=32, max=2048),
-    default=320,
-    help="Longer side of the embedded pictures, in pixels.",
-)
-def command(run: Path, output: Path | None, max_images: int, thumbnail: int) -> None:
+@settings_options(ReportSettings)
+def command(run: Path, output: Path | None, **options: Any) -> None:
     """Write one self-contained HTML file for RUN: scores, gallery, reasons, curation.
 
     The file loads nothing from the network and can be sent as it is.
@@ -35,4 +28,6 @@ def command(run: Path, output: Path | None, max_images: int, thumbnail: int) -> 
     from t2i_spatial.run import Run
     from t2i_spatial.stages.report import report_run
 
-    click.echo(report_run(Run.open(run), output, max_images=max_images, thumbnail=thumbnail))
+    settings = given(ReportSettings, options)
+    path = report_run(Run.open(run), output, **settings.model_dump())
+    click.echo(path, err=str(output) == "-")

@@ -7,20 +7,33 @@ from pathlib import Path
 
 import click
 
+from t2i_spatial.cli.options import Command, as_json_option, overwrite_option
 
-@click.command()
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("-o", "--output", help="Run directory, instead of the one in the file.")
+
+@click.command("run", cls=Command)
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", help="Run directory.  [default: the one in the file]")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
     help="Override one setting; may be repeated.",
-)  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Make stages anew whose settings have changed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+)
+@click.option("--keys", is_flag=True, help="Print every key of CONFIG with its default.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of CONFIG, for editors.")
+@overwrite_option
+@as_json_option
 def command(
-    config: Path, output: str | None, overrides: tuple[str, ...], overwrite: bool, as_json: bool
+    config: Path | None,
+    output: str | None,
+    overrides: tuple[str, ...],
+    keys: bool,
+    schema: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
-    """Run all stages from a YAML or TOML file; finished ones are not repeated.
+    """Run all stages from a YAML or TOML file (- is stdin); finished ones are not repeated.
 
     \b
     output: my-run
@@ -29,7 +42,16 @@ def command(
     detect: {detector: google/owlvit-base-patch32}
     score: {protocols: [visor, spatial]}
     """
-    from t2i_spatial.stages.pipeline import load_config, run_pipeline
+    from t2i_spatial.stages.config import PipelineSettings, load_config
+    from t2i_spatial.stages.config_reference import key_tables
+
+    if keys or schema:
+        shown = PipelineSettings.model_json_schema() if schema else None
+        click.echo(json.dumps(shown, indent=2) if schema else key_tables())
+        return
+    if config is None:
+        raise click.UsageError("give the CONFIG file, or --keys to see what it may say")
+    from t2i_spatial.stages.pipeline import run_pipeline
     from t2i_spatial.stages.score import format_table
 
     if output is not None:

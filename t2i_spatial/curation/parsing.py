@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from t2i_spatial.curation.filter import FILTERS, make_filters
 from t2i_spatial.errors import InputError
+from t2i_spatial.incoming import read_text
+from t2i_spatial.yaml_text import read_yaml
 
 
 def parse_filter(text: str) -> dict[str, Any]:
@@ -27,10 +27,7 @@ def parse_filter(text: str) -> dict[str, Any]:
         InputError: neither NAME, NAME:KEY=VALUE nor a YAML mapping, or a wrong filter.
     """
     if text.lstrip().startswith("{"):
-        try:
-            definition = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"filter {text!r} is not YAML: {error}") from None
+        definition = read_yaml(text, f"filter {text!r}")
     else:
         name, _, rest = text.partition(":")
         definition = {"filter": name.strip()}
@@ -39,10 +36,7 @@ def parse_filter(text: str) -> dict[str, Any]:
             key, separator, value = part.partition("=")
             if not separator:
                 raise InputError(f"filter {text!r}: {part!r} is not of the form KEY=VALUE")
-            try:
-                definition[key.strip()] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise InputError(f"filter {text!r}: {value!r} is no value") from None
+            definition[key.strip()] = read_yaml(value, f"filter {text!r}: {value!r}")
     make_filters([definition])
     return dict(definition)
 
@@ -54,12 +48,7 @@ def read_pipeline(path: str | Path) -> list[dict[str, Any]]:
         InputError: no such file, not YAML, not a list, or a wrong entry (says which).
     """
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    data = read_yaml(read_text(path), str(path))
     if isinstance(data, Mapping) and set(data) == {"filters"}:
         data = data["filters"]
     if not isinstance(data, list) or not data:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from t2i_spatial.devices import check_device, resolve_devices
-from t2i_spatial.errors import InputError, ModelLoadError, require
+from t2i_spatial.errors import InputError, ModelLoadError, nearest, require
 from t2i_spatial.generation.lora import attach_lora
 from t2i_spatial.generation.resolve import (
     BUNDLED,
@@ -23,8 +23,7 @@ from t2i_spatial.generation.resolve import (
     resolve_lora,
     resolve_model,
 )
-
-DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+from t2i_spatial.settings import SHORT_DTYPES, short_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,8 @@ def load_generator(
     Args:
         model: "bundled", a folder with `model_index.json`, or a hub id.
         revision, variant: commit, tag or branch of a hub id; file variant such as "fp16".
-        dtype: fp32, bf16, fp16; "auto" is fp32 on the CPU, bf16 on a GPU that has it, else fp16.
+        dtype: float32, bfloat16, float16 or fp32, bf16, fp16; "auto" is float32 on the CPU,
+            bfloat16 on a GPU that has it, else float16.
         device: "cpu", "cuda:0", ...; "auto" is the first GPU if there is one.
         lora: LoRA weights (file, folder, run directory or hub id); `lora_scale` is their strength.
         offline: use the local hub cache only.
@@ -226,9 +226,10 @@ def load_from(
 
 def resolve_dtype(dtype: str, device: str) -> str:
     """The short name of the number format that "auto" means on a device."""
+    dtype = short_dtype(dtype)
     if dtype != "auto":
-        if dtype not in DTYPES:
-            raise InputError(f"unknown dtype {dtype!r}; known: auto, {', '.join(DTYPES)}")
+        if dtype not in SHORT_DTYPES:
+            raise InputError(f"unknown dtype {dtype!r}; {nearest(dtype, SHORT_DTYPES.values())}")
         return dtype
     if not device.startswith("cuda"):
         return "fp32"
@@ -248,7 +249,7 @@ def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
         "use_safetensors": True,
         "local_files_only": True,
         "variant": variant,
-        _dtype_keyword(diffusers): getattr(torch, DTYPES[dtype]),
+        _dtype_keyword(diffusers): getattr(torch, SHORT_DTYPES[dtype]),
     }
     try:
         with quiet_libraries():

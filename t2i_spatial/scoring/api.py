@@ -11,6 +11,7 @@ import polars as pl
 from t2i_spatial.errors import InputError
 from t2i_spatial.images import as_image, read_image
 from t2i_spatial.scene import Prompt, SceneSpec, check_unique_ids
+from t2i_spatial.settings import DEFAULT_PROTOCOLS
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -36,7 +37,7 @@ def score(
     prompts: Iterable[PromptInput],
     *,
     detector: str | Detector = "bundled",
-    protocols: Iterable[str] = ("visor",),
+    protocols: Iterable[str] = DEFAULT_PROTOCOLS,
     device: str = "auto",
     threshold: float | None = None,
     only_read: bool = False,

@@ -20,6 +20,21 @@ def color_stage(name: str = "main") -> str:
     return "color" if name == "main" else f"color-{name}"
 
 
+def color_method(method: str) -> tuple[str, str]:
+    """The kind of method and its model, which may be empty.
+
+    >>> color_method("clip:ViT-B-32/openai")
+    ('clip', 'ViT-B-32/openai')
+
+    Raises:
+        InputError: an unknown method.
+    """
+    kind, _, model = method.partition(":")
+    if kind not in METHODS or (kind == "pixels" and model):
+        raise InputError(f"unknown colour method {method!r}; {nearest(kind, METHODS)}")
+    return kind, model
+
+
 def color_run(
     run: Run,
     method: str = "clip",
@@ -41,9 +56,7 @@ def color_run(
         ModelLoadError: the CLIP model cannot be loaded.
         PlanMismatchError: made in another way or for other boxes.
     """
-    kind, _, model = method.partition(":")
-    if kind not in METHODS or (kind == "pixels" and model):
-        raise InputError(f"unknown colour method {method!r}; {nearest(kind, METHODS)}")
+    kind, model = color_method(method)
     plan: dict[str, Any] = {"method": kind}
     spec = None
     if kind == "clip":

@@ -12,16 +12,15 @@ from typing import Any
 
 import polars as pl
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.curation.box_captions import load_tokenizer
 from t2i_spatial.curation.exporter import EXPORTERS, discard, export
-from t2i_spatial.curation.filter import Filter, make_filters
-from t2i_spatial.curation.object_pairs import MIN_AREA
+from t2i_spatial.curation.filters.external_scores import Agreement, Column
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.selection import Selection, select, selection_digest
-from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, claim_folder, detect_stage, writes_run
 from t2i_spatial.stages import contents
@@ -31,6 +30,7 @@ from t2i_spatial.stages.curation_sources import (
     run_candidates,
     run_pairs,
 )
+from t2i_spatial.stages.stage_settings import CurateSettings
 
 STAGE = "curate"
 SCRATCH = ".curate-"
@@ -38,62 +38,33 @@ FEW = 20
 """Fewer images than this are exported with a warning."""
 
 
-class CurateSettings(BaseModel):
-    """Settings of the curate stage, one to one the options of the command."""
+def check_names(settings: CurateSettings) -> None:
+    """Resolve what the settings name, and refuse those without effect, before anything is made.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    protocol: str = "visor"
-    name: str = Field(default="main", description="which detections of the run")
-    second: str | None = Field(default=None, description="detections of a second detector")
-    columns: Path | None = Field(default=None, description="a table with columns of one's own")
-    pairs: bool = Field(default=False, description="candidates are pairs of boxes, not verdicts")
-    min_score: float = Field(default=0.3, ge=0, le=1, description="for every box that is used")
-    min_margin: float = Field(default=0.05, description="distance from the other answer")
-    min_area: float = Field(default=MIN_AREA, ge=0, description="of the boxes of pairs, px²")
-    duplicate_distance: int = Field(default=4, ge=-1, le=12, description="pHash; -1 keeps all")
-    filters: tuple[str | dict[str, Any], ...] = Field(
-        default=(), description="further filters; of pairs all of them, by default SCOP"
-    )
-    pipeline: tuple[str | dict[str, Any], ...] | None = Field(
-        default=None, description="all filters, instead of the usual ones"
-    )
-    caption: str | None = Field(default=None, description="prompt, short, scop or long")
-    caption_percent: float = Field(default=100, ge=0, le=100, description="the rest: the prompt")
-    tokenizer: str | None = None
-    drop_long: bool = False
-    mirror: bool = Field(default=False, description="mirrored copies with swapped words")
-    crop: bool | None = Field(default=None, description="square around the pair; None: for pairs")
-    seed: int = Field(default=0, ge=0)
-    export: str | None = "imagefolder"
-    resolution: int | None = Field(default=None, ge=8, le=4096)
-    min_images: int = Field(default=1, ge=1)
-
-    def make_filters(self, *, pairs: bool, unturned: bool = False) -> list[Filter]:
-        """The pipeline these settings mean.
-
-        Args:
-            pairs: whether the candidates are pairs of boxes.
-            unturned: the boxes are those of the pixels in the file, before any EXIF rotation.
-
-        Raises:
-            InputError: an unknown filter or parameter.
-        """
-        if self.pipeline is not None:
-            return make_filters([*self.pipeline, *self.filters])
-        if pairs:
-            checks = ["present", *(["upright"] if unturned else []), "declared_size"]
-            return make_filters([*(self.filters or ("scop",)), *checks])
-        names: list[Any] = [
-            "scored",
-            "correct",
-            {"filter": "score", "minimum": self.min_score, "needs_boxes": False},
-            {"filter": "margin", "minimum": self.min_margin},
-            *self.filters,
-        ]
-        if self.duplicate_distance >= 0:
-            names.append({"filter": "near_duplicates", "distance": self.duplicate_distance})
-        return make_filters(names)
+    Raises:
+        InputError: an unknown protocol, filter or exporter, or a setting that nothing reads.
+    """
+    filters = settings.make_filters(pairs=settings.pairs)
+    if settings.export is not None:
+        EXPORTERS[settings.export]
+    if not settings.pairs:
+        PROTOCOLS[settings.protocol]
+    used = {type(made) for made in filters}
+    for field, kind in (("second", Agreement), ("columns", Column)):
+        if getattr(settings, field) is not None and not any(issubclass(u, kind) for u in used):
+            raise InputError(
+                f"{field!r} has no effect without the filter {kind.name!r}: add --filter "
+                f"{kind.name} (in a config file: curate.filters)"
+            )
+    unread: tuple[str, ...] = ()
+    if settings.pairs:
+        unread = ("protocol", "second", "columns", "min_margin", "duplicate_distance")
+    elif settings.pipeline is not None:
+        unread = ("min_margin", "duplicate_distance")
+    for field in unread:
+        if settings.names(field):
+            kind_of = "pairs of boxes" if settings.pairs else "a pipeline of one's own"
+            raise InputError(f"{field!r} has no effect with {kind_of}")
 
 
 class TooFewImagesError(T2ISpatialError):

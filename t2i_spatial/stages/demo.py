@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from t2i_spatial import bundled
-from t2i_spatial.stages.curate import CurateSettings
-from t2i_spatial.stages.detect import DetectSettings
-from t2i_spatial.stages.generate import GenerateSettings
-from t2i_spatial.stages.improve import ImproveSettings
-from t2i_spatial.stages.pipeline import PipelineSettings, PromptSettings, ScoreSettings
+from t2i_spatial.stages.config import PipelineSettings
+from t2i_spatial.stages.stage_settings import (
+    CurateSettings,
+    DetectSettings,
+    GenerateSettings,
+    ImproveSettings,
+    PromptSettings,
+    ScoreSettings,
+)
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 

@@ -5,30 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
-from t2i_spatial.detectors import DetectorSpec, load_detector, resolve_detector
+from t2i_spatial.detectors import load_detector
 from t2i_spatial.detectors.canary import run_canary
 from t2i_spatial.detectors.loading import weights_hash
 from t2i_spatial.detectors.masks import MASKS
 from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
-from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError
+from t2i_spatial.errors import (
+    IncompleteRunError,
+    InputError,
+    ModelLoadError,
+    T2ISpatialError,
+)
 from t2i_spatial.files import read_table, write_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import Run, detect_stage, writes_run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.batch_worker import BatchWorkers
-from t2i_spatial.stages.color import color_run, color_stage
+from t2i_spatial.stages.clip_score import clip_score_run
+from t2i_spatial.stages.color import color_method, color_run, color_stage
 from t2i_spatial.stages.depth import depth_run, depth_stage
 from t2i_spatial.stages.detect_worker import ROWS, DetectLookers
 from t2i_spatial.stages.image_batches import Item, drop_other_shards, items_of, plan_shards
+from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -41,44 +48,54 @@ from t2i_spatial.tables import (
 )
 
 
-class DetectSettings(BaseModel):
-    """Settings of the detect stage, one to one the options of the command.
+@dataclass(frozen=True)
+class Detected:
+    """What the detect stage found; `results` is what `run.json` records of it."""
 
-    `depth` (a depth model) and `color` ("pixels" or "clip", see `stages.color`) add what those
-    stages know of every box, after the detector has been freed.
+    results: dict[str, Any]
+
+    def as_text(self) -> str:
+        """The counts for a person."""
+        statuses = dict(self.results["statuses"])
+        scored = statuses.pop(SCORED, 0)
+        boxes, expected = self.results["boxes"], self.results["expected"]
+        lines = [f"{boxes} boxes in {scored} of {expected} expected images"]
+        return "\n".join([*lines, *(f"  {n} {status}" for status, n in sorted(statuses.items()))])
+
+    def require_some(self) -> None:
+        """Refuse a stage that looked at no image although some were expected.
+
+        Raises:
+            IncompleteRunError: none of the expected images was detected in.
+        """
+        statuses, expected = self.results["statuses"], self.results["expected"]
+        unasked = statuses.get(NOT_APPLICABLE, 0)
+        if expected > unasked and not statuses.get(SCORED):
+            raise IncompleteRunError(
+                f"none of the {expected - unasked:,} expected images was detected in; "
+                "images.parquet and the table of detections say why"
+            )
+
+
+def count_detected(run: Run, name: str = "main") -> Detected:
+    """What a finished detect stage recorded."""
+    return Detected(run.manifest["stages"][detect_stage(name)]["results"])
+
+
+def check_names(settings: DetectSettings) -> None:
+    """Resolve the detector and the colour method, before anything is made.
+
+    Raises:
+        T2ISpatialError: an unknown name, or a file that is not there.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    detector: str = "bundled"
-    name: str = Field(default="main", pattern=r"^[A-Za-z0-9_-]+$")
-    threshold: float | None = None
-    revision: str | None = None
-    query_template: str | None = None
-    query_mode: Literal["together", "each"] = "together"
-    vocabulary: tuple[str, ...] = ()
-    nms: float | None = None
-    device: str = "auto"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    compile: bool = False
-    batch_size: int | Literal["auto"] = "auto"
-    options: dict[str, Any] = Field(default_factory=dict)
-    depth: str | None = None
-    color: str | None = None
-
-    def resolve(self) -> DetectorSpec:
-        """The detector these settings mean; reads `config.json` but no weights."""
-        return resolve_detector(
-            self.detector,
-            threshold=self.threshold,
-            revision=self.revision,
-            query_template=self.query_template,
-            query_mode=self.query_mode,
-            nms=self.nms,
-            dtype=self.dtype,
-            compile=self.compile,
-            options=self.options,
-        )
+    if settings.detector.startswith(PREFIX):
+        path = Path(settings.detector.removeprefix(PREFIX)).expanduser()
+        if not path.is_file():
+            raise InputError(f"no such file of detections: {path}")
+    else:
+        settings.resolve()
+    if settings.color:
+        color_method(settings.color)
 
 
 @writes_run
@@ -96,8 +113,6 @@ def detect_run(
         T2ISpatialError: the detector failed on every image.
     """
     settings = settings or DetectSettings()
-    if settings.batch_size != "auto" and settings.batch_size < 1:
-        raise InputError(f"batch size must be at least 1, got {settings.batch_size}")
     stage = detect_stage(settings.name)
     if settings.detector.startswith(PREFIX):
         _take_stored(run, stage, settings, overwrite)
@@ -114,6 +129,15 @@ def detect_run(
                 batch_size=settings.batch_size,
                 overwrite=overwrite,
             )
+    if settings.clip_score:
+        clip_score_run(
+            run,
+            settings.clip_score,
+            device=settings.device,
+            dtype=settings.dtype,
+            batch_size=settings.batch_size,
+            overwrite=overwrite,
+        )
 
 
 def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from t2i_spatial.detectors import load_detector
 from t2i_spatial.detectors.canary import CanaryResult, run_canary
 from t2i_spatial.errors import T2ISpatialError, require
 from t2i_spatial.provenance import environment
+from t2i_spatial.stages.stage_settings import DetectorSettings
 
 EXTRAS = {
     "torch": "detect",
@@ -61,17 +62,27 @@ class Examination:
         }
 
 
-def examine(detectors: Sequence[str] = ("bundled",), *, device: str = "auto") -> Examination:
-    """Look at the installation and let each detector find known drawings."""
+def examine(
+    detectors: Sequence[DetectorSettings | str] = ("bundled",), *, device: str = "auto"
+) -> Examination:
+    """Look at the installation and let each detector find known drawings.
+
+    Args:
+        detectors: names, or names with settings.
+        device: of those given by name only.
+    """
     from importlib.util import find_spec
 
     missing = {module: extra for module, extra in EXTRAS.items() if find_spec(module) is None}
     canaries: dict[str, CanaryResult | str] = {}
-    for name in detectors:
+    for wanted in detectors:
+        if isinstance(wanted, str):
+            wanted = DetectorSettings(detector=wanted, device=device)
         try:
-            canaries[name] = run_canary(load_detector(name, device=device))
+            found = load_detector(wanted.resolve(), device=wanted.device)
+            canaries[wanted.detector] = run_canary(found)
         except T2ISpatialError as error:
-            canaries[name] = str(error)
+            canaries[wanted.detector] = str(error)
     return Examination(environment(), missing, _devices(), _memory(), _caches(), canaries)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.curation.exporter import discard
 from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
@@ -38,6 +37,8 @@ from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment, prompt_set_hash
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt, check_unique_ids
+from t2i_spatial.settings import short_dtype
+from t2i_spatial.stages.stage_settings import GenerateSettings
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
 
 STAGE = "generate"
@@ -52,29 +53,6 @@ DERIVED = (
 """Files that are made from images."""
 _CPU_PIXELS = 2 * 512 * 512
 _LARGEST_CPU_BATCH = 16
-
-
-class GenerateSettings(BaseModel):
-    """What `generate` can be told; `None` is the model's own default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str = BUNDLED
-    revision: str | None = None
-    variant: str | None = None
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: str = "auto"
-    lora: str | None = None
-    lora_scale: float = Field(default=1.0, allow_inf_nan=False)
-    samples: int = Field(default=4, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    guidance_scale: float | None = Field(default=None, ge=0)
-    negative_prompt: str | None = None
-    width: int | None = Field(default=None, ge=8)
-    height: int | None = Field(default=None, ge=8)
-    batch_size: int | Literal["auto"] = "auto"
-    seed: int = Field(default=0, ge=0)
-    offline: bool = False
 
 
 class Job(NamedTuple):
@@ -119,7 +97,7 @@ def generate_run(
     lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
     devices = resolve_devices(settings.device)
     load = functools.partial(
-        _load, source, settings.variant, settings.dtype, lora, settings.lora_scale
+        _load, source, settings.variant, short_dtype(settings.dtype), lora, settings.lora_scale
     )
     generator = load(devices[0])
     sampling = generator.resolved(_sampling(settings))
@@ -187,6 +165,7 @@ def generate_run(
 def _requested(prompts: Sequence[Prompt], settings: GenerateSettings) -> dict[str, Any]:
     """The request without what changes no pixel, and with the content of local files."""
     request = settings.model_dump(exclude={"offline", "device"})
+    request["dtype"] = short_dtype(settings.dtype)
     request["device"] = resolve_devices(settings.device)[0].split(":")[0]
     request["prompts"] = prompt_set_hash([(prompt.id, prompt.text) for prompt in prompts])
     if is_local(settings.model):
@@ -337,7 +316,7 @@ class _Worker:
         if all(result.image is None for result in results):
             raise T2ISpatialError(
                 f"{results[0].reason}, for every image of the batch with prompt "
-                f"{batch[0].prompt_id!r}; with --dtype fp16 try bf16 or fp32"
+                f"{batch[0].prompt_id!r}; with --dtype float16 try bfloat16 or float32"
             )
         saved = [self.pool.submit(self._save, *item) for item in zip(batch, results, strict=True)]
         wait(saved)

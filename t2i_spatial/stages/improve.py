@@ -19,9 +19,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json_lines, write_json
@@ -31,45 +29,21 @@ from t2i_spatial.report.contact_sheet import before_and_after
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import ProtocolComparison, compare_runs
-from t2i_spatial.stages.curate import CurateSettings, curate_run
-from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.curate import check_names as check_curation
+from t2i_spatial.stages.curate import curate_run
+from t2i_spatial.stages.detect import check_names as check_detection
+from t2i_spatial.stages.detect import detect_run
 from t2i_spatial.stages.drift import clip_drift, pixel_drift, rephrased, single_objects
 from t2i_spatial.stages.finetune import finetune_folder
-from t2i_spatial.stages.generate import GenerateSettings, generate_run
-from t2i_spatial.stages.pipeline import PromptSettings
+from t2i_spatial.stages.generate import generate_run
 from t2i_spatial.stages.rendered import rendered_set
 from t2i_spatial.stages.report import report_run
 from t2i_spatial.stages.score import make_protocols, score_run
+from t2i_spatial.stages.stage_settings import GenerateSettings, ImproveSettings
 from t2i_spatial.tables import table_to_prompts
-from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 STAGE = "improve"
 PROTOCOLS = ("visor", "spatial")
-
-
-class ImproveSettings(BaseModel):
-    """What the loop can be told."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prompts: PromptSettings = PromptSettings(relations_only=True)
-    held_out: float = Field(0.25, gt=0, lt=1, description="share of the object pairs")
-    train_prompts: int = Field(240, ge=1)
-    train_samples: int = Field(4, ge=1)
-    eval_prompts: int = Field(60, ge=1)
-    eval_samples: int = Field(4, ge=1)
-    rephrased_prompts: int = Field(30, ge=0, description="held-out scenes in other words")
-    drift_prompts: int = Field(24, ge=0, description="single-object prompts")
-    drift_clip: str | None = Field(None, description="open_clip model whose score is drift, too")
-    data: Literal["own", "rendered", "mixture"] = "own"
-    rendered: int = Field(2000, ge=1, description="scenes of the bundled renderer")
-    rounds: int = Field(1, ge=1)
-    candidate_guidance: float | None = Field(None, ge=0)
-    generate: GenerateSettings = GenerateSettings()
-    detect: DetectSettings = DetectSettings()
-    curate: CurateSettings = CurateSettings()
-    finetune: FinetuneSettings = FinetuneSettings()
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +122,16 @@ def improve(
             break
     loop.finish(STAGE, rounds=len(rounds))
     return {"rounds": rounds, "best": best}
+
+
+def check_names(settings: ImproveSettings) -> None:
+    """Resolve what the loop names before its first image is made.
+
+    Raises:
+        T2ISpatialError: an unknown detector, protocol, filter or exporter.
+    """
+    check_detection(settings.detect)
+    check_curation(settings.curate)
 
 
 def best_round(rounds: Sequence[dict[str, Any]]) -> int | None:

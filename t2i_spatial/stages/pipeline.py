@@ -2,129 +2,45 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.metrics.numbers import Intervals
+from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
-from t2i_spatial.prompts import load_prompts, sample_prompts, unread
-from t2i_spatial.prompts.sampling import only_about
 from t2i_spatial.run import Run
-from t2i_spatial.scene import Prompt
-from t2i_spatial.stages.curate import CurateSettings, curate_run
-from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.agreement import agree_run
+from t2i_spatial.stages.config import PipelineSettings
+from t2i_spatial.stages.config import load_config as load_config
+from t2i_spatial.stages.curate import check_names as check_curation
+from t2i_spatial.stages.curate import curate_run
+from t2i_spatial.stages.detect import check_names as check_detection
+from t2i_spatial.stages.detect import detect_run
+from t2i_spatial.stages.early_stopping.judge import pick_rate
 from t2i_spatial.stages.early_stopping.stage import score_until
-from t2i_spatial.stages.generate import GenerateSettings, generate_run
+from t2i_spatial.stages.finetune import finetune_run
+from t2i_spatial.stages.generate import generate_run
 from t2i_spatial.stages.import_images import import_images
 from t2i_spatial.stages.report import report_run
-from t2i_spatial.stages.score import Scores, make_protocols, score_run
-
-
-class PromptSettings(BaseModel):
-    """Which prompts: a name or file, and how many of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str = "sr2d"
-    relations_only: bool = False
-    nouns: tuple[str, ...] = Field(
-        default=(), description="only prompts whose objects are all among these"
-    )
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = 0
-
-    def load(self) -> list[Prompt]:
-        """The prompts, balanced when limited.
-
-        Raises:
-            InputError: an unreadable source, or nothing left after the restrictions.
-        """
-        prompts = load_prompts(self.source)
-        if self.relations_only:
-            prompts = [p for p in prompts if p.scene is not None and p.scene.relations]
-        if self.nouns:
-            prompts = only_about(prompts, self.nouns)
-        if not prompts:
-            raise InputError(f"no prompt of {self.source!r} fits the restrictions")
-        if self.limit is not None:
-            prompts = sample_prompts(prompts, self.limit, self.seed)
-        if missed := unread(prompts):
-            note(f"{len(missed)} of {len(prompts)} prompts have parts that could not be read")
-        return prompts
-
-
-class ImportSettings(BaseModel):
-    """A folder of images that were made elsewhere, instead of `generate`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: Path
-    samples: int | None = Field(default=None, ge=1)
-
-
-class ScoreSettings(BaseModel):
-    """Which protocols, and what to do about missing images."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    protocols: tuple[str, ...] = ("visor",)
-    allow_missing: bool = False
-    only_read: bool = False
-    """Leave out prompts that a protocol judges in part."""
-    seed: int = 0
-    resamples: int = Field(default=2000, ge=100)
-    precision: float | None = Field(default=None, gt=0, lt=1)
-    """Make, detect and judge random prompts only until `number` of the first protocol is known to
-    ± this fraction."""
-    number: str | None = None
-
-
-class ReportSettings(BaseModel):
-    """How much the report shows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_images: int = Field(default=400, ge=0)
-
-
-class PipelineSettings(BaseModel):
-    """Settings of a whole run, one section per stage.
-
-    `curate` and `report` may be left out with `null`; `images` replaces `generate`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    output: Path
-    prompts: PromptSettings = PromptSettings()
-    generate: GenerateSettings | None = None
-    images: ImportSettings | None = None
-    detect: DetectSettings = DetectSettings()
-    score: ScoreSettings = ScoreSettings()
-    curate: CurateSettings | None = None
-    report: ReportSettings | None = ReportSettings()
+from t2i_spatial.stages.score import Scores, score_run
+from t2i_spatial.stages.stage_settings import GenerateSettings
+from t2i_spatial.stages.stage_settings import ImportSettings as ImportSettings
+from t2i_spatial.stages.stage_settings import PromptSettings as PromptSettings
+from t2i_spatial.stages.stage_settings import ReportSettings as ReportSettings
+from t2i_spatial.stages.stage_settings import ScoreSettings as ScoreSettings
+from t2i_spatial.stages.suitable import check_detector
 
 
 def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tuple[Run, Scores]:
-    """Do every stage that is not done yet.
+    """Do every stage that is not done yet, after checking the names that all of them will need.
 
     Nothing is raised for missing images; see `Scores.require_complete`.
 
     Raises:
         T2ISpatialError: what the stages raise. What is finished is kept, and the same call goes on.
     """
-    if settings.generate is not None and settings.images is not None:
-        raise InputError("give `generate` or `images`, not both")
+    check_pipeline(settings)
     prompts = settings.prompts.load()
     if settings.score.precision is not None:
         stopped = score_until(
-            make_protocols(settings.score.protocols, only_read=settings.score.only_read)[0],
+            settings.score.judges()[0],
             settings.score.precision,
             images=settings.images.folder if settings.images else None,
             prompts=prompts,
@@ -132,7 +48,7 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
             detect=settings.detect,
             output=settings.output,
             number=settings.score.number,
-            samples=settings.images.samples if settings.images else None,
+            samples=settings.images.samples if settings.images else settings.score.samples,
             allow_missing=settings.score.allow_missing,
             seed=settings.score.seed,
             overwrite=overwrite,
@@ -150,72 +66,53 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
     return _after_detection(settings, run, overwrite)
 
 
+def check_pipeline(settings: PipelineSettings) -> None:
+    """Resolve every name before anything is made: hours of images should not end in a misspelling.
+
+    Raises:
+        T2ISpatialError: an unknown protocol, number, setting, detector, filter or exporter, or
+            sections that do not go together.
+    """
+    if settings.generate is not None and settings.images is not None:
+        raise InputError("give `generate` or `images`, not both")
+    score = settings.score
+    if not score.protocols:
+        raise InputError(f"score.protocols is empty; known: {', '.join(PROTOCOLS)}")
+    protocols = score.judges()
+    if score.number is not None and score.precision is None:
+        raise InputError("score.number needs score.precision")
+    if score.precision is not None:
+        pick_rate(protocols[0], score.number)
+    if score.second is not None and score.precision is not None:
+        raise InputError("score.second does not go with score.precision")
+    model = (settings.generate or GenerateSettings()).model
+    check_detector(settings.detect, None if settings.images else model)
+    check_detection(settings.detect)
+    if settings.curate is not None:
+        check_curation(settings.curate)
+        if not settings.curate.pairs and settings.curate.protocol not in score.protocols:
+            raise InputError(
+                f"curate.protocol is {settings.curate.protocol!r}, which score.protocols does not "
+                f"name ({', '.join(score.protocols)})"
+            )
+    if settings.finetune is not None and settings.curate is None:
+        raise InputError("finetune needs a curate section: it trains on the curated set")
+
+
 def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> tuple[Run, Scores]:
-    scores = score_run(
-        run,
-        make_protocols(settings.score.protocols, only_read=settings.score.only_read),
-        Intervals(
-            allow_missing=settings.score.allow_missing,
-            seed=settings.score.seed,
-            resamples=settings.score.resamples,
-        ),
-    )
+    protocols = settings.score.judges()
+    intervals, samples = settings.score.intervals, settings.score.samples
+    if settings.score.second is not None:
+        scores = agree_run(run, protocols, settings.score.second, intervals, samples=samples)
+    else:
+        scores = score_run(run, protocols, intervals, samples=samples)
     try:
         if settings.curate is not None:
             curate_run(run, settings.curate)
+        if settings.finetune is not None:
+            resume = (run.path / "lora").exists() and not overwrite
+            finetune_run(run, settings.finetune, resume=resume, overwrite=overwrite)
     finally:  # the report is most wanted when curation kept nothing
         if settings.report is not None:
-            report_run(run, max_images=settings.report.max_images)
+            report_run(run, **settings.report.model_dump())
     return run, scores
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> PipelineSettings:
-    """Settings from a YAML or TOML file; `overrides` are `section.key=value` (YAML values).
-
-    Raises:
-        InputError: an unreadable file, or naming every wrong key and value.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text("utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except FileNotFoundError:
-        raise InputError(f"no such config file: {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path} must be a mapping of sections ({', '.join(_keys())})")
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise InputError(f"{override!r} is not of the form section.key=value")
-        section = data
-        *parents, last = key.split(".")
-        for parent in parents:
-            section = section.setdefault(parent, {})
-            if not isinstance(section, dict):
-                raise InputError(f"{override!r}: {parent!r} is not a section")
-        section[last] = yaml.safe_load(value)
-    try:
-        return PipelineSettings.model_validate(data)
-    except ValidationError as error:
-        lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
-        raise InputError(f"{path}:\n{lines}") from None
-
-
-def _keys(where: Sequence[Any] = ()) -> list[str]:
-    model: Any = PipelineSettings
-    for part in where:
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return list(model.model_fields)
-
-
-def _explain(item: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {name!r}; {nearest(str(item['loc'][-1]), _keys(item['loc'][:-1]))}"
-    if item["type"] == "missing":
-        return f"{name!r} is missing"
-    return f"{name}: {item['msg']} (got {item['input']!r})"

@@ -11,7 +11,8 @@ from PIL import Image
 
 from t2i_spatial.files import atomic_write
 from t2i_spatial.progress import progress_bar
-from t2i_spatial.stages.curate import Curated, CurateSettings, curate_detections
+from t2i_spatial.stages.curate import Curated, curate_detections
+from t2i_spatial.stages.stage_settings import CurateSettings
 
 SETTINGS = CurateSettings(
     filters=("scop",), min_score=0.0, min_area=0.0, caption="short", crop=False

@@ -21,6 +21,7 @@ from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.score_table import format_table as format_table
+from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -309,10 +310,8 @@ def score_source(
     prompts: str | None = None,
     output: Path | None = None,
     samples: int | None = None,
-    detector: str = "bundled",
+    detect: DetectSettings | None = None,
     coco_images: Path | None = None,
-    threshold: float | None = None,
-    device: str = "auto",
     overwrite: bool = False,
 ) -> Scores:
     """Score a run, a folder of images, or a file of detections (exactly one of them).
@@ -321,7 +320,7 @@ def score_source(
         prompts: name or file; `None` with `images` takes the captions of the folder.
         output: run directory to make; detections may do without one, then nothing is written.
         coco_images: the images and categories of `detections` that are COCO results.
-        detector, threshold, device: only for `images`.
+        detect: which detector looks at `images`.
 
     Raises:
         T2ISpatialError: what the stages raise.
@@ -351,15 +350,14 @@ def score_source(
         return score_run(target, protocols, intervals)
     if images is None or output is None:
         raise InputError("scoring a folder of images needs the folder and an output directory")
-    from t2i_spatial.stages.detect import DetectSettings, detect_run
+    from t2i_spatial.stages.detect import detect_run
     from t2i_spatial.stages.import_images import import_images
 
     target = Run.create(output)
     import_images(
         target, images, load_prompts(prompts) if prompts else None, samples, overwrite=overwrite
     )
-    settings = DetectSettings(detector=detector, threshold=threshold, device=device)
-    detect_run(target, settings, overwrite=overwrite)
+    detect_run(target, detect, overwrite=overwrite)
     return score_run(target, protocols, intervals)
 
 

@@ -2,58 +2,124 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+
+from t2i_spatial.progress import note
+from t2i_spatial.settings import AutoDtype, Option, Settings, short_dtype
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-class FinetuneSettings(BaseModel):
+class FinetuneSettings(Settings):
     """Settings of `finetune`. There is no flip and no random crop, on purpose."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model: str = Field(
+        default="bundled", description="'bundled', a diffusers hub id or local folder."
+    )
+    revision: str | None = Field(default=None, description="Commit, tag or branch of a hub id.")
+    variant: str | None = Field(
+        default=None, description="Weight files of a variant, such as fp16."
+    )
+    offline: bool = Field(default=False, description="Use only models that are on this machine.")
+    device: str = Field(default="auto", description="auto, cpu or cuda:0.")
+    dtype: AutoDtype = Field(
+        default="auto",
+        description="Number format of the computation; auto: float32 on the CPU, bfloat16 (else "
+        "float16) on a GPU.",
+    )
 
-    model: str = "bundled"
-    revision: str | None = None
-    variant: str | None = None
-    offline: bool = False
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    steps: int = Field(default=500, ge=1, le=100_000_000, description="Optimiser steps.")
+    batch_size: int = Field(default=16, ge=1, le=1_000_000, description="Images at a time.")
+    accumulate: int = Field(default=1, ge=1, le=1_000_000, description="Batches per step.")
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e30,
+        description="Of AdamW.  [default: 2e-3 for 'bundled', else 1e-4]",
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="Of the learning rate."
+    )
+    warmup: int = Field(default=20, ge=0, description="Steps until the full learning rate.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Longer gradients are shortened to this."
+    )
 
-    steps: int = Field(default=500, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0, le=1e30)
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(default=20, ge=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    rank: int = Field(default=16, ge=1, le=1024, description="Of the LoRA matrices.")
+    alpha: float | None = Field(
+        default=None, gt=0, description="Scale of the LoRA times its rank.  [default: the rank]"
+    )
+    targets: tuple[str, ...] = Field(
+        default=ATTENTION, description="Layers that get a LoRA, by the end of their name."
+    )
+    text_encoder: bool = Field(
+        default=False, description="Train LoRA layers in the CLIP text encoders too."
+    )
+    lora: str | None = Field(default=None, description="Start from these LoRA weights.")
+    tenor: bool = Field(
+        default=False,
+        description="Add token order to the keys of text attention, here and when generating.",
+    )
+    token_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Factor of the attention loss on tokens (needs `objects`).",
+    )
+    pixel_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Factor of the attention loss on pixels (needs `objects`).",
+    )
 
-    rank: int = Field(default=16, ge=1, le=1024)
-    alpha: float | None = Field(default=None, gt=0)
-    targets: tuple[str, ...] = ATTENTION
-    text_encoder: bool = False
-    lora: str | None = None
-    tenor: bool = False
-    token_loss: float = Field(default=0.0, ge=0)
-    pixel_loss: float = Field(default=0.0, ge=0)
+    resolution: int | None = Field(
+        default=None, ge=8, le=4096, description="Pixels.  [default: the model's own size]"
+    )
+    caption_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of captions left empty, for guidance."
+    )
+    truncate_captions: bool = Field(
+        default=False, description="Accept captions whose end the text encoder does not read."
+    )
+    min_snr: float | None = Field(
+        default=None, gt=0, description="Gamma of min-SNR weights.  [default: none]"
+    )
+    noise_mean: float = Field(
+        default=0.0, description="Of the logit-normal noise level (flow models)."
+    )
+    noise_std: float = Field(
+        default=1.0, gt=0, description="Of the logit-normal noise level (flow models)."
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average to save.  [default: none]",
+    )
+    gradient_checkpointing: bool = Field(default=False, description="Less memory, more time.")
+    compile: bool = Field(default=False, description="torch.compile the denoiser.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of everything random.")
 
-    resolution: int | None = Field(default=None, ge=8, le=4096)
-    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
-    truncate_captions: bool = False
-    min_snr: float | None = Field(default=None, gt=0)
-    noise_mean: float = 0.0
-    noise_std: float = Field(default=1.0, gt=0)
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    checkpoint_every: int = Field(default=100, ge=1, description="Steps between checkpoints.")
+    validate_every: int = Field(
+        default=0, ge=0, description="Steps between validation images; 0: none."
+    )
+    validation_prompts: tuple[str, ...] = Field(
+        default=(), description="Of the validation images.  [default: the first four captions]"
+    )
+    trackers: Annotated[tuple[str, ...], Option(metavar="NAME")] = Field(
+        default=(), description="tensorboard, wandb, mlflow …  [default: none]"
+    )
 
-    checkpoint_every: int = Field(default=100, ge=1)
-    validate_every: int = Field(default=0, ge=0)
-    validation_prompts: tuple[str, ...] = ()
-    trackers: tuple[str, ...] = ()
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "precision" in data and "dtype" not in data:
+            note("finetune: `precision` is now called `dtype`")
+            data = {("dtype" if key == "precision" else key): data[key] for key in data}
+        return data
 
     @property
     def rate(self) -> float:
@@ -67,9 +133,13 @@ class FinetuneSettings(BaseModel):
         ignored = {
             "offline",
             "device",
+            "dtype",
             "checkpoint_every",
             "validate_every",
             "validation_prompts",
             "trackers",
         }
-        return self.model_dump(mode="json", exclude=ignored) | {"learning_rate": self.rate}
+        return self.model_dump(mode="json", exclude=ignored) | {
+            "learning_rate": self.rate,
+            "precision": short_dtype(self.dtype),
+        }

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.files import atomic_write
-from t2i_spatial.generation.generator import DTYPES, Generator, Sampling
+from t2i_spatial.generation.generator import Generator, Sampling
 from t2i_spatial.generation.lora import FLAGS_FILE
 from t2i_spatial.generation.png import write_png
 from t2i_spatial.generation.resolve import ModelSource
 from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
+from t2i_spatial.settings import dtype_name
 from t2i_spatial.training.attention import Grounder
 from t2i_spatial.training.cache import Captions
 from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
@@ -74,7 +75,7 @@ class Loop:
         kind = self.device.split(":")[0]
         self.autocast = torch.autocast(
             kind,
-            dtype=getattr(torch, DTYPES[self.precision]),
+            dtype=getattr(torch, dtype_name(self.precision)),
             enabled=self.precision != "fp32",
         )
         self.scaler = torch.amp.GradScaler(kind, enabled=self.precision == "fp16")

@@ -27,6 +27,7 @@ from t2i_spatial.generation.tenor import add_token_order
 from t2i_spatial.progress import note, set_quiet
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import claim_folder
+from t2i_spatial.settings import short_dtype
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
 from t2i_spatial.training.cache import Captions, encode_images
 from t2i_spatial.training.data import Example, data_hash, read_imagefolder
@@ -86,7 +87,7 @@ def finetune(
         set_quiet(True)
     device = processes.device
     check_device(device)
-    precision = _precision(settings.precision, device)
+    precision = _precision(short_dtype(settings.dtype), device)
     plan = settings.plan() | {
         "revision": source.revision,
         "data": data_hash(examples),

@@ -45,6 +45,14 @@ def verdict(prompt_id, sample, correct=True, margin=0.5, scores=(0.9, 0.8), **mo
     }
 
 
+def pair(a, b, width=640, height=480):
+    """A candidate of the boxes `xywh` of a cat and a dog."""
+    row = {"width": width, "height": height, "a_label": "cat", "b_label": "dog"}
+    for role, box in (("a", a), ("b", b)):
+        row |= {f"{role}_{part}": float(v) for part, v in zip("xywh", box, strict=True)}
+    return pl.DataFrame([row])
+
+
 def make_run(path, verdicts, images=None, statuses=None):
     """A run of the given verdicts; `images` maps (prompt id, sample) to a picture.
 

@@ -19,7 +19,7 @@ from t2i_spatial.curation.selection import select
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import parse_prompt
 from t2i_spatial.relation_algebra import canonical_key
-from tests.curation.test_object_pairs import pair
+from tests.curation.runs import pair
 
 NAMES = ("cat", "dog", "teddy bear", "umbrella", "wine glass", "bus", "scissors", "hourglass")
 edge = st.integers(1, 200)

@@ -16,6 +16,7 @@ from t2i_spatial.curation.filters.scop import (
 )
 from t2i_spatial.curation.object_pairs import inverse_words, make_pairs, relation_words, triples
 from t2i_spatial.curation.selection import select
+from tests.curation.runs import pair
 
 GOLDEN = Path(__file__).parent / "golden" / "scop.npz"
 
@@ -34,13 +35,6 @@ def tables(boxes, images, min_area=1024.0):
         orient="row",
     )  # fmt: skip
     return make_pairs(objects.lazy(), pictures.lazy(), min_area=min_area)
-
-
-def pair(a, b, width=640, height=480):
-    row = {"width": width, "height": height, "a_label": "cat", "b_label": "dog"}
-    for role, box in (("a", a), ("b", b)):
-        row |= {f"{role}_{part}": float(v) for part, v in zip("xywh", box, strict=True)}
-    return pl.DataFrame([row])
 
 
 @pytest.mark.parametrize("thresholds", ["published", "best_geneval"])

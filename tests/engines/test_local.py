@@ -5,35 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
+from tests.engines.workers import SCHEMA, Dies, FailsAt, Square
 
-SCHEMA = pl.Schema({"n": pl.Int64, "device": pl.String})
 BATCHES = [[0, 1], [2, 3], [4]]
-
-
-class Square:
-    def __init__(self, device):
-        self.device = device
-
-    def __call__(self, batch):
-        return pl.DataFrame({"n": [n * n for n in batch], "device": self.device}, schema=SCHEMA)
-
-
-class FailsAt(Square):
-    def __call__(self, batch):
-        if 2 in batch:
-            raise InputError("two is not allowed")
-        return super().__call__(batch)
-
-
-class Dies(Square):
-    def __call__(self, batch):
-        os._exit(9)
 
 
 @pytest.fixture
@@ -82,7 +61,7 @@ def test_several_devices_work_in_their_own_processes(run):
 
 def test_a_failed_stage_of_many_batches_lets_its_process_end(tmp_path):
     code = f"""
-from tests.engines.test_local import FailsAt
+from tests.engines.workers import FailsAt
 from t2i_spatial.engines import run_batches
 from t2i_spatial.run import Run
 if __name__ == "__main__":

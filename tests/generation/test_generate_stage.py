@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.generation.generator import Generator
 from t2i_spatial.generation.seeds import image_seed

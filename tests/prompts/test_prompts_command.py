@@ -3,7 +3,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 
 
 def run(*arguments):

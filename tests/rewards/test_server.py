@@ -14,7 +14,7 @@ from t2i_spatial.rewards.client import _asked
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from tests.rewards.conftest import encoded, item, scene_image
 from tests.rewards.drawing_detector import RECORD
-from tests.rewards.test_plain_pickle import attacks
+from tests.rewards.pickles import attacks
 
 GOOD = encoded(scene_image("cat", "left of", "dog"))
 WRONG = encoded(scene_image("cat", "right of", "dog"))

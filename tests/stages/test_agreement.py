@@ -77,7 +77,7 @@ def test_empty_tables() -> None:
 def test_the_command_prints_and_refuses(run: Run) -> None:
     from click.testing import CliRunner
 
-    from t2i_spatial.cli import main
+    from t2i_spatial.cli.main import main
 
     arguments = ["score", str(run.path), "-p", "visor", "--agree", "second", "--json"]
     result = CliRunner().invoke(main, arguments)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_score import ClipScore
 from t2i_spatial.detectors.masks import decode_mask

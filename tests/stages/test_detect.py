@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
@@ -426,10 +426,10 @@ def test_wrong_settings() -> None:
         DetectSettings(name="../x")
 
 
-def test_batch_size_zero(tmp_path: Path, model: str) -> None:
-    run = make_run(tmp_path, {"p_0": picture(40, 30)})
-    with pytest.raises(InputError, match="at least 1"):
-        detect_run(run, DetectSettings(detector=model, batch_size=0))
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "all", "0"])
+def test_a_batch_size_is_a_number_above_zero_or_auto(size: object) -> None:
+    with pytest.raises(ValueError, match="from 1 to 1,000,000, or auto"):
+        DetectSettings(batch_size=size)  # type: ignore[arg-type]
 
 
 def test_command_on_a_folder_then_on_the_run(tmp_path: Path, model: str) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from t2i_spatial.bundled.scenes import render, sample_scene
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.detect import DetectSettings, detect_run

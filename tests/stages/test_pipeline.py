@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
 from t2i_spatial.run import Run
-from t2i_spatial.stages.pipeline import load_config
+from t2i_spatial.stages.config import load_config
 
 
 def _config(tmp_path, text, name="config.yaml"):
@@ -35,7 +35,7 @@ def test_yaml_and_toml_say_the_same(tmp_path):
         ("prompts: {}", "'output' is missing"),
         ("output: x\nprompts: {limit: 0}", "prompts.limit: .* greater than or equal to 1"),
         ("just text", "must be a mapping"),
-        ("a: [", "cannot be read"),
+        ("a: [", "is not YAML: .* line 1, column 5"),
     ],
 )
 def test_a_wrong_config_names_the_key(tmp_path, text, message):
@@ -93,7 +93,8 @@ def test_a_folder_of_others_runs_from_a_config_and_missing_images_fail(tmp_path)
     config = _config(
         tmp_path,
         f"output: {tmp_path / 'run'}\nprompts: {{source: {prompts}}}\n"
-        f"images: {{folder: {folder}, samples: 2}}\ncurate: null\n",
+        f"images: {{folder: {folder}, samples: 2}}\ncurate: null\n"
+        "detect: {detector: bundled}\n",
     )
     result = CliRunner().invoke(main, ["-q", "run", str(config)])
     assert result.exit_code == 1
@@ -116,7 +117,8 @@ def test_curation_that_keeps_nothing_still_leaves_a_report(tmp_path):
     config = _config(
         tmp_path,
         f"output: {tmp_path / 'run'}\nprompts: {{source: {prompts}}}\n"
-        f"images: {{folder: {folder}}}\ncurate: {{}}\n",
+        f"images: {{folder: {folder}}}\ncurate: {{}}\n"
+        "detect: {detector: bundled}\n",
     )
     result = CliRunner().invoke(main, ["-q", "run", str(config)])
     assert result.exit_code == 1

@@ -25,7 +25,7 @@ from t2i_spatial.training.data import fit_mask, read_imagefolder
 from t2i_spatial.training.families import find_family
 from t2i_spatial.training.processes import Processes
 from tests.tiny_models import clip_tokenizer, tiny_model
-from tests.training.test_finetune import LORA, settings
+from tests.training.lora_runs import LORA, settings
 
 LEFT = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
 

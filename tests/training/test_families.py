@@ -11,7 +11,7 @@ from t2i_spatial.generation.generator import load_generator, load_pipeline
 from t2i_spatial.generation.resolve import resolve_model
 from t2i_spatial.training.families import find_family
 from tests.tiny_models import tiny_model
-from tests.training.test_lora_layers import make_lora
+from tests.training.lora_runs import make_lora
 
 
 def pipeline(family):

@@ -7,60 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from t2i_spatial.errors import InputError, ModelLoadError
 from t2i_spatial.generation import load_generator
 from t2i_spatial.generation.generator import Sampling
-from t2i_spatial.training import FinetuneSettings, finetune
+from t2i_spatial.training import finetune
 from t2i_spatial.training.families import find_family
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import FAMILIES, SIZE, tiny_model
-
-LORA = "pytorch_lora_weights.safetensors"
-TEXT = "a cat left of a dog"
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    """Six images of other sizes than the model's, with weights."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    train = folder / "train"
-    train.mkdir()
-    lines = []
-    for k in range(6):
-        pixels = random.integers(0, 256, (20 + k, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(train / f"{k}.png")
-        lines.append({"file_name": f"{k}.png", "text": f"object {k % 3}", "weight": 1 + k % 2})
-    (train / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
-
-
-def settings(family="sd1", **options):
-    values = {"steps": 4, "batch_size": 2, "rank": 4, "warmup": 2, "learning_rate": 1e-2}
-    return FinetuneSettings(
-        **{"model": str(tiny_model(family)), "device": "cpu", **values, **options}
-    )
-
-
-def weights(folder):
-    return load_file(folder / LORA)
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
-def fail_at(monkeypatch, step, error, method="_gradients"):
-    original = getattr(Loop, method)
-
-    def failing(self, number):
-        if number == step:
-            raise error
-        return original(self, number)
-
-    monkeypatch.setattr(Loop, method, failing)
+from tests.training.lora_runs import LORA, TEXT, THOROUGH, fail_at, same, settings, weights
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -120,16 +75,6 @@ def test_alpha_is_part_of_the_saved_weights(data, tmp_path, monkeypatch):
     inputs = (torch.ones(1, 4, 16, 16), 500, torch.ones(1, 77, 32))
     ours = loops[0].family.denoiser(*inputs).sample
     assert torch.equal(ours, fresh.unet(*inputs).sample)
-
-
-THOROUGH = {"steps": 7, "accumulate": 2, "ema": 0.9, "checkpoint_every": 2, "schedule": "cosine"}
-
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    finetune(data, folder, settings(**THOROUGH))
-    return folder
 
 
 # -- options --------------------------------------------------------------------------------------

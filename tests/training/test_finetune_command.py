@@ -7,15 +7,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from t2i_spatial.cli import main
+from t2i_spatial.cli.main import main
 from t2i_spatial.run import Run
 from t2i_spatial.tables import SELECTION
 from t2i_spatial.training import FinetuneSettings
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import tiny_model
-from tests.training.test_finetune import LORA, data, fail_at
-
-__all__ = ["data"]
+from tests.training.lora_runs import LORA, fail_at
 
 
 def invoke(*arguments):

@@ -16,19 +16,15 @@ from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.training import finetune
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import SIZE, tiny_model
-from tests.training.test_finetune import (
+from tests.training.lora_runs import (
     LORA,
     TEXT,
     THOROUGH,
-    data,
     fail_at,
     same,
     settings,
     weights,
-    whole,
 )
-
-__all__ = ["data", "whole"]
 
 
 @pytest.mark.parametrize("method", ["_gradients", "_update", "_checkpoint", "_log"])

@@ -12,31 +12,8 @@ from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation import load_generator
 from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.training import finetune
-from t2i_spatial.training.hyperparameters import ATTENTION
 from tests.tiny_models import SIZE, tiny_model
-from tests.training.test_finetune import LORA, settings
-
-
-def make_lora(family, folder, **config):
-    """A LoRA as peft users save it: rank 4, alpha 8, which diffusers keeps beside the tensors."""
-    from diffusers import AutoPipelineForText2Image
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = AutoPipelineForText2Image.from_pretrained(tiny_model(family), use_safetensors=True)
-    part = "unet" if hasattr(pipe, "unet") else "transformer"
-    denoiser = getattr(pipe, part)
-    values = {"r": 4, "lora_alpha": 8, "target_modules": list(ATTENTION), **config}
-    torch.manual_seed(5)
-    denoiser.add_adapter(LoraConfig(init_lora_weights=False, **values))
-    pipe.save_lora_weights(
-        folder,
-        **{
-            f"{part}_lora_layers": get_peft_model_state_dict(denoiser),
-            f"{part}_lora_adapter_metadata": values,
-        },
-    )
-    return folder
+from tests.training.lora_runs import LORA, make_lora, settings
 
 
 @pytest.fixture

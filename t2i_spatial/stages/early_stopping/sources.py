@@ -15,8 +15,7 @@ from t2i_spatial.stages.score import complete
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, table_to_prompts
 
 if TYPE_CHECKING:
-    from t2i_spatial.stages.detect import DetectSettings
-    from t2i_spatial.stages.generate import GenerateSettings
+    from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
 
 
 class Look(Protocol):

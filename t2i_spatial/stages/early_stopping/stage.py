@@ -28,8 +28,7 @@ from t2i_spatial.stages.score import STOPPING, detections_hash, score_run
 from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
-    from t2i_spatial.stages.detect import DetectSettings
-    from t2i_spatial.stages.generate import GenerateSettings
+    from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
 
 
 def score_until(
@@ -182,9 +181,8 @@ class _Side:
 
 
 def _side(path: Path) -> _Side:
-    from t2i_spatial.stages.detect import DetectSettings
-    from t2i_spatial.stages.generate import GenerateSettings
-    from t2i_spatial.stages.pipeline import load_config
+    from t2i_spatial.stages.config import load_config
+    from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
 
     if path.is_dir():
         run = Run.open(path)
@@ -222,7 +220,7 @@ def _in_rounds(
     seed: int,
     overwrite: bool,
 ) -> Stopped:
-    from t2i_spatial.stages.detect import DetectSettings
+    from t2i_spatial.stages.stage_settings import DetectSettings
 
     plan = _plan(protocol, pick_rate(protocol, number), table, seed)
     output.begin(

@@ -1,0 +1,31 @@
+"""Workers that square numbers, fail or die."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+
+SCHEMA = pl.Schema({"n": pl.Int64, "device": pl.String})
+
+
+class Square:
+    def __init__(self, device):
+        self.device = device
+
+    def __call__(self, batch):
+        return pl.DataFrame({"n": [n * n for n in batch], "device": self.device}, schema=SCHEMA)
+
+
+class FailsAt(Square):
+    def __call__(self, batch):
+        if 2 in batch:
+            raise InputError("two is not allowed")
+        return super().__call__(batch)
+
+
+class Dies(Square):
+    def __call__(self, batch):
+        os._exit(9)
