@@ -26,7 +26,7 @@ def check_detections(table: pl.DataFrame, what: str) -> pl.DataFrame:
         InputError: see `check_images`.
     """
     if "prompt_id" in table.columns:
-        table = table.with_columns(pl.col("prompt_id").cast(pl.String))
+        table = table.with_columns(_ids(table["prompt_id"], what))
     if "status" not in table.columns:
         table = table.with_columns(pl.lit(SCORED).alias("status"))
         if "detections" in table.columns:
@@ -69,6 +69,19 @@ def check_images(table: pl.DataFrame, what: str = "detections") -> pl.DataFrame:
     if not _sound(table):
         _refuse_boxes(table, what)
     return table
+
+
+def _ids(column: pl.Series, what: str) -> pl.Series:
+    """Prompt ids as text; numbers must be whole."""
+    kind = column.dtype
+    if kind.is_float():
+        whole = column.drop_nulls()
+        if not (whole.is_finite() & (whole == whole.floor())).all():
+            raise InputError(f"{what}: prompt_id must be text or a whole number, got {kind}")
+        column = column.cast(pl.Int64)
+    elif not (kind.is_integer() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        raise InputError(f"{what}: prompt_id must be text or a whole number, got {kind}")
+    return column.cast(pl.String)
 
 
 def _sound(table: pl.DataFrame) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.incoming import read_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,10 +94,10 @@ def read_json(path: str | Path) -> Any:
         InputError: no such file, or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(_utf8(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} cannot be read as JSON: {error}") from None
 
 
@@ -111,14 +112,17 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
 
 def numbered_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """As `read_json_lines`, with the number of each line."""
-    try:
-        # not splitlines(): JSON text may hold U+2028 and the like unescaped
-        lines = Path(path).read_text("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}") from None
-    for number, line in enumerate(lines, 1):
+    return json_lines_of(_utf8(path), path)
+
+
+def json_lines_of(text: str, path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of JSON lines that have been read, with the number of each line.
+
+    Raises:
+        InputError: a line that is not a JSON object (says which).
+    """
+    # not splitlines(): JSON text may hold U+2028 and the like unescaped
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -128,6 +132,13 @@ def numbered_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]
         if not isinstance(record, dict):
             raise InputError(f"{path}, line {number}: expected a JSON object")
         yield number, record
+
+
+def _utf8(path: str | Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from None
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFrame:

@@ -66,7 +66,7 @@ def sample_grid(images: int, prompts: int, most: int, numbers: Sequence[int]) ->
     sparse = len(ordered) > 2 * most and images < 0.25 * len(ordered) * prompts
     if prompts > 1 and (used_once or sparse):
         return Grid("running")
-    if ordered[0] < 0 or ordered[0] > 1 or span > 4 * len(ordered):
+    if ordered[0] < 0 or span > 4 * len(ordered):
         return Grid("shared", ordered)
     return Grid("counted", ordered)
 

@@ -34,11 +34,29 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
 @click.option(
     "--detections",
     type=FILE,
+    multiple=True,
     help="Stored detections, scored without a model: own Parquet or JSON lines, COCO, VISOR's "
-    "results_*.json, GenEval's results.jsonl.",
+    "results_*.json, GenEval's results.jsonl, CSV with a row per box, Label Studio; may be "
+    "repeated for files of different images.",
 )
 @click.option(
     "--coco-images", type=FILE, help="Images and categories of --detections that are COCO results."
+)
+@click.option(
+    "--classes",
+    metavar="coco80|coco91|FILE",
+    help="What the class numbers of --detections mean; FILE has one name per line.",
+)
+@click.option(
+    "--repeated-rows",
+    type=click.Choice(["refuse", "once"]),
+    default="refuse",
+    help="Images that stand twice in --detections with the same values: once counts them once.",
+)
+@click.option(
+    "--any-label",
+    is_flag=True,
+    help="Score --detections though none of their labels is a name of the prompts.",
 )
 @click.option(
     "--prompts",
@@ -58,8 +76,11 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
 def command(
     run: Path | None,
     images: Path | None,
-    detections: Path | None,
+    detections: tuple[Path, ...],
     coco_images: Path | None,
+    classes: str | None,
+    repeated_rows: str,
+    any_label: bool,
     prompts: str | None,
     output: Path | None,
     overwrite: bool,
@@ -82,11 +103,15 @@ def command(
         from t2i_spatial.stages.suitable import check_detector
 
         check_detector(detect, None)
+    stored = None
+    if detections:
+        from t2i_spatial.interchange.reading import DetectionFiles
+
+        stored = DetectionFiles(detections, coco_images, classes, repeated_rows, any_label)
     source: dict[str, Any] = {
         "run": run,
         "images": images,
-        "detections": detections,
-        "coco_images": coco_images,
+        "detections": stored,
         "prompts": prompts,
         "detect": detect,
         "output": output,
@@ -127,27 +152,29 @@ def command(
 def _check_source(
     run: Path | None,
     images: Path | None,
-    detections: Path | None,
+    detections: tuple[Path, ...],
     prompts: str | None,
     output: Path | None,
     settings: ScoreSettings,
 ) -> None:
     """Refuse what does not go together, and what would have no effect."""
-    if sum(source is not None for source in (run, images, detections)) != 1:
+    if sum(bool(source) for source in (run, images, detections)) != 1:
         raise click.UsageError("give one of RUN, --images or --detections")
     if run is not None and (prompts is not None or (output is not None and not settings.precision)):
         raise click.UsageError("RUN has its own prompts and output")
     if settings.number is not None and settings.precision is None:
         raise click.UsageError("--number needs --precision")
-    if detections is not None and prompts is None:
+    if detections and prompts is None:
         raise click.UsageError("--detections needs --prompts")
     if images is not None and output is None:
         raise click.UsageError("--images needs --output")
     if settings.second is not None and (run is None or settings.precision is not None):
         raise click.UsageError("--second needs RUN, and does not go with --precision")
-    if detections is None:
-        refuse_given(("coco_images",), "it describes --detections")
-    if detections is not None or (run is not None and output is None):
+    if not detections:
+        refuse_given(
+            ("coco_images", "classes", "repeated_rows", "any_label"), "it describes --detections"
+        )
+    if detections or (run is not None and output is None):
         refuse_given(DETECTOR, "stored detections are scored; `t2i-spatial detect` makes new ones")
     if output is None:
         refuse_given(("overwrite",), "it goes with --output")

@@ -30,7 +30,7 @@ def stored_detections(
     """
     from t2i_spatial.interchange import read_detections
 
-    found = read_detections(path, prompts)
+    found = read_detections(path, prompts, known=images)
     readable = images.filter(pl.col("status") == SCORED)
     wanted = readable.select(*KEY, "image")
     sizes = readable.select(*KEY, *[pl.col(side).alias(f"own_{side}") for side in SIDES])

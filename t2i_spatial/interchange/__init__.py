@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _LAZY = {
+    "DetectionFiles": "reading",
     "export_folder": "geneval",
     "read_detections": "reading",
     "to_coco": "coco",

@@ -1,4 +1,4 @@
-"""GenEval's files: `results.jsonl` in and out, and its folder of images.
+"""Writing GenEval's files: `results.jsonl`, and its folder of images.
 
 Source: djghosh13/geneval @ af4902f (`evaluate_images.py`, `summary_scores.py`).
 """
@@ -8,96 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import atomic_write
+from t2i_spatial.interchange.readers.geneval import COLORED
 from t2i_spatial.metrics.geneval import GenEval
 from t2i_spatial.run import Run
-from t2i_spatial.tables import DETECTIONS, SCORED
-
-COLORED = "colored_details"
-"""Our own extra key of `results.jsonl`: class -> colour of every box of `details`."""
-
-
-def is_geneval(record: Mapping[str, Any]) -> bool:
-    """Whether a JSON line is one of GenEval's results."""
-    return {"filename", "tag", "prompt"} <= set(record)
-
-
-def from_geneval(
-    records: Sequence[Mapping[str, Any]], prompts: pl.DataFrame, what: str
-) -> pl.DataFrame:
-    """DETECTIONS from GenEval's `results.jsonl`.
-
-    An image belongs to the prompt of the same text; its sample is the number in the file name.
-    `details` holds the boxes that GenEval has kept (thresholds applied, at most 16 per class); the
-    image size is not stored, so protocols that measure in the image have no verdict. Colours are
-    not stored either, except by `write_geneval`.
-
-    Raises:
-        InputError: a record without readable `details`, two files for one image, or a prompt that
-            is not in the set.
-    """
-    by_text: dict[str, str] = {}
-    for prompt_id, text in prompts.select("prompt_id", "text").iter_rows():
-        by_text.setdefault(text, prompt_id)
-    rows = []
-    for number, record in enumerate(records, 1):
-        prompt_id = by_text.get(str(record["prompt"]))
-        if prompt_id is None:
-            raise InputError(
-                f"{what}, record {number}: the prompt {record['prompt']!r} is not in the prompt set"
-            )
-        path = PurePosixPath(str(record["filename"]).replace("\\", "/"))
-        if not path.stem.isdecimal():
-            raise InputError(
-                f"{what}, record {number}: expected a file name such as 00000/samples/0000.png, "
-                f"got {record['filename']!r}"
-            )
-        rows.append(
-            {
-                "prompt_id": prompt_id,
-                "sample": int(path.stem),
-                "image": str(record["filename"]),
-                "status": SCORED,
-                "detections": _details(record, f"{what}, record {number}"),
-            }
-        )
-    return pl.DataFrame(rows, schema=DETECTIONS)
-
-
-def _details(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    if "details" not in record:
-        raise InputError(
-            f"{where}: no details; GenEval writes the boxes there (evaluate again with a version "
-            "that does)"
-        )
-    try:
-        details = _unpacked(record["details"])
-        colors = _unpacked(record.get(COLORED) or {})
-        found = [
-            {
-                "label": name,
-                "score": float(box[4]),
-                "box": [float(v) for v in box[:4]],
-                "color": colors[name][k] if name in colors else None,
-            }
-            for name, boxes in details.items()
-            for k, box in enumerate(boxes)
-        ]
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise InputError(f"{where}: details cannot be read ({error!r})") from None
-    return sorted(found, key=lambda d: -d["score"])  # type: ignore[arg-type, operator]
-
-
-def _unpacked(value: Any) -> Any:
-    """`details` and `metadata` are JSON inside JSON."""
-    return json.loads(value) if isinstance(value, str) else value
+from t2i_spatial.tables import SCORED
 
 
 def write_geneval(

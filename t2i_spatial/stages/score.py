@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -33,6 +33,9 @@ from t2i_spatial.tables import (
     expected_images,
     prompts_to_table,
 )
+
+if TYPE_CHECKING:
+    from t2i_spatial.interchange.reading import DetectionFiles
 
 STAGE = "score"
 STOPPING = "stopping"
@@ -306,7 +309,7 @@ def score_source(
     *,
     run: Path | None = None,
     images: Path | None = None,
-    detections: Path | None = None,
+    detections: Path | DetectionFiles | None = None,
     prompts: str | None = None,
     output: Path | None = None,
     samples: int | None = None,
@@ -319,6 +322,7 @@ def score_source(
     Args:
         prompts: name or file; `None` with `images` takes the captions of the folder.
         output: run directory to make; detections may do without one, then nothing is written.
+        detections: the file, or several and how they are to be read.
         coco_images: the images and categories of `detections` that are COCO results.
         detect: which detector looks at `images`.
 
@@ -330,16 +334,16 @@ def score_source(
     from t2i_spatial.prompts import load_prompts
 
     if detections is not None:
-        from t2i_spatial.interchange import read_detections
+        from t2i_spatial.interchange.reading import DetectionFiles
         from t2i_spatial.stages.score_stream import is_large, score_parquet
 
+        if isinstance(detections, Path):
+            detections = DetectionFiles((detections,), coco_images)
         table = prompts_to_table(load_prompts(prompts or ""))
-        if is_large(detections):
-            place = None if output is None else _empty_run(output, table, detections, overwrite)
-            return score_parquet(
-                detections, table, protocols, intervals, output=place, samples=samples
-            )
-        found = read_detections(detections, table, coco_images=coco_images)
+        if len(detections.paths) == 1 and is_large(path := detections.paths[0]):
+            place = None if output is None else _empty_run(output, table, path, overwrite)
+            return score_parquet(path, table, protocols, intervals, output=place, samples=samples)
+        found = detections.read(table)
         if output is None:
             whole = complete(found, table, samples=samples)
             return score_tables(table, whole, protocols, intervals)

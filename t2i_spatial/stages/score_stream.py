@@ -10,6 +10,8 @@ import polars as pl
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import write_json
+from t2i_spatial.interchange.labels import renamed
+from t2i_spatial.interchange.large import check_samples, names_of_labels
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
@@ -67,11 +69,12 @@ def score_parquet(
         if type(protocol).summarize is not Metric.summarize:
             raise InputError(f"{protocol.name} cannot be summed over slices of a file")
     numbers = _check_keys(path, prompts, samples)
+    names = names_of_labels(path, prompts)
     tallies: dict[str, list[pl.DataFrame]] = {p.name: [] for p in protocols}
     scored = expected = 0
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
     with progress_bar(rows, "score") as bar:
-        for k, part in enumerate(_slices(path, prompts, numbers, size)):
+        for k, part in enumerate(_slices(path, prompts, numbers, size, names)):
             asked = prompts.join(part, on="prompt_id", how="semi", maintain_order="left")
             for protocol in protocols:
                 verdicts = protocol.judge(asked, part)
@@ -106,6 +109,7 @@ def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range
     missing = [name for name in (*KEY, "detections") if name not in scan.collect_schema()]
     if missing:
         raise InputError(f"{path.name}: no column {missing[0]!r}")
+    check_samples(path)
     scan = scan.select(pl.col("prompt_id").cast(pl.String), pl.col("sample").cast(pl.Int32))
     known = prompts.select("prompt_id").lazy()
     unknown = scan.join(known, on="prompt_id", how="anti").select(
@@ -132,7 +136,9 @@ def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range
     return range(first, first + samples) if samples else range(first, (high or 0) + 1)
 
 
-def _slices(path: Path, prompts: pl.DataFrame, numbers: range, size: int) -> Iterator[pl.DataFrame]:
+def _slices(
+    path: Path, prompts: pl.DataFrame, numbers: range, size: int, names: dict[str, str]
+) -> Iterator[pl.DataFrame]:
     """The images of the file, then those that it lacks."""
     seen: list[pl.DataFrame] = []
     offset = 0
@@ -141,7 +147,7 @@ def _slices(path: Path, prompts: pl.DataFrame, numbers: range, size: int) -> Ite
         if len(table) == 0:
             break
         offset += len(table)
-        table = check_detections(table, path.name)
+        table = renamed(check_detections(table, path.name), names)
         table = table.filter(pl.col("sample").is_in(list(numbers)))
         seen.append(table.group_by("prompt_id").len())
         if len(seen) > 8:

@@ -117,3 +117,28 @@ def test_large_files_are_scored_in_slices_by_the_command(table, tmp_path, monkey
 
 def test_every_protocol_of_ours_adds_up():
     assert all(hasattr(PROTOCOLS[name], "tally") for name in PROTOCOLS)
+
+
+def test_labels_numbers_and_fractions_are_those_of_the_whole_file(table, tmp_path):
+    prompts, rows = table
+    path = tmp_path / "found.parquet"
+    spelt = [
+        None if row is None else [{**d, "label": d["label"].title() + "s"} for d in row]
+        for row in rows["detections"].to_list()
+    ]
+    other = rows.with_columns(pl.Series("detections", spelt, dtype=rows.schema["detections"]))
+    other.write_parquet(path)
+    whole = score_tables(prompts, complete(rows, prompts), make_protocols(["visor"]))
+    assert score_parquet(path, prompts, make_protocols(["visor"]), size=17).summary == whole.summary
+    seeds = pl.int_range(pl.len(), dtype=pl.Int64) * 97_000_000
+    rows.with_columns(seeds.alias("sample")).write_parquet(path)
+    with pytest.raises(InputError, match="number them from 0 within each prompt"):
+        score_parquet(path, prompts, make_protocols(["visor"]), size=17)
+    shrunk = [
+        None if row is None else [{**d, "box": [v / 512 for v in d["box"]]} for d in row]
+        for row in rows["detections"].to_list()
+    ]
+    small = rows.with_columns(pl.Series("detections", shrunk, dtype=rows.schema["detections"]))
+    small.write_parquet(path)
+    with pytest.raises(InputError, match="multiply them by width and height"):
+        score_parquet(path, prompts, make_protocols(["visor"]), size=17)

@@ -28,6 +28,7 @@ from t2i_spatial.stages.score import STOPPING, detections_hash, score_run
 from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
+    from t2i_spatial.interchange.reading import DetectionFiles
     from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
 
 
@@ -37,7 +38,7 @@ def score_until(
     *,
     run: Path | None = None,
     images: Path | None = None,
-    detections: Path | None = None,
+    detections: Path | DetectionFiles | None = None,
     coco_images: Path | None = None,
     prompts: str | Sequence[Prompt] | None = None,
     generate: GenerateSettings | None = None,
@@ -67,10 +68,12 @@ def score_until(
     if isinstance(prompts, str):
         prompts = load_prompts(prompts)
     if detections is not None and prompts is not None:
-        from t2i_spatial.interchange import read_detections
+        from t2i_spatial.interchange.reading import DetectionFiles
 
+        if isinstance(detections, Path):
+            detections = DetectionFiles((detections,), coco_images)
         table = prompts_to_table(prompts)
-        found = read_detections(detections, table, coco_images=coco_images)
+        found = detections.read(table)
         stored = StoredLook(table, found, protocol, samples=samples)
         return judge_until(table, stored, protocol, precision, **options)
     source = None if run is None else Run.open(run)
