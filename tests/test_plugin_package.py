@@ -111,3 +111,13 @@ def test_its_filter_and_its_exporter_make_a_training_set(scores, command):
     assert [(folder / "images" / name).exists() for name in table["file"]] == [True, True]
     reasons = pl.read_parquet(command.folder / "run" / "selection.parquet")["reason"].to_list()
     assert "64 x 96 pixels is too narrow" in reasons
+
+
+def test_its_detection_format_is_read(command):
+    boxes = [["Red-Ball", 0.9, 15, 30, 20, 20], ["blue box", 0.8, 50, 30, 20, 20]]
+    (command.folder / "boxes.json").write_text(json.dumps({"frames": {"00000_0.png": boxes}}))
+    triple = "subject,relation,object\nred ball,left of,blue box\n"
+    (command.folder / "left.csv").write_text(triple)
+    said = command("score", "--detections", "boxes.json", "--prompts", "left.csv", "-p", "visor",
+                   "--json")  # fmt: skip
+    assert json.loads(said)["visor"]["VISOR_uncond"]["value"] == 1
