@@ -15,8 +15,27 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusio
 from tokenizer import build_tokenizer
 from train_detector import TEXT_LENGTH as QUERY_LENGTH
 from train_detector import build_detector
+from train_judge import IMAGE, PATCH, build_judge
 from train_unet import build_unet
-from transformers import CLIPTextModel, CLIPTokenizer, OwlViTImageProcessor, OwlViTProcessor
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextModel,
+    CLIPTokenizer,
+    LlavaProcessor,
+    OwlViTImageProcessor,
+    OwlViTProcessor,
+    PreTrainedTokenizerFast,
+)
+
+CHAT = (
+    "{% for message in messages %}<{{ message.role }}>"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}"
+    "{% if part.type in ['image', 'image_url'] %}<image>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}{% endif %}{% if message.role == 'assistant' %}<end>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""The conversation as the judge was trained on it: user, picture, question, assistant."""
 
 
 def load_as_float32(config: Path) -> None:
@@ -85,12 +104,48 @@ def export_detector(checkpoints: Path, out: Path) -> bool:
     return True
 
 
+def export_judge(checkpoints: Path, out: Path) -> bool:
+    """Write the judge folder from the averaged weights; False if there are none yet."""
+    saved = load_checkpoint(checkpoints / "judge.pt")
+    if saved is None:
+        return False
+    tokens = PreTrainedTokenizerFast.from_pretrained(checkpoints / "judge_tokenizer")
+    tokens.model_max_length = 1024
+    model = build_judge(tokens)
+    model.load_state_dict(saved["average"])
+    model.generation_config.update(
+        pad_token_id=tokens.pad_token_id, eos_token_id=tokens.eos_token_id, bos_token_id=None
+    )
+    model.half().eval().save_pretrained(out)
+    load_as_float32(out / "config.json")
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(
+            size={"height": SIDE, "width": SIDE},
+            do_center_crop=False,
+            crop_size={"height": SIDE, "width": SIDE},
+            image_mean=[0.5, 0.5, 0.5],
+            image_std=[0.5, 0.5, 0.5],
+        ),
+        tokenizer=tokens,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # the class token, which is then left out
+        image_token=IMAGE,
+        chat_template=CHAT,
+    ).save_pretrained(out)
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=BUNDLED)
     arguments = parser.parse_args()
-    for name, export in (("generator", export_generator), ("detector", export_detector)):
+    for name, export in (
+        ("generator", export_generator),
+        ("detector", export_detector),
+        ("judge", export_judge),
+    ):
         folder = arguments.out / name
         if not export(arguments.checkpoints, folder):
             print(f"{name}: not trained yet")

@@ -23,6 +23,7 @@ __all__ = [
     "SceneObject",
     "detector_path",
     "generator_path",
+    "judge_path",
     "model_card_path",
     "render",
     "sample_scene",
@@ -40,6 +41,11 @@ def generator_path() -> Path:
 def detector_path() -> Path:
     """Return the folder of the bundled `OwlViTForObjectDetection` and its processor."""
     return _FOLDER / "detector"
+
+
+def judge_path() -> Path:
+    """Return the folder of the bundled `LlavaForConditionalGeneration` and its processor."""
+    return _FOLDER / "judge"
 
 
 def model_card_path() -> Path:

@@ -48,8 +48,10 @@ def read_config(source: str, revision: str | None = None) -> tuple[dict[str, Any
     return dict(config), config.get("_commit_hash")
 
 
-def load_model(model_class: Any, source: str, revision: str | None, device: str) -> Any:
-    """A transformers model in float32 on `device`, in eval mode.
+def load_model(
+    model_class: Any, source: str, revision: str | None, device: str, dtype: str = "float32"
+) -> Any:
+    """A transformers model in `dtype` on `device`, in eval mode.
 
     Raises:
         ModelLoadError: no safetensors, or weights that are missing, unexpected or misshapen.
@@ -61,7 +63,7 @@ def load_model(model_class: Any, source: str, revision: str | None, device: str)
                 _path(source),
                 revision=revision or "main",
                 use_safetensors=True,
-                dtype=torch.float32,
+                dtype=getattr(torch, dtype),
                 output_loading_info=True,
                 # reported in the same way as missing ones, below
                 ignore_mismatched_sizes=True,

@@ -1,0 +1,264 @@
+"""Train the judge, a small `LlavaForConditionalGeneration`, on questions about rendered scenes.
+
+Its eyes are those of the bundled detector (the vision towers have the same form) and stay as they
+are; the projector and a small Llama learn to answer. The questions of a picture share its tokens:
+they lie in one sequence behind the picture, and no question sees another.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from augment import augment
+from common import (
+    BUNDLED,
+    SIDE,
+    Averaged,
+    Clock,
+    load_checkpoint,
+    log,
+    pick_device,
+    save_checkpoint,
+    set_rate,
+    to_tensor,
+)
+from judge_questions import Asked, Facts, ask, scene_to_ask
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    OwlViTForObjectDetection,
+    PreTrainedTokenizerFast,
+)
+
+from t2i_spatial.bundled.scenes import render
+
+PATCH = 8
+IMAGE_TOKENS = (SIDE // PATCH) ** 2
+PAD, END, USER, ASSISTANT, IMAGE = "<pad>", "<end>", "<user>", "<assistant>", "<image>"
+LENGTH = 72
+"""Tokens of a question and its answer; the few longer ones are asked anew."""
+
+
+def build_tokenizer(corpus: list[str], size: int = 1400) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, so that any text can be asked."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, END, USER, ASSISTANT, IMAGE],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, padding_side="left"
+    )
+
+
+def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """The model with the detector's vision tower in it."""
+    vision = CLIPVisionConfig(
+        hidden_size=192,
+        intermediate_size=640,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        image_size=SIDE,
+        patch_size=PATCH,
+        projection_dim=128,
+    )
+    text = LlamaConfig(
+        vocab_size=len(tokens),
+        hidden_size=160,
+        intermediate_size=448,
+        num_hidden_layers=4,
+        num_attention_heads=5,
+        num_key_value_heads=5,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokens.pad_token_id,
+        eos_token_id=tokens.eos_token_id,
+        bos_token_id=None,
+    )
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=vision,
+            text_config=text,
+            image_token_index=tokens.convert_tokens_to_ids(IMAGE),
+            image_seq_length=IMAGE_TOKENS,
+            vision_feature_layer=-1,
+            tie_word_embeddings=True,
+        )
+    )
+    detector = OwlViTForObjectDetection.from_pretrained(BUNDLED / "detector")
+    eyes = {
+        name.replace("pre_layernorm", "pre_layrnorm"): weight
+        for name, weight in detector.owlvit.vision_model.state_dict().items()
+    }
+    model.model.vision_tower.load_state_dict(eyes)
+    model.model.vision_tower.requires_grad_(False)
+    return model
+
+
+def corpus(rng: np.random.Generator, scenes: int = 1500) -> list[str]:
+    """Texts to learn the vocabulary from."""
+    drawn = [scene_to_ask(rng) for _ in range(scenes)]
+    boxes = [render(scene, SIDE)[1] for scene in drawn]
+    facts = Facts(drawn, boxes, SIDE)
+    asked = [ask(facts, k % scenes, rng) for k in range(12 * scenes)]
+    return [text for pair in asked for text in pair]
+
+
+class Batch:
+    """Pictures with questions: one sequence per picture, a mask keeps the questions apart."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        tokens: PreTrainedTokenizerFast,
+        pictures: int,
+        questions: int,
+    ) -> None:
+        scenes = [scene_to_ask(rng) for _ in range(pictures)]
+        drawn = [render(scene, SIDE) for scene in scenes]
+        self.images = augment(to_tensor(np.stack([image for image, _ in drawn])), rng)
+        facts = Facts(scenes, [boxes for _, boxes in drawn], SIDE)
+        self.asked: list[list[Asked]] = [
+            [ask(facts, k, rng) for _ in range(questions)] for k in range(pictures)
+        ]
+        start, answer, end = tokens.convert_tokens_to_ids([USER, ASSISTANT, END])
+        self.prefix = [start] + [tokens.convert_tokens_to_ids(IMAGE)] * IMAGE_TOKENS
+        head = len(self.prefix)
+        rows = []
+        for of_picture in self.asked:
+            ids, labels, places, part = list(self.prefix), [-100] * head, list(range(head)), []
+            part = [0] * head
+            texts = tokens([q.text for q in of_picture])["input_ids"]
+            replies = tokens([q.answer for q in of_picture])["input_ids"]
+            for number, (text, reply) in enumerate(zip(texts, replies, strict=True), 1):
+                own = [*text, answer, *reply, end]
+                ids += own
+                # what follows each token: nothing counts but the answer and the end
+                labels += [-100] * len(text) + [*reply, end] + [-100]
+                places += range(head, head + len(own))
+                part += [number] * len(own)
+            rows.append((ids, labels, places, part))
+        longest = max(len(row[0]) for row in rows)
+        fill = (tokens.pad_token_id, -100, 0, -1)
+        self.ids, self.labels, self.places, part = (
+            torch.tensor([row[c] + [fill[c]] * (longest - len(row[c])) for row in rows])
+            for c in range(4)
+        )
+        same = (part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)
+        causal = torch.ones(longest, longest, dtype=torch.bool).tril()
+        self.mask = (same & causal)[:, None]
+
+
+def answers(model: LlavaForConditionalGeneration, batch: Batch, device: torch.device) -> tuple:
+    """Logits (m, vocabulary) and labels (m,) where an answer is due."""
+    ids = batch.ids.to(device)
+    embedded = model.get_input_embeddings()(ids)
+    with torch.no_grad():
+        seen = model.model.vision_tower(batch.images.to(device), output_hidden_states=True)
+    seen = model.model.multi_modal_projector(seen.hidden_states[-1][:, 1:])
+    embedded = torch.cat(
+        [embedded[:, :1], seen.to(embedded.dtype), embedded[:, 1 + IMAGE_TOKENS :]], 1
+    )
+    mask = torch.zeros_like(batch.mask, dtype=embedded.dtype).masked_fill(~batch.mask, -1e4)
+    hidden = model.model.language_model(
+        inputs_embeds=embedded,
+        attention_mask=mask.to(device),
+        position_ids=batch.places.to(device),
+        use_cache=False,
+    ).last_hidden_state
+    labels = batch.labels.to(device)
+    due = labels != -100
+    return model.lm_head(hidden[due]).float(), labels[due]
+
+
+@torch.no_grad()
+def quality(
+    model: LlavaForConditionalGeneration, fresh: Batch, device: torch.device, end: int
+) -> str:
+    """Share of right answers by kind of answer."""
+    logits, labels = answers(model, fresh, device)
+    kept = labels != end
+    right = (logits.argmax(-1) == labels)[kept].float().cpu()
+    replies = [q.answer for of_picture in fresh.asked for q in of_picture]
+    asked = [q.text for of_picture in fresh.asked for q in of_picture]
+    groups: dict[str, list[float]] = {}
+    words = (" left", " right", " above", " below", " over", " under", " beneath", " beside")
+    for value, reply, text in zip(right.tolist(), replies, asked, strict=True):
+        kind = "choice" if reply in "ABCDE" else "count" if reply.isdigit() else "exists"
+        if kind == "exists" and any(word in text for word in words):
+            kind = "relation"
+        groups.setdefault(kind, []).append(value)
+    return " ".join(f"{kind} {100 * np.mean(v):.1f}" for kind, v in sorted(groups.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=32, help="pictures")
+    parser.add_argument("--questions", type=int, default=8, help="of each picture")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=5)
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device, arguments.threads)
+    torch.manual_seed(arguments.seed)
+    rng = np.random.default_rng(arguments.seed)
+    words = arguments.out / "judge_tokenizer"
+    if not words.exists():
+        build_tokenizer(corpus(np.random.default_rng(1))).save_pretrained(words)
+    tokens = PreTrainedTokenizerFast.from_pretrained(words)
+    end = tokens.convert_tokens_to_ids(END)
+    fresh = Batch(np.random.default_rng(30_000), tokens, 192, 8)
+    model = build_judge(tokens).to(device)
+    average = Averaged(model, 0.999)
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
+    step, seconds, path = 0, 0.0, arguments.out / "judge.pt"
+    if saved := load_checkpoint(path):
+        model.load_state_dict(saved["model"])
+        average.model.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, seconds, average.updates = saved["step"], saved["seconds"], saved["step"]
+        rng = np.random.default_rng(arguments.seed + step)
+    clock = Clock(arguments.minutes, seconds, warmup=300)
+    while clock.progress < 1:
+        set_rate(optimizer, clock.rate(step, arguments.rate, decay_from=0.5))
+        batch = Batch(rng, tokens, arguments.batch, arguments.questions)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits, labels = answers(model, batch, device)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update(model)
+        step += 1
+        if step % 200 == 0 or clock.progress >= 1:
+            figures = quality(average.model, fresh, device, end)
+            rate = step * arguments.batch / clock.seconds
+            log(f"judge step {step} loss {loss.item():.3f} {figures}, {rate:.0f} img/s")
+            save_checkpoint(
+                path,
+                model=model.state_dict(),
+                average=average.model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                step=step,
+                seconds=clock.seconds,
+            )
+
+
+if __name__ == "__main__":
+    main()

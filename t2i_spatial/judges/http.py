@@ -1,0 +1,240 @@
+"""A vision-language model behind an OpenAI-compatible chat-completions endpoint.
+
+    t2i-spatial ask run --judge http://127.0.0.1:8000/v1 --judge-model Qwen/Qwen3-VL-8B-Instruct
+
+vLLM, SGLang, Ollama, llama.cpp, `transformers serve` and OpenAI speak it. Whether the endpoint
+gives token probabilities and looks at pictures at all is found out by asking, not assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import os
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from PIL import Image
+
+from t2i_spatial.errors import InputError, nearest, require
+from t2i_spatial.judges import JUDGES
+from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply
+from t2i_spatial.judges.cache import ReplyCache, cache_key
+from t2i_spatial.judges.openai_api import (
+    Sampling,
+    body_of,
+    reply_of,
+    top_tokens,
+    wants_probabilities,
+)
+from t2i_spatial.judges.sending import Failed, JudgeError, Limit, Patience, post
+from t2i_spatial.questions import ANSWERED, LETTER, OFF_FORMAT, Question
+
+OPTIONS: Mapping[str, Any] = {
+    "key_env": "OPENAI_API_KEY",
+    "logprobs": "auto",
+    "probe": True,
+    "concurrency": 8,
+    "max_concurrency": 64,
+    "timeout": 120.0,
+    "patience": 600.0,
+    "temperature": None,
+    "max_tokens": None,
+    "detail": None,
+    "cache": None,
+    "extra": {},
+}
+"""Options with their defaults; `cache` is a folder, `extra` goes into every request body."""
+PATH = "/chat/completions"
+OF_THE_WAY = ("key_env", "probe", "concurrency", "max_concurrency", "timeout", "patience", "cache")
+"""Options that say how to ask and not what: they decide no answer."""
+
+
+@JUDGES.register("http")
+class HTTPJudge(Judge):
+    """Asks a server; requests of a batch, and of the next one, are under way together.
+
+    Raises:
+        JudgeError: no answer, no such model, no permission, or an endpoint that ignores images.
+    """
+
+    def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
+        super().__init__(spec, device)
+        httpx: Any = require("httpx", "judge")
+        options = {**OPTIONS, **spec.options}
+        self._options = options
+        self._patience = Patience(options["timeout"], options["patience"])
+        self._cache = ReplyCache(options["cache"])
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        key = os.environ.get(options["key_env"] or "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        most = options["max_concurrency"]
+
+        async def connect() -> tuple[Any, Limit]:
+            limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+            http = httpx.AsyncClient(
+                base_url=spec.source.rstrip("/"), headers=headers, limits=limits, trust_env=False
+            )
+            return http, Limit(options["concurrency"], most)
+
+        self._http, self.limit = self._wait(connect())
+        try:
+            model = spec.model or self._only_model()
+            self.sampling = Sampling(
+                model,
+                options["logprobs"] != "off",
+                options["temperature"],
+                options["max_tokens"],
+                options["detail"],
+                tuple(sorted(options["extra"].items())),
+            )
+            self.served_model: str | None = None
+            self.gives_probabilities = self.sampling.logprobs
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with defaults; see `OPTIONS`."""
+        for name in options:
+            if name not in OPTIONS:
+                raise InputError(
+                    f"a judge at a URL has no option {name!r}; {nearest(name, OPTIONS)}"
+                )
+        if options.get("logprobs", "auto") not in ("auto", "on", "off"):
+            raise InputError(f"logprobs is auto, on or off, got {options['logprobs']!r}")
+        return {**OPTIONS, **options}
+
+    def ask(self, picture: Picture, asked: Sequence[Asked]) -> list[Reply]:
+        """One request per question."""
+        return self.collect(self.submit([(picture, asked)]))[0]
+
+    def submit(self, batch: Sequence[tuple[Picture, Sequence[Asked]]]) -> list[list[Future[Reply]]]:
+        """Put every question of a batch under way."""
+        return [
+            [asyncio.run_coroutine_threadsafe(self._one(picture, a), self._loop) for a in asked]
+            for picture, asked in batch
+        ]
+
+    def collect(self, started: list[list[Future[Reply]]]) -> list[list[Reply]]:
+        """Wait for a batch; when the server is gone, what is still under way is given up."""
+        try:
+            return [[future.result() for future in of_picture] for of_picture in started]
+        except BaseException:
+            for of_picture in started:
+                for future in of_picture:
+                    future.cancel()
+            raise
+
+    def found_out(self) -> dict[str, Any]:
+        """Which model answered, and whether with probabilities."""
+        return {
+            "probabilities": self.gives_probabilities,
+            "served_model": self.served_model,
+            "cache_hits": self._cache.hits,
+        }
+
+    def close(self) -> None:
+        """Close the connections and end the thread that holds them."""
+        if self._loop.is_running():
+            self._wait(self._http.aclose())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _one(self, picture: Picture, asked: Asked) -> Reply:
+        started = time.monotonic()
+        key = self._key(picture, asked)
+        page = self._cache.get(key)
+        if page is None:
+            body = body_of(picture, asked, self.sampling)
+            page = await post(self._http, PATH, body, self.limit, self._patience)
+            if isinstance(page, Failed):
+                return Reply.failed(page.reason)
+        try:
+            wanted = wants_probabilities(asked, self.sampling)
+            reply = reply_of(page, asked, logprobs=wanted, started=started)
+        except ValueError as error:
+            return Reply.failed(str(error))
+        if reply.status in (ANSWERED, OFF_FORMAT):
+            self._cache.put(key, page)
+        return reply
+
+    def _key(self, picture: Picture, asked: Asked) -> str:
+        body = body_of(picture, asked, self.sampling, image=False)
+        return cache_key(
+            {
+                "url": self.spec.source,
+                "body": body,
+                "media_type": picture.media_type,
+                "template": asked.question.template,
+                "rollout": asked.rollout,
+            }
+        )
+
+    def _only_model(self) -> str:
+        async def models() -> list[str]:
+            response = await self._http.get("/models", timeout=self._patience.timeout)
+            return [str(entry["id"]) for entry in response.json()["data"]]
+
+        try:
+            known = self._wait(models())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the list cannot be had
+            raise JudgeError(
+                f"{self.spec.source} does not list its models ({type(error).__name__}); "
+                "is it the address of a chat-completions endpoint (often ending in /v1)? "
+                "If so, name the model with --judge-model"
+            ) from None
+        if len(known) != 1:
+            raise InputError(
+                f"{self.spec.source} has {len(known)} models; name one with --judge-model: "
+                f"{', '.join(sorted(known)[:8])}"
+            )
+        return str(known[0])
+
+    def _probe(self) -> None:
+        """Ask of a red and a blue picture, and look what comes back."""
+        if not self._options["probe"]:
+            return
+        question = Question(
+            "What is the colour of this image?", "choice", ("red", "blue"), template=LETTER.name
+        )
+        pages = [self._wait(self._raw(_plain(colour), question)) for colour in ("red", "blue")]
+        for page in pages:
+            if isinstance(page, Failed):
+                raise JudgeError(f"{self.spec.source} refuses a test question: {page.reason}")
+        choices = [(page.get("choices") or [{}])[0] for page in pages]
+        self.served_model = str(pages[0].get("model") or "") or None
+        listed = [top_tokens(choice) for choice in choices]
+        self.gives_probabilities = self.sampling.logprobs and len(listed[0]) > 1
+        if self._options["logprobs"] == "on" and not self.gives_probabilities:
+            raise JudgeError(f"{self.spec.source} gives no token probabilities (logprobs=on)")
+        self.sampling = dataclasses.replace(self.sampling, logprobs=self.gives_probabilities)
+        seen = listed if self.gives_probabilities else [_content(choice) for choice in choices]
+        if seen[0] == seen[1]:
+            raise JudgeError(
+                f"{self.spec.source} answers the same of a red and of a blue picture: "
+                f"{self.sampling.model!r} does not look at images (probe=false asks all the same)"
+            )
+
+    async def _raw(self, picture: Picture, question: Question) -> dict[str, Any] | Failed:
+        body = body_of(picture, Asked(question), self.sampling)
+        return await post(self._http, PATH, body, self.limit, self._patience)
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _content(choice: Mapping[str, Any]) -> str:
+    return str((choice.get("message") or {}).get("content"))
+
+
+def _plain(colour: str) -> Picture:
+    buffer = io.BytesIO()
+    Image.new("RGB", (224, 224), colour).save(buffer, "PNG")
+    return Picture(f"{colour}.png", buffer.getvalue())
