@@ -28,6 +28,7 @@ from t2i_spatial.files import atomic_write as atomic_write  # where it was befor
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
 from t2i_spatial.progress import note
+from t2i_spatial.questions import ANSWERS
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, VERDICTS, conform
 
 FORMAT = 1
@@ -266,6 +267,9 @@ class Run:
     def read_shard(self, stage: str, number: int) -> pl.DataFrame:
         """The rows of one finished batch."""
         return read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
+    def drop_shards(self, stage: str) -> None:
+        """Forget all finished batches of a stage, once their rows stand elsewhere."""
+        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
 
     def read_shards(self, stage: str, schema: pl.Schema) -> pl.DataFrame:
         """All rows of the finished batches in batch order."""
@@ -377,6 +381,14 @@ class Run:
         if not isinstance(content, dict):
             raise InputError(f"{self.path / 'summary.json'} is not a JSON object")
         return content
+
+    def write_answers(self, table: pl.DataFrame, name: str) -> None:
+        """Write the answers of one judge."""
+        write_table(self.path / "answers" / f"{name}.parquet", conform(table, ANSWERS, "answers"))
+
+    def answers(self, name: str) -> pl.DataFrame:
+        """The ANSWERS table of one judge."""
+        return self._read(f"answers/{name}.parquet", ANSWERS)
 
     def has(self, name: str) -> bool:
         """Whether a file of the run exists, e.g. `detections/main.parquet`."""

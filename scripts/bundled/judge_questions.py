@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-
 from t2i_spatial.bundled.captions import describe, noun_phrase, plural
+
 from t2i_spatial.bundled.scenes import COLOURS, NOUNS, TINTABLE, Scene, sample_scene
 from t2i_spatial.metrics.relations import relation_scores
 

@@ -167,6 +167,10 @@ class Judge(ABC):
         """The replies of a batch that was submitted, picture by picture."""
         return [self.ask(picture, asked) for picture, asked in started]
 
+    def plan(self) -> dict[str, Any]:
+        """What decides the answers, for `run.json`."""
+        return {**self.spec.plan(), "probabilities": self.gives_probabilities}
+
     def found_out(self) -> dict[str, Any]:
         """What was learnt of the judge while asking (model as served, log-probabilities)."""
         return {"probabilities": self.gives_probabilities}

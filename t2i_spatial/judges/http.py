@@ -133,6 +133,12 @@ class HTTPJudge(Judge):
                     future.cancel()
             raise
 
+    def plan(self) -> dict[str, Any]:
+        """Without what only says how to ask."""
+        plan = super().plan()
+        options = {k: v for k, v in plan["options"].items() if k not in OF_THE_WAY}
+        return {**plan, "model": self.sampling.model, "options": options}
+
     def found_out(self) -> dict[str, Any]:
         """Which model answered, and whether with probabilities."""
         return {

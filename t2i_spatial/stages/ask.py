@@ -1,0 +1,433 @@
+"""Answers of a judge to the questions of every protocol: `answers/<name>.parquet`.
+
+Each picture is asked each question once per rollout, whichever protocols want to know. What has
+been answered stays: a further protocol, or more rollouts, ask only what is not there yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from t2i_spatial.devices import resolve_devices
+from t2i_spatial.engines import run_batches
+from t2i_spatial.errors import InputError
+from t2i_spatial.judges import Judge, JudgeSpec, load_judge, resolve_judge
+from t2i_spatial.judges.base import Asked, Picture, Reply
+from t2i_spatial.metrics.answers import AnswerMetric
+from t2i_spatial.progress import note
+from t2i_spatial.provenance import environment
+from t2i_spatial.questions import (
+    ANSWER_STATUSES,
+    ANSWERS,
+    ERROR,
+    TEMPLATES,
+    Question,
+    option_order,
+    table_to_question,
+)
+from t2i_spatial.run import Run, write_table
+from t2i_spatial.tables import KEY, SCORED, conform
+
+ASKED = ("prompt_id", "sample", "question_id", "rollout")
+BATCH = 32
+"""Pictures of one batch: what an interruption can cost."""
+IMAGE_TOKENS = 1_000
+"""What `--dry-run` takes an image to cost; models differ from 64 to several thousand."""
+
+
+class AskSettings(BaseModel):
+    """Which judge is asked, and how often."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    judge: str = Field(
+        default="bundled",
+        description="bundled, boxes, the URL of a chat-completions endpoint, or transformers:ID",
+    )
+    judge_model: str | None = Field(default=None, description="name of the model at a URL")
+    revision: str | None = Field(default=None, description="of a hub id")
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="of answers/NAME.parquet; made from the judge by default",
+    )
+    rollouts: int | None = Field(
+        default=None, ge=1, le=1000, description="of every question; each protocol's own by default"
+    )
+    votes: int = Field(
+        default=5,
+        ge=1,
+        le=101,
+        description="sampled replies per question when a judge gives no probabilities",
+    )
+    seed: int = Field(default=0, description="of the order of options and of sampled replies")
+    device: str = Field(default="auto", description="of a local judge")
+    dtype: str = Field(default="float32", description="of a local judge")
+    max_requests: int | None = Field(default=None, ge=1, description="stop before asking more")
+    max_tokens: int | None = Field(default=None, ge=1, description="stop before using more")
+    cache: Path | None = Field(default=None, description="folder of raw replies to share")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the judge")
+
+    def resolve(self) -> JudgeSpec:
+        """The judge these settings mean; nothing is loaded."""
+        options = dict(self.options)
+        if self.cache is not None:
+            options["cache"] = str(self.cache)
+        return resolve_judge(
+            self.judge,
+            model=self.judge_model,
+            revision=self.revision,
+            dtype=self.dtype,
+            options=options,
+        )
+
+    @property
+    def answers_name(self) -> str:
+        """What the answers are called: the name, or one made of the judge."""
+        if self.name is not None:
+            return self.name
+        words = self.judge_model or self.judge.rstrip("/")
+        last = words.replace(":", "/").rsplit("/", 1)[-1]
+        return "".join(c if c.isalnum() or c in "-_" else "-" for c in last) or "judge"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a call of the stage has to do, and did.
+
+    Attributes:
+        name: of the answers.
+        expected: image, question and rollout triples of the whole run.
+        pending: how many of them were not answered yet.
+        asked: how many were asked now.
+        statuses: outcome -> how many of `expected`.
+        images: pictures with pending questions.
+    """
+
+    name: str
+    expected: int
+    pending: int
+    asked: int
+    images: int
+    statuses: Mapping[str, int]
+
+    @property
+    def left(self) -> int:
+        """Still to be asked."""
+        return self.pending - self.asked
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return dataclasses.asdict(self) | {"left": self.left}
+
+
+def stage_name(name: str) -> str:
+    """Key in `run.json` of the stage that writes `answers/<name>.parquet`."""
+    return f"ask-{name}"
+
+
+def questions_of(protocols: Iterable[AnswerMetric], prompts: pl.DataFrame) -> pl.DataFrame:
+    """QUESTIONS of all protocols with the `rollouts` each needs, what is the same once.
+
+    Raises:
+        InputError: no protocol asks anything of these prompts.
+    """
+    tables = [
+        p.questions(prompts).with_columns(pl.lit(p.rollouts, pl.Int32).alias("rollouts"))
+        for p in protocols
+    ]
+    if not tables or not any(len(table) for table in tables):
+        names = ", ".join(p.name for p in protocols) or "none given"
+        raise InputError(f"there is nothing to ask about these prompts by the protocols: {names}")
+    return (
+        pl.concat(tables)
+        .group_by("prompt_id", "question_id", maintain_order=True)
+        .agg(pl.exclude("rollouts").first(), pl.col("rollouts").max())
+    )
+
+
+def ask_run(
+    run: Run,
+    protocols: Sequence[AnswerMetric],
+    settings: AskSettings | None = None,
+    *,
+    dry_run: bool = False,
+    overwrite: bool = False,
+) -> Asking:
+    """Ask what the protocols want to know of every image; writes answers and questions.
+
+    Answers that came as errors are asked again, all others are kept.
+
+    Args:
+        dry_run: only count, and load nothing.
+
+    Raises:
+        PlanMismatchError: the answers of this name are another judge's, or of other images.
+        JudgeError, ModelLoadError: the judge cannot be asked. What is answered is kept.
+    """
+    settings = settings or AskSettings()
+    name, stage = settings.answers_name, stage_name(settings.answers_name)
+    spec = settings.resolve()
+    questions = questions_of(protocols, run.prompts())
+    images = run.images()
+    if dry_run:
+        done = _folded(run, stage, name)
+        pending = _pending(images, questions, done, settings.rollouts)
+        note(
+            "{requests:,} requests about {images:,} images, about {tokens:,} tokens".format(
+                **cost(pending, questions)
+            )
+        )
+        return _counted(name, images, questions, done, pending, 0, settings.rollouts)
+    judge = load_judge(spec, device=resolve_devices(settings.device)[0])
+    try:
+        rollouts = settings.rollouts
+        if not judge.gives_probabilities and rollouts is None:
+            rollouts = settings.votes
+            note(f"{settings.judge} gives no probabilities: {rollouts} sampled votes per question")
+        plan = {
+            **judge.plan(),
+            "seed": settings.seed,
+            "images": _fingerprint(images),
+            "templates": {t: TEMPLATES[t].to_dict() for t in sorted(set(questions["template"]))},
+        }
+        # templates of protocols that asked before stay a part of what the answers are
+        plan["templates"] |= {
+            t: known
+            for t, known in run.plan(stage).get("templates", {}).items()
+            if t not in plan["templates"]
+        }
+        run.begin(stage, plan, record=environment(), overwrite=overwrite)
+        done = _folded(run, stage, name)
+        pending = _pending(images, questions, done, rollouts)
+        chosen = pending.head(settings.max_requests) if settings.max_requests else pending
+        worker = AskWorker(judge, questions, settings.seed, settings.max_tokens)
+        batches = _batches(run, images, chosen)
+        try:
+            run_batches(run, stage, batches, lambda _: worker, unit="question")
+        except BudgetSpent:
+            note(
+                f"stopped: {worker.tokens:,} tokens are used, {settings.max_tokens:,} were allowed"
+            )
+        finally:
+            answered = _folded(run, stage, name)
+    finally:
+        judge.close()
+    asked = len(answered) - len(done)
+    run.write_answers(_complete(images, questions, answered, rollouts), name)
+    write_table(run.path / "questions" / f"{name}.parquet", questions)
+    result = _counted(name, images, questions, answered, pending, asked, rollouts)
+    if result.left == 0:
+        run.finish(stage, **result.to_json(), **judge.found_out())
+    return result
+
+
+class BudgetSpent(Exception):
+    """The tokens that were allowed are used."""
+
+
+class AskWorker:
+    """Batches of pictures with their pending questions in, rows of ANSWERS out."""
+
+    def __init__(
+        self, judge: Judge, questions: pl.DataFrame, seed: int, max_tokens: int | None
+    ) -> None:
+        self.judge = judge
+        self.seed = seed
+        self.max_tokens = max_tokens
+        self.tokens = 0
+        self._questions: dict[tuple[str, str], Question] = {
+            (row["prompt_id"], row["question_id"]): table_to_question(row)
+            for row in questions.iter_rows(named=True)
+        }
+        self._started: dict[int, tuple[list[list[Asked]], Any]] = {}
+
+    def prefetch(self, batch: Sequence[Pending]) -> None:
+        """Put a batch under way while the one before it is awaited."""
+        if id(batch) not in self._started:
+            asked = [self._asked(item) for item in batch]
+            pictures = [self._picture(item) for item in batch]
+            started = self.judge.submit(list(zip(pictures, asked, strict=True)))
+            self._started[id(batch)] = (asked, started)
+
+    def __call__(self, batch: Sequence[Pending]) -> pl.DataFrame:
+        """The answers of one batch.
+
+        Raises:
+            BudgetSpent: more tokens were used than allowed; nothing of this batch is asked.
+        """
+        if self.max_tokens is not None and self.tokens >= self.max_tokens:
+            raise BudgetSpent
+        if self.max_tokens is None:
+            self.prefetch(batch)
+        else:  # one batch at a time, so that little is spent beyond the budget
+            self._started.clear()
+            self.prefetch(batch)
+        asked, started = self._started.pop(id(batch))
+        rows = []
+        for item, of_item, replies in zip(batch, asked, self.judge.collect(started), strict=True):
+            for one, reply in zip(of_item, replies, strict=True):
+                self.tokens += reply.tokens or 0
+                rows.append(_row(item, one, reply))
+        return pl.DataFrame(rows, schema=ANSWERS)
+
+    def _asked(self, item: Pending) -> list[Asked]:
+        image = f"{item.prompt_id}_{item.sample}"
+        asked = []
+        for question_id, rollout in item.wanted:
+            question = self._questions[item.prompt_id, question_id]
+            order = option_order(question, rollout, self.seed, image)
+            asked.append(Asked(question, rollout, order, self.seed))
+        return asked
+
+    def _picture(self, item: Pending) -> Picture:
+        data = Path(item.path).read_bytes() if self.judge.needs_pixels else b""
+        return Picture(item.path, data, (item.prompt_id, item.sample))
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One picture and what is still to be asked of it: (question id, rollout) pairs."""
+
+    prompt_id: str
+    sample: int
+    path: str
+    wanted: tuple[tuple[str, int], ...]
+
+
+def _expected(images: pl.DataFrame, questions: pl.DataFrame, rollouts: int | None) -> pl.DataFrame:
+    """`prompt_id, sample, question_id, rollout` of everything, pictures that are lost included."""
+    asked = questions.select(
+        "prompt_id",
+        "question_id",
+        pl.int_ranges(
+            0, pl.lit(rollouts) if rollouts else pl.col("rollouts"), dtype=pl.Int32
+        ).alias("rollout"),
+    ).explode("rollout")
+    return images.select(*KEY).join(asked, on="prompt_id", how="inner", maintain_order="left_right")
+
+
+def _pending(
+    images: pl.DataFrame, questions: pl.DataFrame, done: pl.DataFrame, rollouts: int | None
+) -> pl.DataFrame:
+    there = images.filter(pl.col("status") == SCORED)
+    answered = done.filter(pl.col("status") != ERROR).select(*ASKED)
+    return _expected(there, questions, rollouts).join(
+        answered, on=ASKED, how="anti", maintain_order="left"
+    )
+
+
+def _batches(run: Run, images: pl.DataFrame, pending: pl.DataFrame) -> list[list[Pending]]:
+    wanted: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for prompt_id, sample, question_id, rollout in pending.select(*ASKED).iter_rows():
+        wanted.setdefault((prompt_id, sample), []).append((question_id, rollout))
+    paths = dict(zip(images.select(*KEY).iter_rows(), images["image"], strict=True))
+    items = [
+        Pending(prompt_id, sample, str(run.image_path(paths[prompt_id, sample])), tuple(pairs))
+        for (prompt_id, sample), pairs in wanted.items()
+    ]
+    return [items[k : k + BATCH] for k in range(0, len(items), BATCH)]
+
+
+def _row(item: Pending, asked: Asked, reply: Reply) -> dict[str, Any]:
+    found = reply.probabilities
+    low, high = reply.bracket or (None, None)
+    return {
+        "prompt_id": item.prompt_id,
+        "sample": item.sample,
+        "question_id": asked.question.id,
+        "rollout": asked.rollout,
+        "status": reply.status,
+        "answer": reply.answer,
+        "p": None if found is None else found.p,
+        "p_raw": None if found is None else found.p_raw,
+        "mass": None if found is None else found.mass,
+        "p_low": low,
+        "p_high": high,
+        "options": None
+        if found is None
+        else [{"option": o, "p": p} for o, p in found.options.items()],
+        "order": None if asked.order is None else list(asked.order),
+        "raw": reply.raw,
+        "tokens": reply.tokens,
+        "seconds": reply.seconds,
+        "reason": reply.reason,
+    }
+
+
+def _folded(run: Run, stage: str, name: str) -> pl.DataFrame:
+    """What is answered so far, the batches of an interrupted call included."""
+    shards = run.read_shards(stage, ANSWERS)
+    parts = [shards]
+    if run.has(f"answers/{name}.parquet"):
+        parts.append(run.answers(name).filter(pl.col("status").is_in(ANSWER_STATUSES)))
+    done = pl.concat(parts).unique(list(ASKED), keep="first", maintain_order=True)
+    if len(shards):
+        run.write_answers(done, name)
+        run.drop_shards(stage)
+    return done
+
+
+def _complete(
+    images: pl.DataFrame, questions: pl.DataFrame, done: pl.DataFrame, rollouts: int | None
+) -> pl.DataFrame:
+    """A row for everything that was asked or can never be: lost pictures have their own status."""
+    lost = images.filter(pl.col("status") != SCORED).select(*KEY, "status", "reason")
+    gone = _expected(lost, questions, rollouts).join(lost, on=KEY, maintain_order="left")
+    order = images.select(*KEY).with_row_index("place")
+    return (
+        pl.concat([done, conform(gone, ANSWERS, "answers")])
+        .join(order, on=KEY, maintain_order="left")
+        .sort("place", maintain_order=True)
+        .drop("place")
+    )
+
+
+def _counted(
+    name: str,
+    images: pl.DataFrame,
+    questions: pl.DataFrame,
+    answered: pl.DataFrame,
+    pending: pl.DataFrame,
+    asked: int,
+    rollouts: int | None,
+) -> Asking:
+    expected = _expected(images, questions, rollouts)
+    mine = answered.join(expected, on=ASKED, how="semi")
+    statuses = dict(mine["status"].value_counts().sort("status").iter_rows())
+    return Asking(
+        name, len(expected), len(pending), asked, pending.select(*KEY).n_unique(), statuses
+    )
+
+
+def _fingerprint(images: pl.DataFrame) -> str:
+    digest = hashlib.sha256()
+    for row in images.select(*KEY, "image", "width", "height", "status").iter_rows():
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def cost(pending: pl.DataFrame, questions: pl.DataFrame) -> dict[str, int]:
+    """What asking would take: requests, pictures sent, tokens (pictures at `IMAGE_TOKENS`)."""
+    texts = questions.select(
+        "prompt_id",
+        "question_id",
+        (pl.col("text").str.len_chars() + pl.col("options").list.join(" ").str.len_chars())
+        .floordiv(4)
+        .alias("tokens"),
+    )
+    tokens = pending.join(texts, on=["prompt_id", "question_id"])["tokens"].sum()
+    return {
+        "requests": len(pending),
+        "images": pending.select(*KEY).n_unique(),
+        "tokens": int(tokens) + len(pending) * IMAGE_TOKENS,
+    }
