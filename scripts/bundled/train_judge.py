@@ -1,8 +1,12 @@
 """Train the judge, a small `LlavaForConditionalGeneration`, on questions about rendered scenes.
 
-Its eyes are those of the bundled detector (the vision towers have the same form) and stay as they
-are; the projector and a small Llama learn to answer. The questions of a picture share its tokens:
-they lie in one sequence behind the picture, and no question sees another.
+Its eyes are those of the bundled detector (the vision towers have the same form), of which the last
+layers go on learning; the projector and a small Llama learn to answer. The questions of a picture
+share its tokens: they lie in one sequence behind the picture, and no question sees another.
+
+Beside the answers, the projected patches are taught two things directly: a patch in the middle of
+an object has to resemble the word of its noun, and every patch has to tell where it is. Without
+that the first thousands of steps learn nothing but how answers look.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from t2i_spatial.bundled.scenes import render
+from t2i_spatial.bundled.scenes import NOUNS, Scene, render
 
 PATCH = 8
 IMAGE_TOKENS = (SIDE // PATCH) ** 2
@@ -101,8 +105,10 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
         name.replace("pre_layernorm", "pre_layrnorm"): weight
         for name, weight in detector.owlvit.vision_model.state_dict().items()
     }
-    model.model.vision_tower.load_state_dict(eyes)
-    model.model.vision_tower.requires_grad_(False)
+    tower = model.model.vision_tower
+    tower.load_state_dict(eyes)
+    tower.requires_grad_(False)
+    tower.encoder.layers[-2:].requires_grad_(True)
     return model
 
 
@@ -113,6 +119,18 @@ def corpus(rng: np.random.Generator, scenes: int = 1500) -> list[str]:
     facts = Facts(drawn, boxes, SIDE)
     asked = [ask(facts, k % scenes, rng) for k in range(12 * scenes)]
     return [text for pair in asked for text in pair]
+
+
+def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int]]:
+    """(patch, noun) of the patches whose centre lies in the middle half of an object's box."""
+    steps = (np.arange(SIDE // PATCH) + 0.5) * PATCH
+    found = {}
+    for item, (x1, y1, x2, y2) in zip(scene.objects, boxes, strict=True):
+        dx, dy = (x2 - x1) / 4, (y2 - y1) / 4
+        for row in np.flatnonzero((steps > y1 + dy) & (steps < y2 - dy)):
+            for column in np.flatnonzero((steps > x1 + dx) & (steps < x2 - dx)):
+                found[int(row) * (SIDE // PATCH) + int(column)] = NOUNS.index(item.noun)
+    return sorted(found.items())  # later objects cover earlier ones
 
 
 class Batch:
@@ -127,6 +145,7 @@ class Batch:
     ) -> None:
         scenes = [scene_to_ask(rng) for _ in range(pictures)]
         drawn = [render(scene, SIDE) for scene in scenes]
+        self.spots = [spots(scene, boxes) for scene, (_, boxes) in zip(scenes, drawn, strict=True)]
         self.images = augment(to_tensor(np.stack([image for image, _ in drawn])), rng)
         facts = Facts(scenes, [boxes for _, boxes in drawn], SIDE)
         self.asked: list[list[Asked]] = [
@@ -160,13 +179,45 @@ class Batch:
         self.mask = (same & causal)[:, None]
 
 
-def answers(model: LlavaForConditionalGeneration, batch: Batch, device: torch.device) -> tuple:
-    """Logits (m, vocabulary) and labels (m,) where an answer is due."""
+class Grounding(torch.nn.Module):
+    """What the projected patches are taught directly; thrown away after training."""
+
+    def __init__(self, width: int, words: list[int]) -> None:
+        super().__init__()
+        self.place = torch.nn.Linear(width, 2)
+        self.scale = torch.nn.Parameter(torch.tensor(10.0))
+        self.words = words
+        steps = (torch.arange(SIDE // PATCH) + 0.5) / (SIDE // PATCH) - 0.5
+        grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
+        self.register_buffer("grid", grid.reshape(-1, 2))
+
+    def forward(self, patches: torch.Tensor, nouns: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Loss of patches (b, tokens, width) against the embeddings (n, width) of the nouns."""
+        where = [
+            (row, patch, noun) for row, found in enumerate(batch.spots) for patch, noun in found
+        ]
+        rows, cells, labels = torch.tensor(where, device=patches.device).T
+        named = F.normalize(patches[rows, cells].float(), dim=-1)
+        logits = self.scale * named @ F.normalize(nouns.float(), dim=-1).T
+        placed = (self.place(patches).float() - self.grid).pow(2).mean()
+        return F.cross_entropy(logits, labels) + 10 * placed
+
+
+def answers(
+    model: LlavaForConditionalGeneration,
+    batch: Batch,
+    device: torch.device,
+    grounding: Grounding | None = None,
+) -> tuple:
+    """Logits (m, vocabulary) and labels (m,) where an answer is due, and the grounding loss."""
     ids = batch.ids.to(device)
-    embedded = model.get_input_embeddings()(ids)
-    with torch.no_grad():
-        seen = model.model.vision_tower(batch.images.to(device), output_hidden_states=True)
+    table = model.get_input_embeddings()
+    embedded = table(ids)
+    seen = model.model.vision_tower(batch.images.to(device), output_hidden_states=True)
     seen = model.model.multi_modal_projector(seen.hidden_states[-1][:, 1:])
+    beside = 0.0
+    if grounding is not None:
+        beside = grounding(seen, table.weight[grounding.words], batch)
     embedded = torch.cat(
         [embedded[:, :1], seen.to(embedded.dtype), embedded[:, 1 + IMAGE_TOKENS :]], 1
     )
@@ -179,7 +230,7 @@ def answers(model: LlavaForConditionalGeneration, batch: Batch, device: torch.de
     ).last_hidden_state
     labels = batch.labels.to(device)
     due = labels != -100
-    return model.lm_head(hidden[due]).float(), labels[due]
+    return model.lm_head(hidden[due]).float(), labels[due], beside
 
 
 @torch.no_grad()
@@ -187,7 +238,7 @@ def quality(
     model: LlavaForConditionalGeneration, fresh: Batch, device: torch.device, end: int
 ) -> str:
     """Share of right answers by kind of answer."""
-    logits, labels = answers(model, fresh, device)
+    logits, labels, _ = answers(model, fresh, device)
     kept = labels != end
     right = (logits.argmax(-1) == labels)[kept].float().cpu()
     replies = [q.answer for of_picture in fresh.asked for q in of_picture]
@@ -223,13 +274,25 @@ def main() -> None:
     end = tokens.convert_tokens_to_ids(END)
     fresh = Batch(np.random.default_rng(30_000), tokens, 192, 8)
     model = build_judge(tokens).to(device)
+    # the last word of a noun of two stands for it
+    nouns = [tokens(f" {noun}")["input_ids"][-1] for noun in NOUNS]
+    grounding = Grounding(model.config.text_config.hidden_size, nouns).to(device)
     average = Averaged(model, 0.999)
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
+    eyes = [p for p in model.model.vision_tower.parameters() if p.requires_grad]
+    own = {id(p) for p in eyes}
+    mind = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
+    learnt = [*eyes, *mind, *grounding.parameters()]
+    optimizer = torch.optim.AdamW(
+        [{"params": eyes, "scale": 0.2}, {"params": [*mind, *grounding.parameters()]}],
+        lr=1e-3,
+        betas=(0.9, 0.98),
+        weight_decay=0.02,
+    )
     step, seconds, path = 0, 0.0, arguments.out / "judge.pt"
     if saved := load_checkpoint(path):
         model.load_state_dict(saved["model"])
         average.model.load_state_dict(saved["average"])
+        grounding.load_state_dict(saved["grounding"])
         optimizer.load_state_dict(saved["optimizer"])
         step, seconds, average.updates = saved["step"], saved["seconds"], saved["step"]
         rng = np.random.default_rng(arguments.seed + step)
@@ -238,9 +301,9 @@ def main() -> None:
         set_rate(optimizer, clock.rate(step, arguments.rate, decay_from=0.5))
         batch = Batch(rng, tokens, arguments.batch, arguments.questions)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits, labels = answers(model, batch, device)
+            logits, labels, beside = answers(model, batch, device, grounding)
         loss = F.cross_entropy(logits, labels)
-        loss.backward()
+        (loss + 0.3 * beside).backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -249,11 +312,14 @@ def main() -> None:
         if step % 200 == 0 or clock.progress >= 1:
             figures = quality(average.model, fresh, device, end)
             rate = step * arguments.batch / clock.seconds
-            log(f"judge step {step} loss {loss.item():.3f} {figures}, {rate:.0f} img/s")
+            log(
+                f"judge step {step} loss {loss.item():.3f} {beside.item():.3f} {figures}, {rate:.0f} img/s"
+            )
             save_checkpoint(
                 path,
                 model=model.state_dict(),
                 average=average.model.state_dict(),
+                grounding=grounding.state_dict(),
                 optimizer=optimizer.state_dict(),
                 step=step,
                 seconds=clock.seconds,
