@@ -54,7 +54,7 @@ QUESTIONS = _schema(
 number, or letters joined); `parents` are question ids of the same prompt that must be answered
 right first; `lines` is how many letters a reply of kind `letters` has."""
 
-OPTION = pl.Struct({"option": pl.String, "p": pl.Float64})
+CHANCE = pl.Struct({"answer": pl.String, "p": pl.Float64})
 ANSWERS = _schema(
     {
         "prompt_id": pl.String,
@@ -68,7 +68,7 @@ ANSWERS = _schema(
         "mass": pl.Float64,
         "p_low": pl.Float64,
         "p_high": pl.Float64,
-        "options": pl.List(OPTION),
+        "chances": pl.List(CHANCE),
         "order": pl.List(pl.Int32),
         "raw": pl.String,
         "tokens": pl.Int32,
@@ -81,7 +81,7 @@ options as the question lists them, a number, letters joined, or text. `p` is th
 "yes" (of `answer` for other kinds) among the allowed answers, `p_raw` the same among all tokens,
 `mass` what all allowed answers have together; null where the judge gives no probabilities. `p_low`
 and `p_high` bound `p` where an interface listed only one of the two words.
-`options` holds the probability of every allowed answer, `order` the order in which the options were
+`chances` holds the probability of every allowed answer, `order` the order in which the options were
 shown (null: as listed). `tokens` counts prompt and reply. Statuses are those of answers, or of the
 image."""
 

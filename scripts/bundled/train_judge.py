@@ -312,9 +312,8 @@ def main() -> None:
         if step % 200 == 0 or clock.progress >= 1:
             figures = quality(average.model, fresh, device, end)
             rate = step * arguments.batch / clock.seconds
-            log(
-                f"judge step {step} loss {loss.item():.3f} {beside.item():.3f} {figures}, {rate:.0f} img/s"
-            )
+            losses = f"{loss.item():.3f} + {beside.item():.3f}"
+            log(f"judge step {step} loss {losses} {figures}, {rate:.0f} img/s")
             save_checkpoint(
                 path,
                 model=model.state_dict(),

@@ -17,6 +17,10 @@ from t2i_spatial.questions import REFUSED, TEMPLATES
 
 TOP = 20
 """Alternatives asked for at the answer position: the most that servers give."""
+LISTED = ("yes/no", "choice", "count")
+"""Kinds of question whose allowed answers are known."""
+VOTING = 1.0
+"""Temperature of sampled votes, where there are no probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def body_of(
         "model": sampling.model,
         "messages": messages,
         "max_tokens": sampling.max_tokens or template.max_tokens,
-        "temperature": _pick(sampling.temperature, template.temperature),
+        "temperature": _temperature(asked, sampling),
     }
     if wants_probabilities(asked, sampling):
         body |= {"logprobs": True, "top_logprobs": TOP}
@@ -72,7 +76,7 @@ def body_of(
 
 def wants_probabilities(asked: Asked, sampling: Sampling) -> bool:
     """Whether the first token of the reply is the answer, and its probabilities are to be had."""
-    return sampling.logprobs and asked.question.kind in ("yes/no", "choice", "count")
+    return sampling.logprobs and asked.question.kind in LISTED
 
 
 def reply_of(
@@ -126,5 +130,9 @@ def _data_uri(picture: Picture) -> str:
     return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
-def _pick(own: float | None, other: float) -> float:
-    return other if own is None else own
+def _temperature(asked: Asked, sampling: Sampling) -> float:
+    if sampling.temperature is not None:
+        return sampling.temperature
+    if asked.question.kind in LISTED and not sampling.logprobs:
+        return VOTING  # the most probable reply, asked for again, says nothing new
+    return TEMPLATES[asked.question.template].temperature

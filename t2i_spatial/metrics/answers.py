@@ -1,7 +1,8 @@
 """Protocols that look at answers instead of boxes: prompts to questions, answers to verdicts.
 
-Both are pure functions of tables. Answers that a judge did not give in a usable form, or refused,
-are unsure: they widen the bounds of an image's value and are never counted as wrong or right alone.
+Both are pure functions of tables. An answer that a judge refused or gave in no usable form leaves
+its part of the prompt undecided: like a part that was not read it never counts as satisfied (see
+`in_part`), and the numbers named `..._at_most` say what it could have added at most.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from typing import ClassVar
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.base import Metric
+from t2i_spatial.metrics.base import Metric, settled
+from t2i_spatial.questions import ANSWERED
+from t2i_spatial.tables import DETECTOR_FAILED, KEY, NOT_APPLICABLE, SCORED, VERDICTS
+
+QUESTION = ("prompt_id", "question_id")
+WEIGHED = pl.Schema(
+    [
+        *((name, VERDICTS[name]) for name in (*KEY, "value", "correct", "margin", "reason")),
+        *((name, VERDICTS[name]) for name in ("components", "unjudged")),
+    ]
+)
+"""What `AnswerMetric.weigh` returns."""
 
 
 @dataclass(kw_only=True)
@@ -29,9 +41,25 @@ class AnswerMetric(Metric):
 
     @abc.abstractmethod
     def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
-        """QUESTIONS of a PROMPTS table; a prompt without any is not judged."""
+        """QUESTIONS of a PROMPTS table; a prompt without any is `not_applicable`."""
 
     @abc.abstractmethod
+    def weigh(
+        self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
+    ) -> pl.DataFrame:
+        """Verdicts of images that were asked about.
+
+        Args:
+            prompts: PROMPTS.
+            images: `prompt_id, sample, tag` of the images to judge.
+            answers: QUESTIONS of this protocol joined with their ANSWERS, the question's columns
+                first, `status` being that of the answer.
+
+        Returns:
+            `prompt_id, sample, value, correct, margin, reason, components, unjudged`, one row per
+            image; `unjudged` lists in words what its answers leave open.
+        """
+
     def judge_answers(
         self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
     ) -> pl.DataFrame:
@@ -40,15 +68,99 @@ class AnswerMetric(Metric):
         Args:
             prompts: PROMPTS.
             images: `prompt_id, sample, status, reason` of every expected image.
-            answers: ANSWERS to `questions(prompts)`; further rows are left alone.
+            answers: ANSWERS to `questions(prompts)`; rows to other questions are left alone.
+
+        Raises:
+            InputError: answers to some question are lacking altogether.
         """
+        questions = self.questions(prompts)
+        asked = answers.join(questions, on=QUESTION, how="inner")
+        self._refuse_unasked(questions, asked)
+        images = images.select(*KEY, "status", "reason").join(
+            prompts.select("prompt_id", "tag"), on="prompt_id", maintain_order="left"
+        )
+        applicable = questions.select("prompt_id").unique().with_columns(applies=pl.lit(True))
+        images = images.join(applicable, on="prompt_id", how="left", maintain_order="left")
+        applies = pl.col("applies").fill_null(False)
+        judged = images.filter(applies & (pl.col("status") == SCORED)).select(*KEY, "tag")
+        judged = self.weigh(prompts, judged, asked)
+        verdicts = images.join(judged, on=KEY, how="left", maintain_order="left", suffix="_judged")
+        known = pl.col("reason_judged").is_not_null()
+        scored = pl.col("status") == SCORED
+        verdicts = verdicts.select(
+            *KEY,
+            pl.lit(self.name).alias("protocol"),
+            "tag",
+            "value",
+            "correct",
+            pl.when(~applies)
+            .then(pl.lit(NOT_APPLICABLE))
+            .when(scored & ~known)
+            .then(pl.lit(DETECTOR_FAILED))
+            .otherwise("status")
+            .alias("status"),
+            "margin",
+            pl.when(~applies)
+            .then(pl.lit("there is nothing to ask about this prompt"))
+            .when(scored & ~known)
+            .then(pl.lit("the judge has not been asked about this image"))
+            .when(scored)
+            .then("reason_judged")
+            .otherwise(pl.coalesce("reason", "status"))
+            .alias("reason"),
+            pl.lit(None, VERDICTS["evidence"]).alias("evidence"),
+            "components",
+            "unjudged",
+        )
+        return settled(self, verdicts.select(list(VERDICTS)), prompts)
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """Boxes are no evidence here.
 
         Raises:
-            InputError: always; a judge is to be asked (`t2i-spatial ask`).
+            InputError: always; a judge is to be asked.
         """
         raise InputError(
             f"{self.name} is judged from answers, not from boxes; run `t2i-spatial ask` first"
         )
+
+    def _refuse_unasked(self, questions: pl.DataFrame, asked: pl.DataFrame) -> None:
+        lacking = questions.join(asked, on=QUESTION, how="anti")
+        if len(lacking):
+            raise InputError(
+                f"{len(lacking):,} of {len(questions):,} questions of {self.name} were not asked "
+                f"(first: {lacking['text'][0]!r}); run `t2i-spatial ask RUN -p {self.name}`"
+            )
+
+
+def shares_right(asked: pl.DataFrame) -> pl.DataFrame:
+    """How surely each question about each image was answered right.
+
+    Args:
+        asked: QUESTIONS joined with ANSWERS, as `AnswerMetric.weigh` gets them; questions without
+            a right answer are left out.
+
+    Returns:
+        `prompt_id, sample, question_id, right, unsure`, one row per image and question. `right` is
+        the mean over usable rollouts of the probability of the right answer, or of 1 and 0 where
+        the judge gives no probabilities; null when no rollout is usable. `unsure` is the share of
+        rollouts that are not.
+    """
+    usable = pl.col("status") == ANSWERED
+    same = (pl.col("answer") == pl.col("gold")).cast(pl.Float64)
+    given = asked.filter(pl.col("gold").is_not_null()).with_row_index("row")
+    listed = (
+        given.select("row", "gold", "chances")
+        .explode("chances")
+        .filter(pl.col("chances").struct.field("answer") == pl.col("gold"))
+        .select("row", pl.col("chances").struct.field("p").alias("chance"))
+    )
+    # an answer that has no token of its own at this judge has no probability either
+    surely = (
+        pl.when(pl.col("chances").is_null()).then(same).otherwise(pl.col("chance").fill_null(0.0))
+    )
+    return (
+        given.join(listed, on="row", how="left", maintain_order="left")
+        .group_by(*KEY, "question_id", maintain_order=True)
+        .agg(surely.filter(usable).mean().alias("right"), (~usable).mean().alias("unsure"))
+    )

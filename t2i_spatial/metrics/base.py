@@ -58,6 +58,9 @@ class Metric(abc.ABC):
     title: ClassVar[str] = ""
     """The protocol's name as its authors write it; empty: made of `name`."""
 
+    evidence: ClassVar[str] = "boxes"
+    """What it looks at: "boxes", or "answers" (see `answers.AnswerMetric`)."""
+
     numbers: ClassVar[Numbers] = {
         "score": Rate("value", meaning="mean score"),
         "correct": Rate("correct", meaning="right images"),
@@ -225,13 +228,17 @@ def _settled(judge: Any) -> Any:
 
     @functools.wraps(judge)
     def wrapper(self: Metric, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
-        verdicts: pl.DataFrame = judge(self, prompts, detections)
-        if isinstance(self, Published) and self.as_published:
-            return verdicts
-        verdicts = settle(verdicts, prompts, self.scope, self.unjudged)
-        return leave_out(verdicts) if self.only_read else verdicts
+        return settled(self, judge(self, prompts, detections), prompts)
 
     return wrapper
+
+
+def settled(metric: Metric, verdicts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts in which nothing that the protocol did not judge counts as satisfied."""
+    if isinstance(metric, Published) and metric.as_published:
+        return verdicts
+    verdicts = settle(verdicts, prompts, metric.scope, metric.unjudged)
+    return leave_out(verdicts) if metric.only_read else verdicts
 
 
 @dataclass(kw_only=True)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import write_table
 from t2i_spatial.judges import Judge, JudgeSpec, load_judge, resolve_judge
 from t2i_spatial.judges.base import Asked, Picture, Reply
 from t2i_spatial.metrics.answers import AnswerMetric
@@ -34,7 +35,7 @@ from t2i_spatial.questions import (
     option_order,
     table_to_question,
 )
-from t2i_spatial.run import Run, write_table
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.tables import KEY, SCORED, conform
 
 ASKED = ("prompt_id", "sample", "question_id", "rollout")
@@ -155,6 +156,7 @@ def questions_of(protocols: Iterable[AnswerMetric], prompts: pl.DataFrame) -> pl
     )
 
 
+@writes_run
 def ask_run(
     run: Run,
     protocols: Sequence[AnswerMetric],
@@ -206,8 +208,15 @@ def ask_run(
             for t, known in run.plan(stage).get("templates", {}).items()
             if t not in plan["templates"]
         }
-        run.begin(stage, plan, record=environment(), overwrite=overwrite)
         done = _folded(run, stage, name)
+        same = _same(run.plan(stage), plan)
+        if overwrite and not same:
+            (run.path / "answers" / f"{name}.parquet").unlink(missing_ok=True)
+            done = done.clear()
+        # more templates are no other plan: what was answered stays what it was
+        run.begin(stage, plan, record=environment(), overwrite=overwrite or same)
+        if run.is_finished(stage):
+            run.reopen(stage)
         pending = _pending(images, questions, done, rollouts)
         chosen = pending.head(settings.max_requests) if settings.max_requests else pending
         worker = AskWorker(judge, questions, settings.seed, settings.max_tokens)
@@ -222,13 +231,19 @@ def ask_run(
             answered = _folded(run, stage, name)
     finally:
         judge.close()
-    asked = len(answered) - len(done)
+    asked = len(chosen.join(answered, on=ASKED, how="semi"))
     run.write_answers(_complete(images, questions, answered, rollouts), name)
     write_table(run.path / "questions" / f"{name}.parquet", questions)
     result = _counted(name, images, questions, answered, pending, asked, rollouts)
     if result.left == 0:
         run.finish(stage, **result.to_json(), **judge.found_out())
     return result
+
+
+def _same(known: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    """Whether two plans differ by templates only."""
+    other = json.loads(json.dumps(plan))
+    return {**known, "templates": None} == {**other, "templates": None}
 
 
 class BudgetSpent(Exception):
@@ -252,7 +267,11 @@ class AskWorker:
         self._started: dict[int, tuple[list[list[Asked]], Any]] = {}
 
     def prefetch(self, batch: Sequence[Pending]) -> None:
-        """Put a batch under way while the one before it is awaited."""
+        """Put a batch under way while the one before it is awaited, unless tokens are counted."""
+        if self.max_tokens is None:
+            self._start(batch)
+
+    def _start(self, batch: Sequence[Pending]) -> None:
         if id(batch) not in self._started:
             asked = [self._asked(item) for item in batch]
             pictures = [self._picture(item) for item in batch]
@@ -267,11 +286,7 @@ class AskWorker:
         """
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             raise BudgetSpent
-        if self.max_tokens is None:
-            self.prefetch(batch)
-        else:  # one batch at a time, so that little is spent beyond the budget
-            self._started.clear()
-            self.prefetch(batch)
+        self._start(batch)
         asked, started = self._started.pop(id(batch))
         rows = []
         for item, of_item, replies in zip(batch, asked, self.judge.collect(started), strict=True):
@@ -353,9 +368,9 @@ def _row(item: Pending, asked: Asked, reply: Reply) -> dict[str, Any]:
         "mass": None if found is None else found.mass,
         "p_low": low,
         "p_high": high,
-        "options": None
+        "chances": None
         if found is None
-        else [{"option": o, "p": p} for o, p in found.options.items()],
+        else [{"answer": answer, "p": p} for answer, p in found.options.items()],
         "order": None if asked.order is None else list(asked.order),
         "raw": reply.raw,
         "tokens": reply.tokens,
