@@ -23,6 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("rewards", "stages"),
     ("scoring", "engines", "report", "training"),
+    ("judges",),
     ("detectors", "curation", "generation"),
     ("interchange", "bundled"),
     ("metrics",),

@@ -267,6 +267,7 @@ class Run:
     def read_shard(self, stage: str, number: int) -> pl.DataFrame:
         """The rows of one finished batch."""
         return read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
+
     def drop_shards(self, stage: str) -> None:
         """Forget all finished batches of a stage, once their rows stand elsewhere."""
         shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
