@@ -133,7 +133,7 @@ def _decide(
     as_json: bool,
 ) -> None:
     from t2i_spatial.stages.early_stopping.stage import decide_between
-    from t2i_spatial.stages.score import make_protocols
+    from t2i_spatial.stages.protocols import make_protocols
 
     if len(protocols) > 1:
         raise click.UsageError("--output decides by one --protocol")

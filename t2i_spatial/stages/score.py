@@ -5,28 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from t2i_spatial.errors import IncompleteRunError, InputError, nearest
+from t2i_spatial.errors import InputError
 from t2i_spatial.files import write_json
-from t2i_spatial.metrics.base import PROTOCOLS, Metric, Summary
+from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents
+from t2i_spatial.stages.protocols import make_protocols as make_protocols
 from t2i_spatial.stages.score_table import format_table as format_table
+from t2i_spatial.stages.scores import STAGE, STOPPING
+from t2i_spatial.stages.scores import Scores as Scores
 from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
     IMAGE_MISSING,
-    IN_PART,
     KEY,
     NOT_APPLICABLE,
     SCORED,
@@ -36,87 +36,6 @@ from t2i_spatial.tables import (
 
 if TYPE_CHECKING:
     from t2i_spatial.interchange.reading import DetectionFiles
-
-STAGE = "score"
-STOPPING = "stopping"
-"""The stage of a run that was judged only until a number was known."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the stage found.
-
-    Attributes:
-        verdicts: protocol -> VERDICTS.
-        summary: protocol -> published numbers, as in `summary.json`.
-        n_expected: images that the prompt set asks for (prompts without any object left out).
-        n_scored: images among them that a detector has looked at.
-    """
-
-    verdicts: dict[str, pl.DataFrame]
-    summary: dict[str, Summary]
-    n_expected: int
-    n_scored: int
-
-    def require_complete(self) -> None:
-        """Raise unless every image was scored by every protocol that applies to it.
-
-        Raises:
-            IncompleteRunError: naming how many are missing.
-        """
-        lacking = {"": (self.n_expected, self.n_scored)} | {
-            f" by {name}": (
-                part["images"]["expected"],
-                part["images"].get(SCORED, 0) + part["images"].get(IN_PART, 0),
-            )
-            for name, part in self.summary.items()
-        }
-        for by, (expected, scored) in lacking.items():
-            if scored < expected:
-                raise IncompleteRunError(
-                    f"{expected - scored:,} of {expected:,} images have no score{by} and count as "
-                    "failures; make them, or use --allow-missing to leave them out"
-                )
-
-
-def make_protocols(
-    names: Iterable[str], settings: Iterable[str] = (), *, only_read: bool = False
-) -> list[Metric]:
-    """Protocols by name, each once, with their published settings unless told otherwise.
-
-    Args:
-        settings: "protocol.key=value", e.g. "geneval.counting_threshold=0.5".
-        only_read: leave out prompts that a protocol judges in part.
-
-    Raises:
-        InputError: an unknown name or setting, or a value of another kind.
-    """
-    protocols = {name: PROTOCOLS[name](only_read=only_read) for name in names}
-    for text in settings:
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
-        if match is None:
-            raise InputError(f"expected PROTOCOL.KEY=VALUE, got {text!r}")
-        name, key, value = match.groups()
-        if name not in protocols:
-            raise InputError(f"--set {text}: {nearest(name, protocols)}")
-        known = protocols[name].settings
-        if key not in known:
-            raise InputError(f"{name} has no setting {key!r}; {nearest(key, known)}")
-        try:
-            form = _truth if isinstance(known[key], bool) else type(known[key])
-            setting: Any = form(value)
-        except ValueError:
-            kind = type(known[key]).__name__
-            raise InputError(f"{name}.{key} must be a {kind}, got {value!r}") from None
-        protocols[name] = dataclasses.replace(protocols[name], **{key: setting})
-    return list(protocols.values())
-
-
-def _truth(value: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if value.lower() not in words:
-        raise ValueError(value)
-    return words[value.lower()]
 
 
 def complete(

@@ -17,7 +17,7 @@ from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run
-from t2i_spatial.stages.score import STAGE, Scores
+from t2i_spatial.stages.scores import STAGE, Scores
 from t2i_spatial.tables import (
     DETECTIONS,
     IMAGE_MISSING,

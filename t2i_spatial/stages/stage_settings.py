@@ -327,7 +327,7 @@ class ScoreSettings(Settings):
         Raises:
             InputError: an unknown protocol or setting.
         """
-        from t2i_spatial.stages.score import make_protocols
+        from t2i_spatial.stages.protocols import make_protocols
 
         return make_protocols(self.protocols, self.settings, only_read=self.only_read)
 

@@ -24,7 +24,8 @@ from t2i_spatial.stages.early_stopping.judge import (
     pick_rate,
 )
 from t2i_spatial.stages.early_stopping.sources import RoundsLook, StoredLook
-from t2i_spatial.stages.score import STOPPING, detections_hash, score_run
+from t2i_spatial.stages.score import detections_hash, score_run
+from t2i_spatial.stages.scores import STOPPING
 from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
