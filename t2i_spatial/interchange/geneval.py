@@ -17,6 +17,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.files import atomic_write
 from t2i_spatial.interchange.readers.geneval import COLORED
 from t2i_spatial.metrics.geneval import GenEval
+from t2i_spatial.metrics.tabular import CORNERS
 from t2i_spatial.run import Run
 from t2i_spatial.tables import SCORED
 
@@ -30,7 +31,8 @@ def write_geneval(
     """Write `results.jsonl` as GenEval does, from DETECTIONS; returns the number of lines.
 
     `summary_scores.py` of GenEval reads it. Images without a score and prompts that GenEval cannot
-    judge are left out, as there. Boxes are those above the protocol's threshold.
+    judge are left out. Boxes are those that decided: above the protocol's threshold, at most
+    its number of a class, and none that it suppressed.
 
     Raises:
         T2ISpatialError: the file cannot be written.
@@ -38,24 +40,24 @@ def write_geneval(
     protocol = protocol or GenEval()
     verdicts = protocol.judge(prompts, detections)
     records = _records(prompts)
+    used: dict[int, list[dict[str, Any]]] = {}
+    for found in protocol.boxes_used(prompts, detections).iter_rows(named=True):
+        used.setdefault(found["row"], []).append(found)
     lines = 0
     with atomic_write(path, "w") as file:
-        for row, verdict in zip(
-            detections.iter_rows(named=True), verdicts.iter_rows(named=True), strict=True
+        for at, (row, verdict) in enumerate(
+            zip(detections.iter_rows(named=True), verdicts.iter_rows(named=True), strict=True)
         ):
             if verdict["status"] != SCORED:
                 continue
             number, record = records[row["prompt_id"]]
-            limit = (
-                protocol.counting_threshold if verdict["tag"] == "counting" else protocol.threshold
-            )
             details: dict[str, list[list[float]]] = {}
             colors: dict[str, list[str | None]] = {}
-            for found in sorted(row["detections"], key=lambda d: -d["score"]):
-                boxes = details.setdefault(found["label"], [])
-                if found["score"] > limit and len(boxes) < protocol.max_objects:
-                    boxes.append([*found["box"], found["score"]])
-                    colors.setdefault(found["label"], []).append(found["color"])
+            for found in used.get(at, ()):
+                details.setdefault(found["label"], []).append(
+                    [*(found[corner] for corner in CORNERS), found["score"]]
+                )
+                colors.setdefault(found["label"], []).append(found["color"])
             line = {
                 "filename": f"{number:05d}/samples/{row['sample']:04d}.png",
                 "tag": verdict["tag"],
@@ -63,7 +65,7 @@ def write_geneval(
                 "correct": verdict["correct"],
                 "reason": "" if verdict["correct"] else verdict["reason"],
                 "metadata": json.dumps(record),
-                "details": json.dumps({name: boxes for name, boxes in details.items() if boxes}),
+                "details": json.dumps(details),
             }
             if any(color is not None for seen in colors.values() for color in seen):
                 line[COLORED] = json.dumps(colors)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.duplicates import not_things
 from t2i_spatial.metrics.geometry import Boxes, Floats
 from t2i_spatial.metrics.relations import geneval_direction
 from t2i_spatial.metrics.tabular import flat_boxes, join_prompts
@@ -53,9 +54,9 @@ class Request:
 def requests(prompts: pl.DataFrame) -> Request:
     """Clauses from the GenEval record that a prompt came with, or else from its scene.
 
-    From a scene: every object is a clause (a count of 0 excludes it, an open count asks for one),
-    relations become positions, and a prompt tagged "counting" excludes one more than it asks for,
-    as GenEval's own prompts do.
+    From a scene: every object is a clause (a count of 0 excludes it, "at most" excludes one more,
+    an open count asks for one), relations become positions, and a prompt tagged "counting"
+    excludes one more than it asks for, as GenEval's own prompts do.
 
     Raises:
         InputError: a GenEval record that is broken.
@@ -88,6 +89,20 @@ def requests(prompts: pl.DataFrame) -> Request:
             ).alias("why_not")
         )
     )
+    # the most confident box of a class would be both
+    twice = (
+        include.join(own.select("prompt_id"), on="prompt_id", how="semi")
+        .unique(["prompt_id", "clause"])
+        .filter(pl.struct("prompt_id", "label").is_duplicated())
+        .group_by("prompt_id")
+        .agg(
+            pl.format(
+                "GenEval has no prompts with two clauses of one class ({})",
+                pl.col("label").first(),
+            ).alias("why_not")
+        )
+    )
+    odd = pl.concat([odd, twice]).unique("prompt_id", keep="first", maintain_order=True)
     asked = include.select("prompt_id").unique().with_columns(pl.lit(True).alias("asked"))
     table = (
         prompts.select("prompt_id", "tag")
@@ -135,6 +150,9 @@ def _from_scenes(prompts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             pl.col("objects").struct.field("name").alias("label"),
             pl.col("objects").struct.field("count").fill_null(1).alias("count"),
             pl.col("objects").struct.field("color").alias("wanted"),
+            (pl.col("objects").struct.field("count_rule") == "at most")
+            .fill_null(False)
+            .alias("limit"),
         )
     )
     relations = (
@@ -144,17 +162,20 @@ def _from_scenes(prompts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select(
             "prompt_id",
             pl.col("relations").struct.field("subject").cast(pl.Int64).alias("clause"),
-            pl.col("relations").struct.field("relation"),
+            pl.when(pl.col("relations").struct.field("negated").fill_null(False))
+            .then(pl.format("not {}", pl.col("relations").struct.field("relation")))
+            .otherwise(pl.col("relations").struct.field("relation"))
+            .alias("relation"),
             pl.col("relations").struct.field("object").alias("target"),
         )
     )
     include = (
-        objects.filter(pl.col("count") > 0)
+        objects.filter((pl.col("count") > 0) & ~pl.col("limit"))
         .join(relations, on=["prompt_id", "clause"], how="left", maintain_order="left")
         .select(pl.col(name).cast(dtype) for name, dtype in CLAUSES.items())
     )
     counting = (pl.col("tag") == "counting").fill_null(False)
-    exclude = objects.filter((pl.col("count") == 0) | counting).select(
+    exclude = objects.filter((pl.col("count") == 0) | pl.col("limit") | counting).select(
         "prompt_id", "label", (pl.col("count") + 1).cast(pl.Int32).alias("count")
     )
     return include, exclude
@@ -192,8 +213,12 @@ def judge_clauses(
     max_objects: int,
     max_overlap: float,
     position_threshold: float,
+    things: bool = False,
 ) -> Judged:
-    """Count, colour and position of every clause of every scored image."""
+    """Count, colour and position of every clause of every scored image.
+
+    `things`: leave out parts of a thing and boxes around several (`duplicates.are_things`).
+    """
     request = requests(prompts)
     images = join_prompts(detections, request.prompts)
     usable = images.filter((pl.col("status") == SCORED) & pl.col("why_not").is_null())
@@ -202,6 +227,9 @@ def judge_clauses(
     boxes = boxes.sort("row", "score", descending=[False, True], maintain_order=True)
     if max_overlap < 1.0:
         boxes = boxes.filter(_kept(boxes, max_overlap))
+    if things:
+        boxes = boxes.with_columns(pl.int_range(pl.len()).alias("place"))
+        boxes = boxes.filter(~pl.col("place").is_in(not_things(boxes))).drop("place")
     boxes = boxes.with_columns(
         pl.int_range(pl.len()).over("row", "label").cast(pl.Int32).alias("rank")
     ).filter(pl.col("rank") < max_objects)

@@ -33,8 +33,15 @@ class ClauseMetric(Metric):
     """GenEval's detection settings, shared with the rewards that use its clauses."""
 
     scope: ClassVar[Scope] = Scope(
-        relations=frozenset(POSITIONS), colors=frozenset(COLORS), counts=True, absences=True
+        relations=frozenset(POSITIONS),
+        colors=frozenset(COLORS),
+        counts=True,
+        limits=True,
+        absences=True,
     )
+
+    things: ClassVar[bool] = False
+    """Whether parts of a thing and boxes around several are left out."""
 
     threshold: float = share(0.3)
     """Boxes need a score above this."""
@@ -51,6 +58,10 @@ class ClauseMetric(Metric):
     position_threshold: float = share(0.1)
     """Share of the summed sides that the offset of two boxes loses."""
 
+    def boxes_used(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
+        """The boxes that decide, best first: `row` in `detections`, `label, score, x1 …, color`."""
+        return self._judged(prompts, detections).boxes
+
     def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
         """See `Metric.unjudged`: of a GenEval record, what it says that GenEval's do not."""
         record = prompt.metadata.get("geneval", prompt.metadata)
@@ -61,7 +72,7 @@ class ClauseMetric(Metric):
     def _judged(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> Judged:
         names = {f.name for f in dataclasses.fields(ClauseMetric)} - {"only_read"}
         own = {name: value for name, value in self.settings.items() if name in names}
-        return judge_clauses(prompts, detections, **own)
+        return judge_clauses(prompts, detections, **own, things=self.things)
 
 
 @PROTOCOLS.register("geneval")

@@ -6,8 +6,9 @@ Source: yifan123/reward-server @ 92ac29f, `gen_eval.py` (used by flow_grpo and i
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import polars as pl
@@ -21,12 +22,16 @@ from t2i_spatial.metrics.geneval import (
     colors_missing,
     with_matches,
 )
+from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import verdict_table
+from t2i_spatial.scene import Prompt
 
 
 @dataclass(kw_only=True)
 class _Reward(ClauseMetric):
+    # exclusions are not looked at, and numbers are meant exactly
+    scope: ClassVar[Scope] = replace(ClauseMetric.scope, limits=False, absences=False)
     parts: ClassVar[tuple[str, ...]] = ("strict", "nonstrict", "soft")
     numbers: ClassVar[Numbers] = {
         "strict": Rate("correct", meaning="images with every count, colour and position exact"),
@@ -37,6 +42,17 @@ class _Reward(ClauseMetric):
         "prompts_correct": PROMPTS_CORRECT,
     }
     groups: ClassVar[Mapping[str, Sequence[str]]] = {"tag": ("strict",)}
+
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """See `Metric.unjudged`: an exclusion, too, that exact counts do not imply."""
+        record = prompt.metadata.get("geneval", prompt.metadata)
+        asked = {c["class"]: c["count"] for c in record.get("include") or ()}
+        excluded = [
+            f"no {clause['class']}" if clause["count"] == 1 else f"fewer {clause['class']}"
+            for clause in record.get("exclude") or ()
+            if not asked.get(clause["class"], math.inf) < clause["count"]
+        ]
+        return (*super().unjudged(prompt), *excluded)
 
     @abc.abstractmethod
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
@@ -141,8 +157,10 @@ class GenEvalRewardFixed(_Reward):
     0), the colour (share of the asked number that has it), and the position (reduced offset along
     the relation plus 0.5, cut to [0, 1], averaged over the pairs: 1 on the right side, about 0.5
     where neither side can be told, 0 on the wrong side or without boxes). A surplus object does
-    not switch the other terms off.
+    not switch the other terms off. Parts of a thing and boxes around several are no objects.
     """
+
+    things: ClassVar[bool] = True
 
     numbers: ClassVar[Numbers] = {**_Reward.numbers, "soft": Rate("value", meaning="mean reward")}
 

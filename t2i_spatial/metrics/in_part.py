@@ -24,6 +24,7 @@ class Scope:
         relations, colors, places: the words that it judges (of an object's place in the picture);
             `None` is all of them.
         counts: numbers other than one.
+        limits: numbers that are meant as "at least" or "at most".
         absences: objects that must not be there.
         negations: relations that must not hold.
         attributes: adjectives other than colours.
@@ -34,6 +35,7 @@ class Scope:
     colors: frozenset[str] | None = frozenset()
     places: frozenset[str] | None = frozenset()
     counts: bool = False
+    limits: bool = False
     absences: bool = False
     negations: bool = False
     attributes: bool = False
@@ -49,6 +51,7 @@ WHOLE = Scope(
     colors=None,
     places=None,
     counts=True,
+    limits=True,
     absences=True,
     negations=True,
     attributes=True,
@@ -69,8 +72,8 @@ def outside(scene: SceneSpec, scope: Scope) -> tuple[str, ...]:
         beyond += _of_object(spec, scope)
     for relation in scene.relations:
         known = scope.judges(scope.relations, relation.relation)
-        if not known or (_negated(relation) and not scope.negations):
-            beyond.append(_words(scene, relation))
+        if not known or (relation.negated and not scope.negations):
+            beyond.append(relation_said(scene, relation))
     return tuple(dict.fromkeys(beyond))
 
 
@@ -79,6 +82,8 @@ def _of_object(spec: ObjectSpec, scope: Scope) -> Iterator[str]:
     if spec.count == 0:
         if not scope.absences:
             yield f"no {name}"
+    elif spec.count is not None and spec.count_rule != "exactly" and not scope.limits:
+        yield f"{spec.count_rule} {spec.count} {name}"
     elif spec.count is not None and spec.count > 1 and not scope.counts:
         yield f"{spec.count} {name}"
     if spec.color and not scope.judges(scope.colors, spec.color):
@@ -87,19 +92,15 @@ def _of_object(spec: ObjectSpec, scope: Scope) -> Iterator[str]:
         yield f"{name} in the {spec.frame_position} of the picture"
     if not scope.attributes:
         yield from (f"{attribute} {name}" for attribute in spec.attributes)
-    written = getattr(spec, "text", None)
-    if written and not scope.text:
-        yield f"the text {written!r}"
+    if spec.text and not scope.text:
+        yield f"the text {spec.text!r}"
 
 
-def _negated(relation: RelationSpec) -> bool:
-    return bool(getattr(relation, "negated", False))
-
-
-def _words(scene: SceneSpec, relation: RelationSpec) -> str:
-    names = [scene.objects[k].name for k in (relation.subject, relation.object)]
-    words = "not " * _negated(relation) + (relation.phrase or relation.relation)
-    return f"{names[0]} {words} {names[1]}"
+def relation_said(scene: SceneSpec, relation: RelationSpec) -> str:
+    """A relation of a scene in words: "cat between tree and car"."""
+    subject, *ends = (scene.objects[k].name for k in relation.indices)
+    words = "not " * relation.negated + (relation.phrase or relation.relation)
+    return f"{subject} {words} {' and '.join(ends)}"
 
 
 def settle(
@@ -181,7 +182,10 @@ def _plain(scope: Scope) -> pl.Expr:
     each = pl.element().struct
     relation = each.field("relation")
     known = pl.lit(True) if scope.relations is None else relation.is_in(list(scope.relations))
+    known = known & ~each.field("negated").fill_null(False)
     simple = [
+        each.field("count_rule").fill_null("exactly") == "exactly",
+        each.field("text").is_null(),
         each.field("count").fill_null(1) == 1,
         each.field("color").is_null(),
         each.field("attributes").list.len().fill_null(0) == 0,

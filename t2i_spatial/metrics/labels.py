@@ -7,6 +7,7 @@ The peers compare label strings; a prompt about a "sofa" then never matches a de
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from t2i_spatial.errors import InputError
 
@@ -41,6 +42,22 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("tv", "television", "tv monitor", "telivision"),
     ("wallet", "billfold"),
 )
+PEER_WORDS = {
+    "boy": "person",
+    "girl": "person",
+    "man": "person",
+    "woman": "person",
+    "ship": "boat",
+    "telivision": "tv",
+    "television": "tv",
+    "goldfish": "fish",
+    "painting": "picture",
+}
+"""T2I-CompBench's nouns -> the labels of its detector. A detector of ours is asked for the noun
+itself and answers by it, so boxes of either name are meant: see `peer_names`."""
+
+PEOPLE = frozenset(noun for noun, label in PEER_WORDS.items() if label == "person")
+
 _CANONICAL = {name: group[0] for group in _GROUPS for name in group}
 
 
@@ -81,6 +98,21 @@ def label_names(label: str) -> set[str]:
     """
     parts = (part.strip().rstrip("0123456789") for part in label.split(","))
     return {canonical_label(part) for part in parts if part}
+
+
+def peer_names(noun: str, seen: set[str], words: Mapping[str, str] = PEER_WORDS) -> str:
+    """The label by which T2I-CompBench's protocols look for a noun among those `seen` in an image.
+
+    Its own detector says "person" for a man, and ours, asked for a man, "man". People are told
+    apart where the detector tells them apart; of the other nouns the peer's label goes first.
+
+    >>> peer_names("man", {"person"}), peer_names("man", {"man", "woman"})
+    ('person', 'man')
+    """
+    label = words.get(noun, noun)
+    if noun in seen and (noun in PEOPLE or label not in seen):
+        return noun
+    return label
 
 
 def _plain(label: str) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
+from t2i_spatial.metrics.duplicates import not_things
 from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
@@ -47,7 +48,8 @@ class Spatial(Metric):
     """Boxes need a score above this."""
 
     duplicate_overlap: float = share(0.7)
-    """A box that overlaps a better one of its label by a higher IoU is the same instance."""
+    """A box that overlaps a better one of its label by a higher IoU is the same instance. Parts of
+    a thing and boxes around several are none either (`duplicates.are_things`)."""
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Metric.judge`. Components: the weakest part of each kind (null when the prompt
@@ -174,7 +176,9 @@ def _all_said(result: Assignment) -> str:
 
 
 def _without_duplicates(boxes: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """Drops boxes that overlap a better (or equal, earlier) one of their label; adds `place`."""
+    """Drops boxes that overlap a better (or equal, earlier) one of their label, or are a part or a
+    group of others; adds `place`.
+    """
     boxes = boxes.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
     several = boxes.with_columns(pl.len().over("row", "label").alias("namesakes")).filter(
         pl.col("namesakes") > 1
@@ -189,7 +193,8 @@ def _without_duplicates(boxes: pl.DataFrame, limit: float) -> pl.DataFrame:
     again = pairs.filter(pl.Series(overlap > limit))["place"].unique().to_list()
     for _, crowd in several.filter(pl.col("namesakes") > CROWD).group_by("row", "label"):
         again += _crowd_duplicates(crowd, limit)
-    return boxes.filter(~pl.col("place").is_in(again))
+    boxes = boxes.filter(~pl.col("place").is_in(again))
+    return boxes.filter(~pl.col("place").is_in(not_things(boxes)))
 
 
 def _better_pairs(boxes: pl.DataFrame) -> pl.DataFrame:

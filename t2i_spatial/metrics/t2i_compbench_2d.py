@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
+from t2i_spatial.metrics.assignment import SAME_BOX
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published
-from t2i_spatial.metrics.geometry import Floats
+from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.in_part import Scope
-from t2i_spatial.metrics.labels import canonical_label, label_names
+from t2i_spatial.metrics.labels import PEOPLE, canonical_label, label_names
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import protocol_rules, relation_scores
 from t2i_spatial.metrics.tabular import (
@@ -40,8 +41,6 @@ PHRASES = (
     "on top of",
 )
 """Searched in the prompt in this order; the first that occurs is the relation."""
-
-PEOPLE = ("girl", "boy", "man", "woman")
 
 
 @dataclass(kw_only=True)
@@ -205,7 +204,8 @@ class T2ICompBench2D(Published, PairScore):
 
     s = s_A / 4 + s_B / 4 + position / 2 with both objects, a quarter of the one confidence with
     one, and 0 whenever that is below 0.5. An object is the most confident box whose label equals
-    the noun (girl, boy, man and woman are "person"). The nouns and the pair come from the scene
+    the noun (girl, boy, man and woman are "person", as the peer's detector calls them, where none
+    of the boxes has their own name, as ours calls them). The nouns and the pair come from the scene
     of the prompt, where the peer takes the first and the last noun that spaCy tags.
 
     `margin` is s before the cut, minus 0.5.
@@ -218,11 +218,8 @@ class T2ICompBench2D(Published, PairScore):
         """See `Metric.judge`. A prompt whose phrase the peer does not know is judged by the
         rule of its canonical relation where there is one, else `not_applicable`.
         """
-        noun = {
-            role: pl.when(pl.col(role).is_in(PEOPLE)).then(pl.lit("person")).otherwise(pl.col(role))
-            for role in ("subject", "object")
-        }
-        images = join_prompts(detections, self._asked(prompts)).with_columns(**noun)
+        images = join_prompts(detections, self._asked(prompts))
+        images = images.with_columns(_peer_noun(role) for role in ("subject", "object"))
         boxes = flat_boxes(images, "subject", "object").sort(
             "row", "score", descending=[False, True], maintain_order=True
         )
@@ -230,6 +227,14 @@ class T2ICompBench2D(Published, PairScore):
             images = first_boxes(images, boxes.filter(pl.col("label") == pl.col(role)), role)
         position = positions(self.name, in_frame(images))
         return self._table(images, position, SIZE_UNKNOWN, cut=0.5)
+
+
+def _peer_noun(role: str) -> pl.Expr:
+    """`labels.peer_names`, for whole columns: the people's labels are all that it is about here."""
+    labels = pl.col("detections").list.eval(pl.element().struct.field("label"))
+    unnamed = ~labels.list.contains(pl.col(role)).fill_null(False)
+    person = pl.col(role).is_in(list(PEOPLE)) & unnamed
+    return pl.when(person).then(pl.lit("person")).otherwise(pl.col(role)).alias(role)
 
 
 @PROTOCOLS.register("t2i_compbench_2d_fixed")
@@ -247,13 +252,65 @@ class T2ICompBench2DFixed(PairScore):
     @override
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         images = join_prompts(detections, self._asked(prompts))
-        boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
-            "row", "score", descending=[False, True], maintain_order=True
-        )
-        for role in ("subject", "object"):
-            same = pl.col("same_as").list.contains(pl.col(f"{role}_same"))
-            images = first_boxes(images, boxes.filter(same), role)
+        images = joint_boxes(images)
         return self._table(images, positions(self.name, images), SIZE_UNKNOWN, cut=0.5)
+
+
+RIVALS = 8
+"""Boxes of each object that are considered, the most confident first."""
+
+
+def joint_boxes(images: pl.DataFrame) -> pl.DataFrame:
+    """`images` with the most confident boxes of subject and object, two different things.
+
+    A label that is the very word of one of the two is never taken for the other ("man" for
+    "woman"). Where one box is all there is for both, it is the one whose word it is, or the
+    subject.
+    """
+    boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
+        "row", "score", descending=[False, True], maintain_order=True
+    )
+    boxes = boxes.with_columns(pl.int_range(pl.len()).alias("at"))
+    own = {role: pl.col("label") == pl.col(role) for role in ("subject", "object")}
+    means = {
+        role: own[role]
+        | (
+            pl.col("same_as").list.contains(pl.col(f"{role}_same"))
+            & ~own["subject"].fill_null(False)
+            & ~own["object"].fill_null(False)
+        )
+        for role in own
+    }
+    sides = {
+        role: boxes.filter(means[role]).filter(pl.int_range(pl.len()).over("row") < RIVALS)
+        for role in own
+    }
+    pairs = sides["subject"].join(sides["object"], on="row", suffix="_object")
+    corners = [pairs.select(CORNERS), pairs.select(f"{c}_object" for c in CORNERS)]
+    overlap = iou(*(columns(c.to_numpy()) for c in corners))
+    different = (pl.col("at") != pl.col("at_object")) & pl.Series(overlap <= SAME_BOX)
+    best = (
+        pairs.filter(different)
+        .with_columns((pl.col("score") + pl.col("score_object")).alias("both"))
+        .sort("row", "both", descending=[False, True], maintain_order=True)
+        .unique("row", keep="first", maintain_order=True)
+    )
+    alone = pl.concat(
+        [side.with_columns(pl.lit(role).alias("role")) for role, side in sides.items()]
+    )
+    alone = (
+        alone.join(best, on="row", how="anti")
+        .sort("row", "score", descending=[False, True], maintain_order=True)
+        .unique("row", keep="first", maintain_order=True)
+    )
+    chosen = {
+        "subject": best.select("row", "at"),
+        "object": best.select("row", pl.col("at_object").alias("at")),
+    }
+    for role, pair in chosen.items():
+        ids = pl.concat([pair, alone.filter(pl.col("role") == role).select("row", "at")])
+        images = first_boxes(images, boxes.join(ids, on=["row", "at"], how="semi"), role)
+    return images
 
 
 def with_canonical(boxes: pl.DataFrame) -> pl.DataFrame:

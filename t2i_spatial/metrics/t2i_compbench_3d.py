@@ -14,8 +14,8 @@ from t2i_spatial.metrics.base import PROTOCOLS, Published
 from t2i_spatial.metrics.t2i_compbench_2d import (
     PairScore,
     first_boxes,
+    joint_boxes,
     positions,
-    with_canonical,
 )
 from t2i_spatial.metrics.tabular import flat_boxes, join_prompts
 
@@ -89,10 +89,5 @@ class T2ICompBench3DFixed(PairScore):
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """See `Metric.judge`. Boxes without depth make an image `detector_failed`."""
         images = join_prompts(detections, self._asked(prompts))
-        boxes = with_canonical(flat_boxes(images, "subject", "object")).sort(
-            "row", "score", descending=[False, True], maintain_order=True
-        )
-        for role in ("subject", "object"):
-            same = pl.col("same_as").list.contains(pl.col(f"{role}_same"))
-            images = first_boxes(images, boxes.filter(same), role)
+        images = joint_boxes(images)
         return self._table(images, positions(self.name, images, depth=True), DEPTH_UNKNOWN, cut=0.0)

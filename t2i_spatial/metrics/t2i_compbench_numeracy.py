@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from t2i_spatial.metrics.assignment import matches
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published, share
+from t2i_spatial.metrics.duplicates import SAME_THING, not_things, second_boxes
 from t2i_spatial.metrics.geometry import Floats
 from t2i_spatial.metrics.in_part import Scope
-from t2i_spatial.metrics.labels import canonical_label, label_names
+from t2i_spatial.metrics.labels import PEER_WORDS, peer_names
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import (
     CORNERS,
@@ -26,18 +28,6 @@ from t2i_spatial.metrics.tabular import (
     join_prompts,
     verdict_table,
 )
-
-SYNONYMS = {
-    "boy": "person",
-    "girl": "person",
-    "man": "person",
-    "woman": "person",
-    "ship": "boat",
-    "telivision": "tv",
-    "television": "tv",
-    "goldfish": "fish",
-    "painting": "picture",
-}
 
 
 @dataclass(kw_only=True)
@@ -87,15 +77,13 @@ class _Numeracy(Metric):
         boxes = flat_boxes(usable, "prompt_id").sort(
             "row", "score", descending=[False, True], maintain_order=True
         )
-        boxes = boxes.filter(
-            pl.Series(_distinct(boxes, self.duplicate_overlap, self.pixel), dtype=pl.Boolean)
+        boxes = self._labelled(boxes)
+        clauses = self._answered(
+            usable.select("row", "prompt_id").join(asked, on="prompt_id"), boxes
         )
-        found = self._found(asked, boxes)
-        clauses = (
-            usable.select("row", "prompt_id")
-            .join(asked, on="prompt_id")
-            .join(found, on=["row", "noun"], how="left")
-            .with_columns(pl.col("found").fill_null(0))
+        found = self._found(clauses, boxes)
+        clauses = clauses.join(found, on=["row", "noun"], how="left").with_columns(
+            pl.col("found").fill_null(0)
         )
         present = (pl.col("found") > 0).cast(pl.Float64)
         number = self._term(pl.col("found"), pl.col("count")).cast(pl.Float64)
@@ -120,20 +108,41 @@ class _Numeracy(Metric):
             components={name: pl.col(name) for name in self.parts},
         )
 
-    def _found(self, asked: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
-        """`row, noun, found` from boxes whose labels may stand for several nouns."""
-        labels = boxes["label"].unique()
-        nouns = set(asked["noun"].unique())
-        named = pl.DataFrame(
-            [{"label": label, "noun": n} for label in labels for n in self._names(label, nouns)],
-            schema={"label": pl.String, "noun": pl.String},
-        )
+    def _labelled(self, boxes: pl.DataFrame) -> pl.DataFrame:
+        """The boxes without duplicates of one label."""
+        keep = _distinct(boxes, self.duplicate_overlap, self.pixel)
+        return boxes.filter(pl.Series(keep, dtype=pl.Boolean))
+
+    def _answered(self, clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        """Clauses (`row, name, noun`) with the noun that the detector answered by in each image."""
+        return clauses
+
+    def _found(self, clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        """`row, noun, found`: how many boxes count for each noun that is asked of an image."""
+        named = boxes.join(self._meanings(clauses, boxes), on=["row", "label"])
         return (
-            boxes.select("row", "label")
-            .join(named, on="label")
-            .group_by("row", "noun")
-            .agg(pl.len().cast(pl.Int32).alias("found"))
+            self._things(named).group_by("row", "noun").agg(pl.len().cast(pl.Int32).alias("found"))
         )
+
+    def _things(self, named: pl.DataFrame) -> pl.DataFrame:
+        """The boxes of a noun, each thing once; the peer does that by labels alone."""
+        return named
+
+    def _meanings(self, clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        """`row, label, noun`: which of the nouns that are asked of an image a label counts for."""
+        asked = clauses.group_by("row").agg(pl.col("noun").unique().sort().alias("nouns"))
+        seen = boxes.select("row", "label").unique().join(asked, on="row")
+        seen = seen.with_columns(pl.col("nouns").list.join("\n").alias("key"))
+        rows = [
+            (key, label, noun)
+            for key, label, nouns in seen.select("key", "label", "nouns")
+            .unique(["key", "label"])
+            .iter_rows()
+            for noun in self._names(label, set(nouns))
+        ]
+        words = dict.fromkeys(("key", "label", "noun"), pl.String)
+        meant = pl.DataFrame(rows, words, orient="row")
+        return seen.join(meant, on=["key", "label"]).select("row", "label", "noun")
 
 
 @PROTOCOLS.register("t2i_compbench_numeracy")
@@ -150,19 +159,30 @@ class T2ICompBenchNumeracy(Published, _Numeracy):
     pixel: ClassVar[float] = 1.0
 
     def _noun(self, name: str) -> str:
-        return SYNONYMS.get(name, name)
+        return PEER_WORDS.get(name, name)
+
+    def _answered(self, clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+        renamed = clauses.filter(pl.col("noun") != pl.col("name"))
+        if len(renamed) == 0:
+            return clauses
+        labels = dict(boxes.group_by("row").agg(pl.col("label").unique()).iter_rows())
+        nouns = [
+            peer_names(name, set(labels.get(row, ())), {name: noun})
+            for row, name, noun in clauses.select("row", "name", "noun").iter_rows()
+        ]
+        return clauses.with_columns(pl.Series("noun", nouns, dtype=pl.String))
 
     def _names(self, label: str, nouns: set[str]) -> set[str]:
         return {noun for noun in nouns if noun in label}
 
-    def _found(self, asked: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
+    def _found(self, clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
         exact = boxes.group_by("row", pl.col("label").alias("noun")).agg(
             pl.len().cast(pl.Int32).alias("exact")
         )
         # only where the noun itself is no label of this image do containing labels count
         return (
             super()
-            ._found(asked, boxes)
+            ._found(clauses, boxes)
             .join(exact, on=["row", "noun"], how="left")
             .select("row", "noun", pl.coalesce("exact", "found").alias("found"))
         )
@@ -176,6 +196,9 @@ class T2ICompBenchNumeracy(Published, _Numeracy):
 class T2ICompBenchNumeracyFixed(_Numeracy):
     """The same with names matched whole (aliases allowed), graded counts and plain areas.
 
+    Each noun has its own boxes ("man" and "woman"; two labels on one thing count once), and neither
+    parts of a thing nor boxes around several count (`duplicates.are_things`).
+
     The number's half is 1 - |asked - found| / asked, not below 0, so that three of four cats are
     worth more than none. Comparable with no published numbers.
     """
@@ -183,10 +206,22 @@ class T2ICompBenchNumeracyFixed(_Numeracy):
     pixel: ClassVar[float] = 0.0
 
     def _noun(self, name: str) -> str:
-        return canonical_label(name)
+        return name
 
     def _names(self, label: str, nouns: set[str]) -> set[str]:
-        return label_names(label) & nouns
+        return {noun for noun in nouns if matches(label, noun, nouns)}
+
+    duplicate_overlap: float = share(SAME_THING)
+    """A box that overlaps a better one of its noun by a higher IoU is the same thing."""
+
+    def _labelled(self, boxes: pl.DataFrame) -> pl.DataFrame:
+        return boxes
+
+    def _things(self, named: pl.DataFrame) -> pl.DataFrame:
+        named = named.with_columns(pl.int_range(pl.len()).alias("place"))
+        again = second_boxes(named, ("row", "noun"), self.duplicate_overlap)
+        named = named.filter(~pl.col("place").is_in(again))
+        return named.filter(~pl.col("place").is_in(not_things(named, ("row", "noun"))))
 
     def _term(self, found: pl.Expr, count: pl.Expr) -> pl.Expr:
         return (1 - (count - found).abs() / count).clip(0, 1)

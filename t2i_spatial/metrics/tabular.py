@@ -35,6 +35,8 @@ def asked_pairs(prompts: pl.DataFrame) -> pl.DataFrame:
         (pl.col("relations").list.len() == 1)
         & (pl.col("objects").list.len() == 2)
         & (subject != target)
+        # that something must not be so is another question
+        & ~relation.struct.field("negated").fill_null(False)
     )
 
     def name(index: Expr) -> Expr:

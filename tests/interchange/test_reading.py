@@ -274,6 +274,23 @@ def test_geneval_results_round_trip(tmp_path):
     assert verdicts["correct"].to_list() == [True, False, False, True]
 
 
+def test_geneval_lines_hold_the_boxes_that_decided_and_no_suppressed_ones(tmp_path):
+    prompts = prompts_to_table([relation_prompt("cat", "left of", "dog", "7")])
+    again = box("cat", 2, 0, 52, 50, 0.85)
+    table = detection_rows({("7", 0): detections(again, CAT, DOG, box("cat", 0, 90, 9, 99, 0.2))})
+    path = tmp_path / "results.jsonl"
+
+    def written(protocol):
+        assert write_geneval(path, prompts, table, protocol) == 1
+        return json.loads(json.loads(path.read_text())["details"])
+
+    cat, dog = [0, 0, 50, 50, 0.9], [100, 100, 150, 150, 0.8]
+    assert written(GenEval()) == {"cat": [cat, [2, 0, 52, 50, 0.85]], "dog": [dog]}
+    assert written(GenEval(max_overlap=0.5)) == {"cat": [cat], "dog": [dog]}
+    assert written(GenEval(max_objects=1)) == {"cat": [cat], "dog": [dog]}
+    assert written(GenEval(threshold=0.1))["cat"][2] == [0, 90, 9, 99, 0.2]
+
+
 def test_geneval_lines_without_boxes_or_of_other_prompts_are_refused(tmp_path):
     line = {
         "filename": "x/00000/samples/0000.png", "tag": "position", "correct": True, "reason": "",

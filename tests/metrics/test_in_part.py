@@ -91,8 +91,9 @@ def test_absent_objects_are_judged_where_there_is_a_rule():
     for name in ("spatial", "geneval"):
         assert judge(name, asked(scene), RIGHT)["correct"]
         assert judge(name, asked(scene), bird)["correct"] is False
+    # the rewards do not look at exclusions
     verdict = judge("geneval_reward_fixed", asked(scene), RIGHT)
-    assert verdict["status"] == "scored"
+    assert verdict["status"] == IN_PART and verdict["unjudged"] == ["no bird"]
 
 
 def test_numbers_alone_do_not_make_a_relation_right():

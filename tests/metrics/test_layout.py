@@ -53,6 +53,33 @@ def test_relations_may_be_kept_where_boxes_are_not():
     assert parts(swapped)["relations"] == 0
 
 
+@pytest.mark.parametrize("near_first", [True, False])
+@pytest.mark.parametrize(
+    ("near", "far"),
+    [((120, 0, 160, 40), (400, 0, 440, 40)), ((0, 120, 40, 160), (0, 300, 40, 340)),
+     ((150, 150, 300, 300), (310, 310, 320, 320))],
+)  # fmt: skip
+def test_where_nothing_overlaps_the_nearer_centre_is_the_partner(near, far, near_first):
+    plan = {"size": [500, 500], "boxes": [{"name": "cat", "box": [0, 0, 100, 100]}]}
+    found = [box("cat", *near), box("cat", *far, score=0.95)]
+    verdict = judge(*(found if near_first else found[::-1]), layout=plan)
+    assert verdict["value"] == 0
+    assert [e["box"] for e in verdict["evidence"]] == [list(near)]
+
+
+def test_the_nearer_centres_win_together_and_an_overlap_beats_them():
+    plan = {"size": [500, 500], "boxes": [{"name": "cat", "box": b} for b in
+            ([0, 0, 100, 100], [400, 0, 500, 100])]}  # fmt: skip
+    # crossed partners would be farther in sum
+    left, right = (0, 200, 100, 300), (400, 200, 500, 300)
+    verdict = judge(box("cat", *right), box("cat", *left), layout=plan)
+    assert [e["box"] for e in verdict["evidence"]] == [list(left), list(right)]
+    alone = {"size": [500, 500], "boxes": [{"name": "cat", "box": [0, 0, 100, 400]}]}
+    corner, beside = (90, 390, 300, 500), (101, 150, 151, 250)  # overlaps, but is farther away
+    verdict = judge(box("cat", *beside), box("cat", *corner), layout=alone)
+    assert [e["box"] for e in verdict["evidence"]] == [list(corner)]
+
+
 def test_boxes_of_one_name_are_matched_one_to_one():
     plan = {"boxes": [{"name": "cat", "box": b} for b in ([0, 0, 0.2, 0.2], [0.6, 0, 0.8, 0.2])]}
     verdict = judge(box("cat", 300, 0, 400, 100), box("cat", 0, 0, 100, 100), layout=plan)
