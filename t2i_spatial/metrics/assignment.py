@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from t2i_spatial.metrics.duplicates import SAME_THING
 from t2i_spatial.metrics.geometry import Boxes, Floats, iou
 from t2i_spatial.metrics.labels import label_names
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
@@ -33,7 +32,7 @@ CANDIDATES = 8
 MAX_COMBINATIONS = 20_000
 """Assignments that are searched exhaustively; beyond, objects are improved in turn."""
 
-SAME_BOX = SAME_THING
+SAME_BOX = 0.9
 """IoU above which boxes of two different objects are taken for one thing."""
 
 SAME_BOX_PROBABILITY = 0.1

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
-from t2i_spatial.metrics.assignment import SAME_BOX
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published
+from t2i_spatial.metrics.duplicates import SAME_THING
 from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.labels import PEOPLE, canonical_label, label_names
@@ -288,7 +288,7 @@ def joint_boxes(images: pl.DataFrame) -> pl.DataFrame:
     pairs = sides["subject"].join(sides["object"], on="row", suffix="_object")
     corners = [pairs.select(CORNERS), pairs.select(f"{c}_object" for c in CORNERS)]
     overlap = iou(*(columns(c.to_numpy()) for c in corners))
-    different = (pl.col("at") != pl.col("at_object")) & pl.Series(overlap <= SAME_BOX)
+    different = (pl.col("at") != pl.col("at_object")) & pl.Series(overlap <= SAME_THING)
     best = (
         pairs.filter(different)
         .with_columns((pl.col("score") + pl.col("score_object")).alias("both"))
