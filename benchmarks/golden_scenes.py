@@ -15,7 +15,19 @@ from typing import Any
 from t2i_spatial.scene import SceneSpec
 
 JUDGED = frozenset(
-    "left of,right of,above,below,on,under,in,next to,near,in front of,behind".split(",")
+    [
+        "left of",
+        "right of",
+        "above",
+        "below",
+        "on",
+        "under",
+        "in",
+        "next to",
+        "near",
+        "in front of",
+        "behind",
+    ]
 )
 Triple = tuple[str, str, str]
 
@@ -97,9 +109,7 @@ def _relations(scene: SceneSpec, case: Mapping[str, Any], wrong: list[str]) -> t
     ]
     found = missed = 0
     for want in case["relations"]:
-        if _take(left, [want]):
-            found += 1
-        elif want.get("or") and _take(left, want["or"]):
+        if _take(left, [want]) or (want.get("or") and _take(left, want["or"])):
             found += 1
         else:
             missed += 1

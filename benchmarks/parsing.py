@@ -21,7 +21,7 @@ from pathlib import Path
 from t2i_spatial.prompts import sr2d
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.parser import parse_prompt
-from t2i_spatial.prompts.parser.lexicon import NUMBERS
+from t2i_spatial.prompts.parser.function_words import NUMBERS
 from t2i_spatial.prompts.readers.geneval_metadata import geneval_scene
 from t2i_spatial.scene import RELATION_ALIASES, RELATIONS, SceneSpec, canonical_relation
 
@@ -62,7 +62,8 @@ def template(text: str) -> Check:
     def check(scene: SceneSpec) -> str | None:
         if len(scene.objects) != 2:
             return f"{len(scene.objects)} objects instead of 2"
-        for want, spec in zip((first, second), scene.objects, strict=True):
+        for noun, spec in zip((first, second), scene.objects, strict=True):
+            want = noun.split(" of ")[0]  # "a glass of water" is a glass
             if not (want.endswith(spec.name) or want.endswith(plural(spec.name))):
                 return "other noun"
         if len(scene.relations) != 1:

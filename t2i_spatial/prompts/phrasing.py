@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.prompts.inflection import article, plural
-from t2i_spatial.prompts.parser.lexicon import NUMBERS
+from t2i_spatial.prompts.parser.function_words import NUMBERS
 from t2i_spatial.relation_algebra import inverse
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 

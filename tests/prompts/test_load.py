@@ -147,10 +147,10 @@ def test_only_a_line_feed_ends_a_prompt(tmp_path):
 
 
 def test_plain_text_is_one_prompt_per_line(tmp_path):
-    path = write(tmp_path / "p.txt", "a cat on the left of a dog\r\nfour mice scurried\n\n")
+    path = write(tmp_path / "p.txt", "a cat on the left of a dog\r\nfour mice chased a zorb\n\n")
     first, second = load_prompts(path)
     assert (first.id, first.tag) == ("00000", "left of")
-    assert second.scene.objects == (ObjectSpec("mouse", 4),)
+    assert second.scene.objects == (ObjectSpec("mouse", 4), ObjectSpec("zorb"))
     assert unread([first, second]) == [second]
 
 

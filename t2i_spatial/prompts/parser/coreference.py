@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from t2i_spatial.prompts.inflection import INVARIANT
 from t2i_spatial.prompts.parser.noun_phrase import NounPhrase
 from t2i_spatial.prompts.parser.nouns import (
     ANIMATE,
@@ -63,7 +64,7 @@ class Things:
         if phrase.article == "":
             for index in reversed(candidates):
                 there = self.objects[index]
-                if index not in others and self.bare[index] and there == spec:
+                if index not in others and self.bare[index] and _same(spec, there):
                     return index
             return None
         if not phrase.definite or phrase.possessive:
@@ -156,9 +157,7 @@ class Things:
                 RelationSpec(subject, "between", targets[0], words, negated, second)
             )
 
-    def add(
-        self, subject: int, phrase: RelationPhrase, target: int, negated: bool = False
-    ) -> None:
+    def add(self, subject: int, phrase: RelationPhrase, target: int, negated: bool = False) -> None:
         """One relation, once."""
         if self._absent(subject, target):
             # what must not be there cannot be related; "no cat on the sofa" is not "no cat"
@@ -194,13 +193,26 @@ class Things:
         return bool(indices) and all(self.heads[index] in ANIMATE for index in indices)
 
 
+def _same(spec: ObjectSpec, there: ObjectSpec) -> bool:
+    """Whether two phrases without articles name one thing ("cup on table. lamp on table")."""
+    return (
+        spec.name == there.name
+        and spec.count == there.count
+        and spec.color in (None, there.color)
+        and spec.frame_position in (None, there.frame_position)
+        and set(spec.attributes) <= set(there.attributes)
+    )
+
+
 def _fits(spec: ObjectSpec, there: ObjectSpec) -> bool:
     """Whether "the red cup" may be the cup that is there."""
     if spec.color is not None and spec.color != there.color:
         return False
     if spec.frame_position is not None and spec.frame_position != there.frame_position:
         return False
-    if there.count == 0 or (spec.count != 1 and there.count == 1):
+    if there.count == 0:
+        return False
+    if spec.count != 1 and there.count == 1 and head_of(spec.name) not in INVARIANT:
         return False
     if " " in spec.name and not there.name.endswith(spec.name):
         return False

@@ -36,8 +36,8 @@ DETERMINERS = SINGULAR_DETERMINERS | POSSESSIVES | word_set("the this that these
 
 COPULAS = word_set("is are was were be been am isn't aren't wasn't weren't isn’t aren’t wasn’t")
 NEGATIONS = word_set(
-    "not never isn't aren't wasn't weren't doesn't don't didn't hasn't haven't can't isn’t aren’t "
-    "wasn’t doesn’t don’t can’t cannot"
+    "not never neither isn't aren't wasn't weren't doesn't don't didn't hasn't haven't can't "
+    "isn’t aren’t wasn’t doesn’t don’t can’t cannot"
 )
 CONJUNCTIONS = frozenset(["and", "&", "plus"])
 RELATIVES = word_set("that which who whom")
@@ -50,8 +50,8 @@ ADVERBS = word_set(
     "mostly fully very quite also still clearly too so really rather extremely almost nearly only "
     "even perfectly neatly mainly firmly safely gently slowly again already now both all together "
     "approximately about-to away else yet once alone outside outdoors indoors overhead proudly "
-    "prominently centrally vertically horizontally casually quietly happily half straight "
-    "right back there here upside down up out off around away forward along therefore instead"
+    "prominently centrally vertically horizontally casually quietly happily half straight right "
+    "back there here upside down up out off around forward along therefore instead"
 )
 """Words that add nothing a picture is judged by; some may be prepositions as well."""
 OTHER_PREPOSITIONS = word_set(

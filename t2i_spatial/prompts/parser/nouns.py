@@ -6,12 +6,12 @@ from t2i_spatial.prompts.words import word_set
 
 GROUPS = word_set(
     "group bunch herd flock pile stack row set collection crowd number variety lot lots pack "
-    "school swarm cluster handful array series line heap team family couple pair dozen "
-    "arrangement assortment selection bundle mound trio duo quartet batch gang gaggle colony "
-    "litter pride murder fleet string cascade bevy host plethora multitude range mass hundreds "
-    "thousands dozens tons loads plenty lines rows groups piles stacks bunches sets pairs couples "
-    "clusters types kinds kind type sort sorts mixture mix medley pool sea bit amount quantity "
-    "majority rest parade procession patch tower"
+    "school swarm cluster handful array series line heap team family couple pair dozen arrangement "
+    "assortment selection bundle mound trio duo quartet batch gang gaggle colony litter pride "
+    "murder fleet string cascade bevy host plethora multitude range mass hundreds thousands dozens "
+    "tons loads plenty lines rows groups piles stacks bunches sets pairs couples clusters types "
+    "kinds kind type sort sorts mixture mix medley pool sea bit amount quantity majority rest "
+    "parade procession patch tower"
 )
 """Group nouns: "a GROUP of N" asks for Ns, how many is open (a couple or pair: two)."""
 REAL_GROUPS = word_set("line string set bit pool sea tower patch type kind sort range host rest")
@@ -34,14 +34,13 @@ SCENE_NOUNS = word_set(
     "photo photograph image picture painting drawing sketch illustration rendering render shot "
     "closeup close-up portrait snapshot watercolor watercolour cartoon scene view depiction "
     "artwork print poster rendition composition panorama vista landscape portrayal representation "
-    "art collage mural diagram graphic cover advertisement ad scenery still-life snapshot "
-    "masterpiece wallpaper meme screenshot selfie infographic concept animation comic clipart "
-    "photography mosaic emoji icon logo design sticker visualization mockup"
+    "art collage mural diagram graphic cover advertisement ad scenery still-life masterpiece "
+    "wallpaper meme screenshot selfie infographic concept animation comic clipart photography "
+    "mosaic emoji icon logo design sticker visualization mockup"
 )
 """What kind of picture it is: in front of "of", "showing", or alone behind a full stop."""
 THE_PICTURE = word_set(
-    "image picture photo photograph frame scene canvas shot composition view painting drawing "
-    "illustration artwork"
+    "image picture photo photograph frame scene canvas shot composition view illustration artwork"
 )
 
 NOT_THINGS = word_set(
@@ -54,8 +53,8 @@ NOT_THINGS = word_set(
     "front back top bottom side middle center centre corner left right edge end half part area "
     "position place spot location direction way rest other others another one ones each both "
     "everything nothing something anything everyone someone nobody somebody somewhere anywhere "
-    "nowhere sides ends parts other vicinity proximity placement arrangement alignment order "
-    "distance space midair mid-air air midst presence height level "
+    "nowhere sides ends parts vicinity proximity placement arrangement alignment order distance "
+    "space midair mid-air air midst presence height level "
     # time, weather, light
     "wind rain sunlight sunshine daylight moonlight darkness dark shade night day daytime morning "
     "evening afternoon time spring summer autumn winter sunset sunrise dawn dusk twilight noon "
@@ -73,32 +72,34 @@ NOT_THINGS = word_set(
     "conversation discussion talk chat fun game match race meeting party picnic event celebration "
     "ceremony show performance competition play practice training work job task effort process "
     "stance pose posture gesture expression gaze stare smile grin laughter breath voice sound "
-    "noise music song smell scent aroma taste flavor sale service care help attempt rhythm "
-    "comfort luxury freedom innocence nostalgia whimsy grace splendor grandeur vibrance vibrancy "
+    "noise music song smell scent aroma taste flavor sale service care help attempt rhythm comfort "
+    "luxury freedom innocence nostalgia whimsy grace splendor grandeur vibrance vibrancy "
     "contemplation anticipation excitement chaos calm calmness stillness reflection reflections "
     "shadow shadows symmetry geometry material surroundings environment world universe finish "
     "sheen shine sparkle blend layer layers type kind sort example version variation collection "
     "opposite comparison addition contact line row circle traffic lots lot couple pair dozen "
     "number amount anything kinds sorts types fact reason result cause person's journey "
-    "destination adventure visit trip vacation holiday tour walk run ride swim jump nap sleep "
-    "rest break bite sip dance conversation lunch-time habit habits life lives test work sight "
-    "city-life hustle bustle viewer observer spectator's camera lens touch touches accent accents "
-    "tone tones palette scheme element elements feature features aspect aspects subject subjects "
-    "advertisement ad safari-park-ad title series sequence juxtaposition interplay essence aura "
-    "air vibe vibes spirit symbol symbolism metaphor concept inspiration imagination creativity "
-    "craftsmanship intricacy precision care skill talent hint trace signs evidence "
-    "thing things scale scenario zoom camera-lens ease stop "
-    "preparation need hand-painting advantage turn start case sake thanks cool mid-flight "
-    "mid-jump mid-stride full-color color-scheme monochrome grayscale sepia black-and-white"
+    "destination adventure visit trip vacation holiday tour walk run ride swim jump nap sleep rest "
+    "break bite sip dance lunch-time habit habits lives test sight city-life hustle bustle viewer "
+    "observer spectator's camera lens touches accent accents tone tones palette scheme element "
+    "elements feature features aspect aspects subject subjects advertisement ad safari-park-ad "
+    "title series sequence juxtaposition interplay essence aura air vibe vibes spirit symbol "
+    "symbolism metaphor concept inspiration imagination creativity craftsmanship intricacy "
+    "precision skill talent trace signs evidence thing things scale scenario zoom camera-lens ease "
+    "stop preparation need hand-painting advantage turn start case sake thanks cool mid-flight "
+    "soccer football basketball tennis baseball golf hockey cricket rugby volleyball badminton "
+    "chess poker polo bowling yoga karate hide-and-seek catch fetch inside outside interior "
+    "exterior mid-jump mid-stride full-color color-scheme monochrome grayscale sepia "
+    "black-and-white"
 )
 """Heads of phrases that name no object ("in the distance", "a stark contrast")."""
 ABSTRACT_SUFFIXES = ("ness", "ity", "ism", "ship", "hood", "ence", "ancy", "ency", "tude")
 ABSTRACT_EXCEPTIONS = word_set(
     "city university facility audience fence harness ship spaceship warship battleship starship "
-    "airship steamship witness lioness electricity neighborhood neighbourhood hood monk-hood "
-    "prism wilderness likeness residence conference science robin-hood childhood monkshood "
-    "celebrity deity community flagship lightship rocketship gunship longship business governess "
-    "amenity commodity cavity evidence intelligence parenthood bassinet essence-bottle"
+    "airship steamship witness lioness electricity neighborhood neighbourhood hood monk-hood prism "
+    "wilderness likeness residence conference science robin-hood childhood monkshood celebrity "
+    "deity community flagship lightship rocketship gunship longship business governess amenity "
+    "commodity cavity evidence intelligence parenthood bassinet essence-bottle"
 )
 
 GENERIC = word_set(
@@ -119,16 +120,16 @@ PERSONS = word_set(
     "grandfather grandma grandpa uncle aunt crowd people team human robot alien zombie ghost "
     "vampire elf dwarf giant snowman batter pitcher catcher umpire athlete runner swimmer "
     "businessman businesswoman customer shopper passenger vendor barista librarian scientist "
-    "superhero ninja samurai monk nun priest santa toddler infant hiker climber gardener baker "
-    "painter jockey sailor captain pilot mechanic carpenter shepherd hunter explorer female male "
-    "spectator skeleton cop judge guest visitor actor actress model teddy gnome monster dragon "
-    "unicorn centaur cyborg android"
+    "superhero ninja samurai monk nun priest santa infant hiker climber gardener baker jockey "
+    "sailor captain pilot mechanic carpenter shepherd hunter explorer female male spectator "
+    "skeleton cop judge guest visitor actor actress model gnome monster dragon unicorn centaur "
+    "cyborg android"
 )
 FEMALE = word_set("woman girl lady mother mom daughter sister grandmother grandma aunt queen "
                   "princess bride witch mermaid waitress actress nun female fairy "
                   "businesswoman policewoman lioness hen cow ballerina")  # fmt: skip
-MALE = word_set("man boy guy gentleman father dad son brother grandfather grandpa uncle king prince "
-                "groom wizard knight cowboy male monk priest fireman policeman fisherman "
+MALE = word_set("man boy guy gentleman father dad son brother grandfather grandpa uncle king "
+                "prince groom wizard knight cowboy male monk priest fireman policeman fisherman "
                 "businessman rooster bull snowman")  # fmt: skip
 _ANIMALS = (
     "cat dog horse cow sheep goat pig elephant giraffe zebra lion tiger bear panda monkey gorilla "
@@ -138,12 +139,12 @@ _ANIMALS = (
     "goose swan chicken hen rooster chick turkey ostrich pelican seagull gull crane stork heron "
     "hummingbird woodpecker toucan canary frog toad turtle tortoise snake lizard iguana gecko "
     "chameleon crocodile alligator dinosaur fish goldfish shark whale dolphin seal walrus octopus "
-    "squid jellyfish crab lobster shrimp starfish seahorse snail slug worm spider scorpion ant "
-    "bee wasp butterfly moth dragonfly ladybug beetle fly mosquito grasshopper cricket caterpillar "
+    "squid jellyfish crab lobster shrimp starfish seahorse snail slug worm spider scorpion ant bee "
+    "wasp butterfly moth dragonfly ladybug beetle fly mosquito grasshopper cricket caterpillar "
     "puppy kitten kitty calf lamb foal pony donkey mule camel llama alpaca buffalo bison bull ox "
     "rhino rhinoceros hippo hippopotamus leopard cheetah jaguar panther lynx cougar hyena jackal "
     "corgi poodle terrier retriever bulldog dachshund husky beagle animal creature pet insect "
-    "dragon unicorn bear cub gazelle antelope reindeer anteater armadillo meerkat lemur platypus "
+    "dragon unicorn cub gazelle antelope reindeer anteater armadillo meerkat lemur platypus "
     "stallion mare piglet fawn hound capybara axolotl yak feline canine"
 )
 ANIMATE = PERSONS | frozenset(_ANIMALS.split())
@@ -153,8 +154,8 @@ BODY_PARTS = word_set(
     "moustache neck shoulder arm elbow wrist hand palm finger thumb fingernail chest torso belly "
     "stomach waist hip lap leg thigh knee shin ankle foot toe paw claw tail trunk tusk horn antler "
     "mane wing feather beak snout whisker hoof fur fin scale shell skin body back hindquarter "
-    "eyebrow eyelash fist forearm limb muzzle jaw brow hump stinger tentacle side feather coat "
-    "fleece spine throat heel sole nail"
+    "eyebrow eyelash fist forearm limb muzzle jaw brow hump stinger tentacle side coat fleece "
+    "spine throat heel sole nail"
 )
 CLOTHING = word_set(
     "shirt t-shirt tshirt dress skirt jacket coat suit tuxedo hat cap helmet scarf glove sock shoe "
@@ -185,11 +186,11 @@ DEPICTIONS = word_set(
 )
 
 MASS = word_set(
-    "water grass snow sand rice milk coffee tea juice wine beer soup smoke fog fire ice food "
-    "bread cheese butter sugar salt flour hair fur jewelry traffic scenery greenery vegetation "
-    "foliage mud dirt gravel hay straw wheat rain mist steam dust ash pasta lettuce ketchup "
-    "mustard honey jam chocolate gold silver paper lava moss ivy seaweed sunlight meat furniture "
-    "luggage equipment clothing pottery graffiti broccoli spaghetti popcorn ground"
+    "water grass snow sand rice milk coffee tea juice wine beer soup smoke fog fire ice food bread "
+    "cheese butter sugar salt flour hair fur jewelry traffic scenery greenery vegetation foliage "
+    "mud dirt gravel hay straw wheat rain mist steam dust ash pasta lettuce ketchup mustard honey "
+    "jam chocolate gold silver paper lava moss ivy seaweed sunlight meat furniture luggage "
+    "equipment clothing pottery graffiti broccoli spaghetti popcorn ground"
 )
 PLURALIA = word_set(
     "scissors skis jeans pants trousers shorts leggings tights sunglasses eyeglasses goggles "
@@ -226,8 +227,8 @@ _COMPOUNDS = (
     "phone booth,call box,fire place,fire truck,fire engine,fire escape,fire extinguisher,"
     "cross walk,cross bow,paint brush,paint bucket,paint can,hair brush,tooth brush,hand bag,"
     "hand rail,lead singer,drum set,tea set,train set,tv set,tv stand,news stand,fruit stand,"
-    "hot air balloon,hot tub,cold drink,black hole,black board,black bear,white board,white house,"
-    "brown bear,green house,blue whale,blue cheese,red fox,red cabbage,polar bear,great pyramid,"
+    "hot air balloon,hot tub,cold drink,black hole,white board,"
+    "blue whale,blue cheese,red fox,red cabbage,polar bear,great pyramid,"
     "great wall,golden gate bridge,statue of liberty,cheese board,chess board,surf shop,"
     "changing room,waiting room,waiting area,meeting room,boxing ring,skating rink,bowling ball,"
     "bowling alley,bowling pin,cooking pot,baking sheet,baking tray,serving dish,watering can,"
@@ -261,18 +262,18 @@ ED_NOUNS = word_set(
 )
 ING_NOUNS = word_set(
     "painting building ring king string wing ceiling swing clothing railing sibling earring awning "
-    "duckling dumpling wedding pudding thing spring sling evening morning drawing carving "
-    "keyring sapling seedling gosling lightning herring starling bling stuffing topping icing "
-    "frosting parking dining ping-pong fencing crossing landing siding flooring bedding "
-    "meeting gathering setting lighting rendering writing viking inning dressing filling covering "
-    "engraving lettering plumbing scaffolding housing outbuilding wiring wing-ding wrapping "
-    "paneling panelling shelving piping roofing paving something nothing anything everything "
-    "ceilings marking opening clearing railing offering serving "
+    "duckling dumpling wedding pudding thing spring sling evening morning drawing carving keyring "
+    "sapling seedling gosling lightning herring starling bling stuffing topping icing frosting "
+    "parking dining ping-pong fencing crossing landing siding flooring bedding meeting gathering "
+    "setting lighting rendering writing viking inning dressing filling covering engraving "
+    "lettering plumbing scaffolding housing outbuilding wiring wing-ding wrapping paneling "
+    "panelling shelving piping roofing paving something nothing anything everything ceilings "
+    "marking opening clearing offering serving "
 )
 LY_NOUNS = word_set(
-    "fly butterfly dragonfly firefly belly jelly lily family bully assembly ally doily dolly pulley "
-    "lovely ugly silly smelly curly woolly friendly lively lonely hilly bubbly cuddly early only "
-    "elderly wooly holy trolly monopoly barfly potbelly wobbly prickly chilly bodily homely "
+    "fly butterfly dragonfly firefly belly jelly lily family bully assembly ally doily dolly "
+    "pulley lovely ugly silly smelly curly woolly friendly lively lonely hilly bubbly cuddly early "
+    "only elderly wooly holy trolly monopoly barfly potbelly wobbly prickly chilly bodily homely "
     "heavenly ghostly scholarly sly ply july italy melancholy kelly billy reply supply anomaly "
     "costly deadly knobbly wrinkly crinkly sparkly fly-by underbelly gadfly horsefly housefly "
     "jolly gnarly burly surly pearly oily orderly likely unlikely tally rally alley"

@@ -118,29 +118,29 @@ def _meanings() -> dict[str, RelationPhrase]:
             pair = (("above", "below")[vertical], relation)
             for gap in (" ", "-"):
                 relations[f"to the {height}{gap}{side} of"] = pair
-    phrases = {phrase: RelationPhrase(found, phrase) for phrase, found in relations.items()}
+    spoken = {phrase: RelationPhrase(found, phrase) for phrase, found in relations.items()}
     for phrase, name in REVERSED_ALIASES.items():
-        phrases[phrase] = RelationPhrase((name,), phrase, reversed=True)
+        spoken[phrase] = RelationPhrase((name,), phrase, reversed=True)
     for phrase, name in _TRAILING.items():
-        phrases[phrase] = RelationPhrase((name,), phrase, trails=True)
-    phrases |= {phrase: RelationPhrase((), phrase, takes_object=False) for phrase in _ALONE}
+        spoken[phrase] = RelationPhrase((name,), phrase, trails=True)
+    spoken |= {phrase: RelationPhrase((), phrase, takes_object=False) for phrase in _ALONE}
     for phrase, found in relations.items():
         if found and found[0] in ("next to", "near", "touching", "across from", "facing",
                                   "looking at", "far from", "holding", "in front of", "behind",
                                   "above", "leaning against", "surrounding", "on"):  # fmt: skip
             text = f"{phrase} each-other"
-            phrases[text] = RelationPhrase(found, text, takes_object=False)
+            spoken[text] = RelationPhrase(found, text, takes_object=False)
     text = "side by side"
-    phrases[text] = RelationPhrase(("next to",), text, takes_object=False)
+    spoken[text] = RelationPhrase(("next to",), text, takes_object=False)
     for side, pronoun, start in itertools.product(("left", "right"), _PRONOUNS, ("to", "on", "at")):
         text = f"{start} {pronoun} {side}"
-        phrases[text] = RelationPhrase((f"{side} of",), text, pronoun=pronoun)
-        phrases[f"{text} side"] = RelationPhrase((f"{side} of",), text, pronoun=pronoun)
+        spoken[text] = RelationPhrase((f"{side} of",), text, pronoun=pronoun)
+        spoken[f"{text} side"] = RelationPhrase((f"{side} of",), text, pronoun=pronoun)
     for pronoun in _PRONOUNS:
         for place, name in (("front", "in front of"), ("rear", "behind")):
             text = f"in {pronoun} {place}"
-            phrases[text] = RelationPhrase((name,), text, pronoun=pronoun)
-    return phrases
+            spoken[text] = RelationPhrase((name,), text, pronoun=pronoun)
+    return spoken
 
 
 class _Table(NamedTuple):
@@ -159,7 +159,7 @@ def _table(spellings: int) -> _Table:
         lengths.setdefault(words[0], set()).add(len(words))
     ordered = {word: tuple(sorted(found, reverse=True)) for word, found in lengths.items()}
     starters = frozenset(
-        word for word in ordered if word not in GERUND and word not in PAST or word in _NO_VERBS
+        word for word in ordered if (word not in GERUND and word not in PAST) or word in _NO_VERBS
     )
     return _Table(meanings, ordered, starters)
 
@@ -190,9 +190,7 @@ def match_relation(tokens: Sequence[str], start: int) -> tuple[RelationPhrase, i
 _GERUNDS = {stem: gerund for gerund, stem in GERUND.items()}
 
 
-def match_verb(
-    word: str, tokens: Sequence[str], behind: int
-) -> tuple[RelationPhrase, int] | None:
+def match_verb(word: str, tokens: Sequence[str], behind: int) -> tuple[RelationPhrase, int] | None:
     """A relation that a verb and what follows it say ("holds", "looks at", "covered by").
 
     >>> match_verb("leans", "leans against a wall".split(), 1)[0].relations
@@ -201,10 +199,9 @@ def match_verb(
     known = table()
     stem = THIRD.get(word) or GERUND.get(word) or (word if word in BASE else PAST.get(word, ""))
     for form in dict.fromkeys((word, _GERUNDS.get(stem, word))):
-        if form != word and word in PAST and word not in _SAME_PAST:
-            # "held by" is no "holding by": a participle speaks from the other end
-            if behind < len(tokens) and tokens[behind] in ("by", "with", "in"):
-                continue
+        participle = form != word and word in PAST and word not in _SAME_PAST
+        if participle and behind < len(tokens) and tokens[behind] in ("by", "with", "in"):
+            continue  # "held by" is no "holding by": a participle speaks from the other end
         for length in known.lengths.get(form, ()):
             key = (form, *tokens[behind : behind + length - 1])
             meaning = known.meanings.get(key)
@@ -215,7 +212,8 @@ def match_verb(
 
 _SAME_PAST = word_set("wore rode")
 _FRAME_STARTS = frozenset(
-    ["in", "on", "at", "near", "to", "towards", "toward", "along", "from", "off", "across"])
+    ["in", "on", "at", "near", "to", "towards", "toward", "along", "from", "off", "across"]
+)
 _ORDER = {"background": 0, "foreground": 0, "top": 1, "bottom": 1, "center": 2}
 _PICTURE_FRONT = {"front": "foreground", "back": "background"}
 
@@ -236,7 +234,14 @@ def match_frame(tokens: Sequence[str], start: int) -> tuple[str, int] | None:
     count = len(tokens)
     if end < count and tokens[end] in ("the", "far", "very"):
         end += 1
-    while end < count and tokens[end] in ("far", "very", "extreme", "immediate", "distant", "blurred"):
+    while end < count and tokens[end] in (
+        "far",
+        "very",
+        "extreme",
+        "immediate",
+        "distant",
+        "blurred",
+    ):
         end += 1
     words: list[str] = []
     front = ""
@@ -266,11 +271,12 @@ def match_frame(tokens: Sequence[str], start: int) -> tuple[str, int] | None:
         words.append(front)
     if not in_picture and tokens[start] not in ("in", "on", "at"):
         return None
-    if not in_picture and end < count and end - start < 4 and tokens[end] not in _AFTER_FRAME:
+    adjective = not in_picture and end < count and end - start < 4
+    if adjective and tokens[end] not in _AFTER_FRAME:
         # "on the left chair": an adjective
-        if "side" not in tokens[start:end] and "corner" not in tokens[start:end]:
-            if words[-1] not in ("background", "foreground"):
-                return None
+        said = frozenset(tokens[start:end])
+        if said.isdisjoint(("side", "corner", "background", "foreground")):
+            return None
     return " ".join(sorted(dict.fromkeys(words), key=lambda word: _ORDER.get(word, 3))), end
 
 
@@ -278,4 +284,4 @@ _AFTER_FRAME = word_set(
     ", . ; : ! ? ( ) \n and & a an the is are there there's was were stands sits with while of one "
     "two three several some in on next behind under above below near beside that which who has "
     "facing looking holding wearing four five six but has we i you"
-)
+) | {"\n"}

@@ -17,37 +17,37 @@ _FIXED_TEXT = """
 at least=at-least|at most=at-most|no more than=at-most|up to=at-most|no fewer than=at-least
 no less than=at-least|a minimum of=at-least|a maximum of=at-most|or more=or-more
 each other=each-other|one another=each-other|as well as=and|together with=and|along with=and
-accompanied by=and|followed by=and|and also=and|and then=and|cut in half=halved|sliced in half=halved
-rather than=not|instead of=not|but not=not|and not=not|but no=no|and no=no
-in the style of=in-style-of|in style of=in-style-of|in the manner of=in-style-of|style of=in-style-of
-made of=made-of|made from=made-of|made out of=made-of|made up of=made-of|composed of=made-of
-made entirely of=made-of|crafted from=made-of|built from=made-of|built of=made-of|constructed from=made-of
-consisting of=made-of|constructed of=made-of|carved from=made-of|carved out of=made-of
-filled with=full-of|full of=full-of|packed with=full-of|loaded with=full-of|brimming with=full-of
-topped with=topped-with|topped by=topped-with|adorned with=decorated-with
-decorated with=decorated-with|lined with=decorated-with|stuffed with=full-of|equipped with=with
-complete with=with|along side=alongside|because of=due-to|due to=due-to|thanks to=due-to
-in order to=to|so that=while|even though=while|such as=like|as if=as-if|as though=as-if
-on the other hand=also|at the same time=also|in addition=also|of course=also|for example=also
-a few=several|quite a few=several|a couple more=several|a number of=several|a variety of=several
-a lot of=several|lots of=several|plenty of=several|hundreds of=several|dozens of=several
-thousands of=several|an array of=several|an assortment of=several|a multitude of=several
-a series of=several|tons of=several
-kind of=|sort of=|type of=|types of=|kinds of=|out of focus=blurry|black and white=black-and-white
+accompanied by=and|followed by=and|and also=and|and then=and|cut in half=halved
+sliced in half=halved|rather than=not|instead of=not|but not=not|and not=not|but no=no|and no=no
+in the style of=in-style-of|in style of=in-style-of|in the manner of=in-style-of
+style of=in-style-of|made of=made-of|made from=made-of|made out of=made-of|made up of=made-of
+composed of=made-of|made entirely of=made-of|crafted from=made-of|built from=made-of
+built of=made-of|constructed from=made-of|consisting of=made-of|constructed of=made-of
+carved from=made-of|carved out of=made-of|filled with=full-of|full of=full-of|packed with=full-of
+loaded with=full-of|brimming with=full-of|topped with=topped-with|topped by=topped-with
+adorned with=decorated-with|decorated with=decorated-with|lined with=decorated-with
+stuffed with=full-of|equipped with=with|complete with=with|along side=alongside|because of=due-to
+due to=due-to|thanks to=due-to|in order to=to|so that=while|even though=while|such as=like
+as if=as-if|as though=as-if|on the other hand=also|at the same time=also|in addition=also
+of course=also|for example=also|a few=several|quite a few=several|a couple more=several
+a number of=several|a variety of=several|a lot of=several|lots of=several|plenty of=several
+hundreds of=several|dozens of=several|thousands of=several|an array of=several
+an assortment of=several|a multitude of=several|a series of=several|tons of=several|kind of=
+sort of=|type of=|types of=|kinds of=|out of focus=blurry|black and white=black-and-white
 there 's=there's|oil on canvas=oil-on-canvas|hand in hand=together|face to face=together
 side-by-side=side by side|up close=|of of=of|a-top=atop|there are=there's|there is=there's
-there was=there's|there were=there's|in the act of=|in the process of=|none of=no
-with no=without|doesn't have=without|doesn’t have=without|does not have=without|don't have=without
+there was=there's|there were=there's|in the act of=|in the process of=|none of=no|with no=without
+doesn't have=without|doesn’t have=without|does not have=without|don't have=without
 do not have=without|has no=without|have no=without|is without=without|are without=without
 having no=without|not any=no|without any=without|but without=without|and without=without
-free of=without|devoid of=without|lacking=without|lacks=without|absent of=without
-has not=without|have not=without|had no=without|minus=without|excluding=without|except for=without
-except=without|is missing=without|are missing=without|missing=missing
-no longer=not|shaped like=shaped-like|in the shape of=shaped-like|in the form of=shaped-like
-dressed as=shaped-like|looking like=shaped-like|looks like=shaped-like|resembling=shaped-like
-that looks like=shaped-like|in the likeness of=shaped-like|disguised as=shaped-like
-can be seen=is seen|can be found=is found|could be seen=is seen|may be seen=is seen
-half full of=full-of|half filled with=full-of|all kinds of=several|all sorts of=several
+free of=without|devoid of=without|lacking=without|lacks=without|absent of=without|has not=without
+have not=without|had no=without|minus=without|excluding=without|except for=without|except=without
+is missing=without|are missing=without|missing=missing|no longer=not|shaped like=shaped-like
+in the shape of=shaped-like|in the form of=shaped-like|dressed as=shaped-like
+looking like=shaped-like|looks like=shaped-like|resembling=shaped-like|that looks like=shaped-like
+in the likeness of=shaped-like|disguised as=shaped-like|can be seen=is seen|can be found=is found
+could be seen=is seen|may be seen=is seen|half full of=full-of|half filled with=full-of
+all kinds of=several|all sorts of=several
 """
 _FIXED: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
 for _entry in re.split(r"[|\n]+", _FIXED_TEXT.strip()):

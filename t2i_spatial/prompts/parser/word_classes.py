@@ -13,7 +13,7 @@ from t2i_spatial.prompts.parser.adjectives import (
     MATERIAL_NOUNS,
 )
 from t2i_spatial.prompts.parser.nouns import ED_NOUNS, ING_NOUNS, LY_NOUNS
-from t2i_spatial.prompts.parser.verbs import ALSO_NOUNS, BASE, GERUND, PAST, THIRD, VERBISH_S
+from t2i_spatial.prompts.parser.verbs import ALSO_NOUNS, BASE, GERUND, PAST, THIRD
 from t2i_spatial.prompts.words import word_set
 
 (ADJECTIVE, NOUN, PLURAL, VERB_BASE, VERB_S, VERB_ED, VERB_ING, ADVERB, POSSESSOR, COLOR) = (
@@ -23,13 +23,14 @@ FINITE = VERB_BASE | VERB_S | VERB_ED
 ANY_VERB = FINITE | VERB_ING
 
 ADJECTIVE_NOUNS = word_set(
-    "square oval spiral crescent miniature antique adult plain round standard light cold "
-    "classic electric real digital flat short long minimalist elderly floral plaid diamond "
-    "pyramidal teardrop rectangular chocolate african american patient cylindrical compact "
-    "native stray open calm warm"
+    "square oval spiral crescent miniature antique adult plain round standard light cold classic "
+    "electric real digital flat short long minimalist elderly floral plaid diamond pyramidal "
+    "teardrop rectangular chocolate african american patient cylindrical compact native stray open "
+    "calm warm"
 )
 _SHAPE_NOUNS = word_set(
-    "square oval spiral crescent miniature antique adult light plaid diamond chocolate")
+    "square oval spiral crescent miniature antique adult light plaid diamond chocolate"
+)
 _ADJECTIVE_SUFFIXES = (
     "ous", "ful", "less", "ish", "ive", "able", "ible", "-shaped", "-sized", "-looking", "-like",
     "-themed", "-style", "-inspired", "-old", "esque", "-free", "-high", "-tall", "-long", "-wide",
@@ -38,18 +39,17 @@ _ADJECTIVE_SUFFIXES = (
     "-storey", "-shaven", "-bodied", "shaped", "-eye",
 )  # fmt: skip
 _NOT_ADJECTIVES = word_set(
-    "dish fish octopus walrus hippopotamus radish table vegetable cable olive hive archive detective "
-    "native-hive locomotive vegetable turntable octopus platypus cactus bus circus lotus crocus "
-    "hibiscus papyrus citrus syllabus cheese chinese-cheese geese radish starfish goldfish jellyfish "
-    "musician guardian pedestrian guitarist librarian magician technician politician electrician "
-    "physician comedian equestrian italian-cafe gargoyle bible crucible dirigible spatula handful "
-    "mouthful spoonful armful collective alien australian-cattle constable stable timetable "
-    "roundtable tablecloth british parish relish rubbish varnish polish captive executive relative "
-    "adjective initiative perspective incentive peninsula formula barbarian rectangular-box "
-    "amphibian reptilian-beast vertical-bar historian custodian meridian civilian historical-site "
-    "squish swordfish catfish crayfish dragonfish lionfish blowfish pufferfish angelfish shellfish "
-    "obelisk medical-kit musical jive dive five chive "
-    "veterinarian dalmatian martian"
+    "dish fish octopus walrus hippopotamus radish table vegetable cable olive hive archive "
+    "detective native-hive locomotive turntable platypus cactus bus circus lotus crocus hibiscus "
+    "papyrus citrus syllabus cheese chinese-cheese geese starfish goldfish jellyfish musician "
+    "guardian pedestrian guitarist librarian magician technician politician electrician physician "
+    "comedian equestrian italian-cafe gargoyle bible crucible dirigible spatula handful mouthful "
+    "spoonful armful collective alien australian-cattle constable stable timetable roundtable "
+    "tablecloth british parish relish rubbish varnish polish captive executive relative adjective "
+    "initiative perspective incentive peninsula formula barbarian rectangular-box amphibian "
+    "reptilian-beast vertical-bar historian custodian meridian civilian historical-site squish "
+    "swordfish catfish crayfish dragonfish lionfish blowfish pufferfish angelfish shellfish "
+    "obelisk medical-kit musical jive dive five chive veterinarian dalmatian martian"
 )
 
 
@@ -60,10 +60,10 @@ def classes(word: str) -> int:
     >>> classes("sitting") & VERB_ING > 0, classes("red") & COLOR > 0, classes("zorblat") == NOUN
     (True, True, True)
     """
-    found = _listed(word) or _by_ending(word)
-    if found & (NOUN | VERB_S) or not found:
-        found |= PLURAL if is_plural(word) else 0
-    return found or NOUN
+    found = _listed(word) or _by_ending(word) or NOUN
+    if found & (NOUN | VERB_S) and is_plural(word):
+        found |= PLURAL
+    return found
 
 
 def _listed(word: str) -> int:
@@ -83,10 +83,21 @@ def _listed(word: str) -> int:
         found |= VERB_BASE | (NOUN if word in ALSO_NOUNS else 0)
     if word in THIRD:
         stem = THIRD[word]
-        found |= VERB_S | (NOUN if stem in ALSO_NOUNS or word not in VERBISH_S else 0)
+        found |= VERB_S | (NOUN if stem in ALSO_NOUNS else 0)
     if word in ("left", "rose", "felt", "saw", "ground", "wound", "fell", "bit", "bat", "lay"):
         found |= NOUN
     return found
+
+
+def _graded(word: str) -> bool:
+    """ "Smaller", "biggest": of a known adjective."""
+    stem = word[:-3] if word.endswith("est") else word[:-2]
+    stems = {stem, stem + "e", stem[:-1] + "y" if stem.endswith("i") else stem}
+    if len(stem) > 2 and stem[-1] == stem[-2]:
+        stems.add(stem[:-1])
+    return word not in ("cooler", "dryer", "slicer", "forest", "flower", "corner", "lighter") and (
+        not stems.isdisjoint(ADJECTIVES)
+    )
 
 
 def _by_ending(word: str) -> int:
@@ -95,6 +106,8 @@ def _by_ending(word: str) -> int:
     if word in FRAME_WORDS and word not in ("center", "centre", "middle", "background"):
         return ADJECTIVE
     if word.endswith(_ADJECTIVE_SUFFIXES) and word not in _NOT_ADJECTIVES:
+        return ADJECTIVE
+    if word.endswith(("er", "est")) and _graded(word):
         return ADJECTIVE
     if len(word) > 4:
         if word.endswith("ing") and word not in ING_NOUNS:
