@@ -6,10 +6,11 @@ line, the keys of a config file, their reference and the JSON Schema all follow 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 DEFAULT_PROTOCOLS = ("visor", "spatial")
 """Judged unless others are named; the first one decides where one is needed."""
@@ -66,8 +67,17 @@ def _batch_size(value: Any) -> Any:
         value = int(value)
     if value == "auto" or (type(value) is int and 1 <= value <= 1_000_000):
         return value
-    raise ValueError("expected a number from 1 to 1,000,000, or auto")
+    raise ValueError("expected a number above 0 (at most 1,000,000), or auto")
 
+
+def _name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        return value
+    raise ValueError("expected letters, digits, - and _ only")
+
+
+TableName = Annotated[str, AfterValidator(_name)]
+"""A name that becomes part of a file name."""
 
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], BeforeValidator(dtype_name)]
 AutoDtype = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +12,13 @@ from t2i_spatial.cli.options import (
     NEW_FOLDER,
     Command,
     as_json_option,
+    given,
     overwrite_option,
     refuse_given,
+    settings_options,
 )
 from t2i_spatial.settings import DEFAULT_PROTOCOLS
+from t2i_spatial.stages.stage_settings import CompareSettings
 
 SOURCE = click.Path(exists=True, path_type=Path)
 
@@ -22,32 +26,7 @@ SOURCE = click.Path(exists=True, path_type=Path)
 @click.command("compare", cls=Command)
 @click.argument("a", type=SOURCE)
 @click.argument("b", type=SOURCE)
-@click.option(
-    "--protocol",
-    "-p",
-    "protocols",
-    multiple=True,
-    metavar="NAME",
-    help="Protocol to compare by; may be repeated.  [default: all that both have scores of]",
-)
-@click.option(
-    "--allow-missing",
-    is_flag=True,
-    help="Leave pairs without both scores out, instead of counting an image without a score as a "
-    "failure.",
-)
-@click.option(
-    "--decide",
-    is_flag=True,
-    help="Also look at the pairs in random order, and say after how many prompts it was clear "
-    "which run is better.",
-)
-@click.option(
-    "--margin",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.02,
-    help="With --decide, differences up to this fraction count as similar.",
-)
+@settings_options(CompareSettings)
 @click.option(
     "--output",
     "-o",
@@ -56,31 +35,9 @@ SOURCE = click.Path(exists=True, path_type=Path)
     "made and detected only until the better one is known, or runs whose images are detected so.",
 )
 @overwrite_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Of bootstrap, permutation and random order.",
-)
-@click.option(
-    "--resamples",
-    type=click.IntRange(min=100),
-    default=10_000,
-    help="Bootstrap resamples and permutations.",
-)
 @as_json_option
 def command(
-    a: Path,
-    b: Path,
-    protocols: tuple[str, ...],
-    allow_missing: bool,
-    decide: bool,
-    margin: float,
-    output: Path | None,
-    overwrite: bool,
-    seed: int,
-    resamples: int,
-    as_json: bool,
+    a: Path, b: Path, output: Path | None, overwrite: bool, as_json: bool, **options: Any
 ) -> None:
     """Is run B better than run A on the same prompts?
 
@@ -89,56 +46,47 @@ def command(
     prompts are resampled and permuted whole. Runs with other prompts, detectors, thresholds or
     protocol settings are listed but not compared, and end the command with exit code 1.
     """
-    if not decide:
-        refuse_given(("margin",), "it goes with --decide")
-    if output is None:
-        refuse_given(("overwrite",), "it goes with --output")
-    else:
-        refuse_given(("resamples", "allow_missing"), "--output decides while images are made")
-        if not decide:
-            raise click.UsageError("--output needs --decide")
-        _decide(a, b, protocols, output, margin, seed, overwrite, as_json)
-        return
-    if not (a.is_dir() and b.is_dir()):
-        raise click.UsageError("config files need --decide and --output")
     from t2i_spatial.stages.compare import compare_runs
     from t2i_spatial.stages.compare_text import format_comparison
 
-    comparison = compare_runs(
-        a,
-        b,
-        protocols,
-        allow_missing=allow_missing,
-        decide=decide,
-        margin=margin,
-        seed=seed,
-        resamples=resamples,
-    )
+    settings = given(CompareSettings, options)
+    if not settings.decide:
+        refuse_given(("margin", "output"), "it goes with --decide")
+    if output is not None:
+        reason = "--output decides while images are made"
+        refuse_given(("resamples", "allow_missing", "shared_prompts"), reason)
+        _decide(a, b, settings, output, overwrite, as_json)
+        return
+    refuse_given(("overwrite",), "it goes with --output")
+    if not (a.is_dir() and b.is_dir()):
+        raise click.UsageError("config files need --decide and --output")
+    comparison = compare_runs(a, b, **settings.model_dump())
     click.echo(
         json.dumps(comparison.to_json(), indent=2) if as_json else format_comparison(comparison)
     )
     comparison.require_comparable()
-    if not allow_missing:
+    if not settings.allow_missing:
         comparison.require_complete()
 
 
 def _decide(
-    a: Path,
-    b: Path,
-    protocols: tuple[str, ...],
-    output: Path,
-    margin: float,
-    seed: int,
-    overwrite: bool,
-    as_json: bool,
+    a: Path, b: Path, settings: CompareSettings, output: Path, overwrite: bool, as_json: bool
 ) -> None:
     from t2i_spatial.stages.early_stopping.stage import decide_between
     from t2i_spatial.stages.protocols import make_protocols
 
-    if len(protocols) > 1:
+    if len(settings.protocols) > 1:
         raise click.UsageError("--output decides by one --protocol")
-    protocol = make_protocols(protocols or DEFAULT_PROTOCOLS[:1])[0]
-    stopped = decide_between(a, b, protocol, output, margin=margin, seed=seed, overwrite=overwrite)
+    protocol = make_protocols(settings.protocols or DEFAULT_PROTOCOLS[:1])[0]
+    stopped = decide_between(
+        a,
+        b,
+        protocol,
+        output,
+        margin=settings.margin,
+        seed=settings.seed,
+        overwrite=overwrite,
+    )
     click.echo(json.dumps(stopped.to_json(), indent=2) if as_json else str(stopped))
     click.echo(f"runs: {output / 'a'} and {output / 'b'}", err=True)
     stopped.require_complete()

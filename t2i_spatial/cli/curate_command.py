@@ -88,8 +88,6 @@ def command(
         options["pairs"] = parsed["pairs"] = True
     if pipeline is not None:
         parsed["pipeline"] = read_pipeline(pipeline)
-    if options["export"] == "none":
-        parsed["export"] = None
     chosen = given(CurateSettings, options, **parsed)
     curate.check_names(chosen)
     if run is not None:

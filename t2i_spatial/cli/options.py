@@ -19,7 +19,7 @@ from t2i_spatial.settings import Option, dtype_name
 Model = TypeVar("Model", bound=BaseModel)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-_SENTENCE_END = re.compile(r"\.(?=\s|$)")
+_SENTENCE_END = re.compile(r"(?<!e\.g)\.(?=\s|$)")
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

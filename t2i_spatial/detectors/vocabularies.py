@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.incoming import read_text
 
 GENEVAL_NAMES = {"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}
 """GenEval's own spelling of three COCO classes (prompts/object_names.txt); the rest are COCO's."""
@@ -28,12 +29,16 @@ def read_vocabulary(text: str) -> tuple[str, ...]:
     ('cat', 'dog')
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or no such file.
     """
     if text == "coco":
         return coco_names()
     path = Path(text)
-    parts = path.read_text("utf-8").splitlines() if path.is_file() else text.split(",")
+    named = "," not in text and (path.suffix in (".txt", ".csv", ".lst") or path.name != text)
+    if path.is_file() or named:  # a missing file must not become a noun that nothing is
+        parts = read_text(path, "vocabulary file").splitlines()
+    else:
+        parts = text.split(",")
     names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not names:
         raise InputError(f"the vocabulary {text!r} has no names")

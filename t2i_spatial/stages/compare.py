@@ -121,6 +121,7 @@ def compare_runs(
     b: Path,
     protocols: Sequence[str] = (),
     *,
+    shared_prompts: bool = False,
     allow_missing: bool = False,
     decide: bool = False,
     margin: float = TWO_POINTS,
@@ -131,6 +132,7 @@ def compare_runs(
 
     Args:
         protocols: names; default: all that both were scored by.
+        shared_prompts: compare on the prompts of the same id and text, where the sets differ.
         allow_missing: leave pairs without both scores out, instead of counting an image without
             a score as a failure.
         decide: also look at the pairs in random order until the better run is known.
@@ -142,12 +144,16 @@ def compare_runs(
     """
     runs = Run.open(a), Run.open(b)
     names = _protocols(*runs, protocols)
-    differences = run_differences(*runs, names)
+    differences = run_differences(*runs, names, shared_prompts=shared_prompts)
     comparison = Comparison(str(a), str(b), differences)
     if not comparison.comparable:
         return comparison
+    shared = _shared_prompts(*runs) if shared_prompts else None
     for name in names:
-        pairs = join_verdicts(_verdicts(runs[0], name), _verdicts(runs[1], name), name)
+        tables = [_verdicts(run, name) for run in runs]
+        if shared is not None:
+            tables = [table.join(shared, on="prompt_id", how="semi") for table in tables]
+        pairs = join_verdicts(tables[0], tables[1], name)
         comparison.protocols[name] = compare_pairs(
             pairs,
             name,
@@ -287,6 +293,19 @@ def _unbounded(columns: list[Floats], clusters: pl.Series, **options: int) -> Pa
     means = {k: low + span * x for k in ("a", "b") if (x := getattr(found, k)) is not None}
     wide = {k: span * x for k in ("value", "low", "high") if (x := getattr(found, k)) is not None}
     return dataclasses.replace(found, **means, **wide)
+
+
+def _shared_prompts(a: Run, b: Run) -> pl.DataFrame:
+    """The ids of the prompts that both runs have in the same words.
+
+    Raises:
+        InputError: there are none.
+    """
+    keys = ["prompt_id", "text"]
+    shared = a.prompts().join(b.prompts(), on=keys, how="semi", nulls_equal=True)
+    if shared.is_empty():
+        raise InputError(f"{a.path} and {b.path} share no prompt of the same id and text")
+    return shared.select("prompt_id")
 
 
 def _protocols(a: Run, b: Run, asked: Sequence[str]) -> list[str]:

@@ -96,7 +96,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         section = section[parent]
         if not isinstance(section, dict):
             raise InputError(f"{override!r}: {parent!r} is not a section")
-    section[last] = read_yaml(value, f"the value of {override!r}")
+    section[last] = read_yaml(value, f"the value of {_short(override)}")
 
 
 def explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -116,8 +116,12 @@ def plain_message(item: Mapping[str, Any]) -> str:
 
 
 def _got(item: Mapping[str, Any]) -> str:
-    shown = repr(item["input"])
-    return f" (got {shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + '…'})"
+    return f" (got {_short(item['input'])})"
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
 
 
 def _place(loc: Sequence[Any], model: type[BaseModel]) -> tuple[list[str], list[str]]:

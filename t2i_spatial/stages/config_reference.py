@@ -40,7 +40,8 @@ def _row(name: str, field: FieldInfo) -> str:
     meaning = _UNSET.sub("", meaning)
     default = _default(field)
     if unset and default in ("none", "`[]`"):
-        default = f"{unset['what']}"
+        # "[default of pairs: scop]" is one of two
+        default = f"none;{unset['which']}: {unset['what']}" if unset["which"] else unset["what"]
     cells = [f"`{name}`", _kind(field), default, meaning]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

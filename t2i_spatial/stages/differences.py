@@ -42,13 +42,18 @@ class Difference:
         return f"{self.stage}.{self.key}: {_short(self.a)} | {_short(self.b)}"
 
 
-def run_differences(a: Run, b: Run, protocols: Iterable[str]) -> list[Difference]:
+def run_differences(
+    a: Run, b: Run, protocols: Iterable[str], *, shared_prompts: bool = False
+) -> list[Difference]:
     """All differences of two runs that matter to their numbers under `protocols`.
+
+    Args:
+        shared_prompts: only prompts of both are compared, so that others do no harm.
 
     Raises:
         InputError: a run without prompts.
     """
-    found = _prompt_sets(a, b)
+    found = _prompt_sets(a, b, "pairing" if shared_prompts else "measurement")
     stages = sorted({*a.manifest["stages"], *b.manifest["stages"]} - {"score"})
     for stage in stages:
         if stage == "detect":
@@ -76,7 +81,7 @@ def incomparable(differences: Iterable[Difference]) -> list[Difference]:
     return [difference for difference in differences if difference.kind == "measurement"]
 
 
-def _prompt_sets(a: Run, b: Run) -> list[Difference]:
+def _prompt_sets(a: Run, b: Run, kind: Kind) -> list[Difference]:
     rows = [sorted(run.prompts().select("prompt_id", "text").iter_rows()) for run in (a, b)]
     if rows[0] == rows[1]:
         return []
@@ -85,7 +90,7 @@ def _prompt_sets(a: Run, b: Run) -> list[Difference]:
         f"{len(r):,} prompts, {len(r) - shared:,} not in the other ({prompt_set_hash(r)[:8]})"
         for r in rows
     ]
-    return [Difference("prompts", "set", said[0], said[1], "measurement")]
+    return [Difference("prompts", "set", said[0], said[1], kind)]
 
 
 def _detection(a: Run, b: Run) -> list[Difference]:

@@ -17,6 +17,7 @@ from t2i_spatial.settings import (
     Dtype,
     Option,
     Settings,
+    TableName,
 )
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
@@ -31,7 +32,6 @@ MOST_SAMPLES = 100_000
 LARGEST_SIDE = 16_384
 MOST_RESAMPLES = 1_000_000
 Filters = tuple[str | dict[str, Any], ...]
-NAME = r"^[A-Za-z0-9_-]+$"
 
 
 def _vocabulary(value: Any) -> Any:
@@ -48,6 +48,10 @@ def _nouns(value: Any) -> Any:
     from t2i_spatial.prompts.sampling import read_vocabulary
 
     return tuple(NOUNS) if value == "bundled" else read_vocabulary(value)
+
+
+def _none(value: Any) -> Any:
+    return None if value == "none" else value
 
 
 class PromptSettings(Settings):
@@ -249,7 +253,7 @@ class DetectSettings(DetectorSettings):
     detector has been freed.
     """
 
-    name: str = Field(default="main", pattern=NAME, description="Writes `detections/NAME.parquet`.")
+    name: TableName = Field(default="main", description="Writes `detections/NAME.parquet`.")
     vocabulary: Annotated[
         tuple[str, ...], BeforeValidator(_vocabulary), Option(repeatable=False)
     ] = Field(
@@ -303,7 +307,7 @@ class ScoreSettings(Settings):
     resamples: int = Field(
         default=2000, ge=100, le=MOST_RESAMPLES, description="Bootstrap resamples."
     )
-    second: Annotated[str | None, Option(metavar="NAME")] = Field(
+    second: Annotated[TableName | None, Option(metavar="NAME")] = Field(
         default=None,
         description="Second detections of the run (`detect --name NAME`): where they lead to "
         "another verdict, the image is ambiguous.",
@@ -348,8 +352,8 @@ class CurateSettings(Settings):
     protocol: Annotated[str, Option(("--protocol", "-p"))] = Field(
         default=DEFAULT_PROTOCOLS[0], description="Whose verdicts decide what is correct."
     )
-    name: str = Field(default="main", pattern=NAME, description="Which detections of the run.")
-    second: str | None = Field(
+    name: TableName = Field(default="main", description="Which detections of the run.")
+    second: TableName | None = Field(
         default=None,
         description="Detections of a second detector, for the filter 'agreement'.",
     )
@@ -403,7 +407,7 @@ class CurateSettings(Settings):
         description="Take the square around the two boxes.  [default: of pairs only]",
     )
     seed: int = Field(default=0, ge=0, description="Of the choice of captions.")
-    export: str | None = Field(
+    export: Annotated[str | None, BeforeValidator(_none)] = Field(
         default="imagefolder",
         description="imagefolder, kohya, webdataset or parquet; 'none' writes selection.parquet "
         "only.",
@@ -481,6 +485,42 @@ class ImproveSettings(Settings):
     curate: CurateSettings = CurateSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     seed: int = Field(default=0, ge=0, description="Of everything random.")
+
+
+class CompareSettings(Settings):
+    """How two runs are compared."""
+
+    protocols: Annotated[tuple[str, ...], Option(("--protocol", "-p"), metavar="NAME")] = Field(
+        default=(), description="Protocol to compare by.  [default: all that both have scores of]"
+    )
+    shared_prompts: bool = Field(
+        default=False,
+        description="Compare on the prompts that both runs have, by id and text, where one has "
+        "more than the other.",
+    )
+    allow_missing: bool = Field(
+        default=False,
+        description="Leave pairs without both scores out, instead of counting an image without a "
+        "score as a failure.",
+    )
+    decide: bool = Field(
+        default=False,
+        description="Also look at the pairs in random order, and say after how many prompts it was "
+        "clear which run is better.",
+    )
+    margin: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="With --decide, differences up to this fraction count as similar.",
+    )
+    seed: int = Field(default=0, ge=0, description="Of bootstrap, permutation and random order.")
+    resamples: int = Field(
+        default=10_000,
+        ge=100,
+        le=MOST_RESAMPLES,
+        description="Bootstrap resamples and permutations.",
+    )
 
 
 class ReportSettings(Settings):

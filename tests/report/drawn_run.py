@@ -47,6 +47,7 @@ def drawn_run(
     """`n_prompts` prompts × 1 image: even ones right, odd ones wrong, the last `missing` absent."""
     run = Run.create(folder)
     run.begin("generate", {"model": "drawn", "seed": 7, "steps": 1})
+    run.finish("generate")
     scene = SceneSpec((ObjectSpec(subject), ObjectSpec("ball")), (RelationSpec(0, "left of", 1),))
     prompts, images, detections, verdicts, selection = [], [], [], [], []
     for number in range(n_prompts):

@@ -279,3 +279,31 @@ def test_unscored_runs_and_unknown_protocols(tmp_path: Path, runs: tuple[Path, P
     other = make_run(tmp_path / "g", outcomes, protocols=("geneval",))
     with pytest.raises(InputError, match="no protocol in common"):
         compare_runs(runs[0], other)
+
+
+def test_runs_of_other_prompts_are_compared_on_those_they_share(tmp_path: Path) -> None:
+    a, b = two_outcomes()
+    prompts = prompt_set(30)
+    first = make_run(tmp_path / "a", a[:20], prompts=prompts[:20])
+    second = make_run(tmp_path / "b", b[10:], prompts=prompts[10:])
+    assert not compare_runs(first, second, resamples=100).comparable
+    comparison = compare_runs(first, second, shared_prompts=True, resamples=100)
+    assert comparison.comparable
+    pairs = comparison.protocols["visor"].pairs
+    assert (pairs.prompts, pairs.images, pairs.only_a, pairs.only_b) == (10, 20, 0, 0)
+    expected = compare_runs(
+        make_run(tmp_path / "c", a[10:20], prompts=prompts[10:20]),
+        make_run(tmp_path / "d", b[10:20], prompts=prompts[10:20]),
+        resamples=100,
+    )
+    assert comparison.protocols == expected.protocols
+    comparison.require_complete()
+
+
+def test_a_prompt_with_other_words_is_not_shared(tmp_path: Path) -> None:
+    a, b = two_outcomes(4)
+    others = [relation_prompt("dog", "left of", "cat", id=f"p{k:03d}") for k in range(4)]
+    first = make_run(tmp_path / "a", a)
+    second = make_run(tmp_path / "b", b, prompts=others)
+    with pytest.raises(InputError, match="share no prompt"):
+        compare_runs(first, second, shared_prompts=True)

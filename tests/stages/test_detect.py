@@ -422,13 +422,13 @@ def test_two_processes_give_the_same_table(
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match=r"[Ee]xtra"):
         DetectSettings(detektor="bundled")  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="pattern"):
+    with pytest.raises(ValueError, match="letters, digits"):
         DetectSettings(name="../x")
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "all", "0"])
 def test_a_batch_size_is_a_number_above_zero_or_auto(size: object) -> None:
-    with pytest.raises(ValueError, match="from 1 to 1,000,000, or auto"):
+    with pytest.raises(ValueError, match=r"above 0 .*, or auto"):
         DetectSettings(batch_size=size)  # type: ignore[arg-type]
 
 
