@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,114 @@ ROUNDING = 0.01
 MAX_PIXELS = 178_956_970 // 2
 """Largest accepted image (about 89 megapixels, half of Pillow's bomb limit)."""
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+EXTENSIONS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".jxl",
+)  # fmt: skip
+"""Usual endings of image files."""
+_NO_IMAGES = (
+    ".txt", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".md", ".parquet", ".npy", ".npz", ".pt",
+    ".safetensors", ".yaml", ".yml", ".toml", ".log", ".html", ".py", ".zip", ".tar", ".gz",
+)  # fmt: skip
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"
+)
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"8BPS", "Photoshop"),
+    (b"qoif", "QOI"),
+)
+_PLUGINS = {
+    "HEIC": "HEIC, which needs an optional plugin: pip install pillow-heif",
+    "AVIF": "AVIF, which this Pillow does not read: pip install -U pillow",
+    "JPEG XL": "JPEG XL, which is not read; convert it to PNG",
+    "OpenEXR": "OpenEXR, which is not read; convert it to PNG",
+    "TIFF": "a TIFF of a kind that Pillow does not read (several channels of 16 or 32 bits?); "
+    "convert it to PNG",
+}
 
 
 class ImageUnreadableError(T2ISpatialError):
     """The file is not an image, is truncated, or is too large; the message says which."""
 
 
+def image_kind(head: bytes) -> str | None:
+    """The kind of image that a file's first 32 bytes begin, or `None`.
+
+    >>> image_kind(b"\\xff\\xd8\\xff\\xe0"), image_kind(b"P6\\n2 2\\n255\\n"), image_kind(b"a cat")
+    ('JPEG', 'PPM', None)
+    """
+    for start, kind in _STARTS:
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3] in b" \t\r\n#":
+        return "PPM"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (
+        12,
+        40,
+        52,
+        56,
+        64,
+        108,
+        124,
+    ):
+        return "BMP"
+    return None
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a regular file is an image: by its ending, or else by how it begins."""
+    ending = path.suffix.lower()
+    if ending in _NO_IMAGES or not path.is_file():
+        return False
+    return ending in EXTENSIONS or image_kind(_head(path)) is not None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(32)
+    except OSError:
+        return b""
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image file by its content, with the plugin that reads HEIC if there is one."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        kind = image_kind(_head(path))
+        if kind == "HEIC":
+            with contextlib.suppress(ImportError):
+                importlib.import_module("pillow_heif").register_heif_opener()
+                return Image.open(path)
+        said = _PLUGINS.get(kind or "")
+        if said is not None:
+            raise ImageUnreadableError(f"{path.name}: {said}") from None
+        raise
+
+
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode one image as 8-bit RGB, rotated as its EXIF tag says.
 
     Transparent pixels are laid over white, 16-bit and float greyscale are scaled to their own
-    range, CMYK is converted, and of an animation the first frame is taken.
+    range (of floats [0, 1], [0, 255] or [0, 65535]), CMYK is converted, and of an animation the
+    first frame is taken.
 
     Raises:
         ImageUnreadableError: missing, not an image, truncated, or more than `max_pixels`.
@@ -36,7 +134,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with _opened(path) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise ImageUnreadableError(
@@ -68,7 +166,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of any Pillow image, converted as `read_image` says; EXIF is not looked at."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+        top = _top(values, image.mode)
         grey = np.clip(values / top * 255.0, 0, 255).round().astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -76,6 +174,27 @@ def to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(canvas, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _top(values: np.ndarray, mode: str) -> float:
+    """The value of white.
+
+    Raises:
+        InputError: floats that are not finite, or negative.
+    """
+    if mode.startswith("I;16"):
+        return 65535.0
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if mode == "F":
+        if not np.isfinite([low, high]).all():
+            raise InputError("an image holds values that are not finite")
+        if low < -ROUNDING:
+            raise InputError(
+                f"a float image holds values from {low:.3g} to {high:.3g}; black must be 0"
+            )
+        if high <= 1 + ROUNDING:
+            return 1.0
+    return 65535.0 if high > 255 else 255.0
 
 
 def as_image(image: Any) -> Image.Image:
