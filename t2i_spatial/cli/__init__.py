@@ -11,4 +11,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return importlib.import_module("t2i_spatial.cli.main").main
+    found = importlib.import_module("t2i_spatial.cli.main").main
+    globals()["main"] = found  # the import has put the module of that name here
+    return found

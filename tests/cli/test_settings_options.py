@@ -212,6 +212,12 @@ def test_python_m_on_the_command_does_not_warn():
     assert done.returncode == 0 and done.stderr == ""
 
 
+def test_scripts_of_an_earlier_installation_find_the_command():
+    code = "from t2i_spatial.cli import main\nmain(['--version'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "version" in done.stdout, done.stderr
+
+
 def test_help_loads_no_model_library():
     code = (
         "import sys\nfrom t2i_spatial.cli.main import COMMANDS, main\nimport click\n"
