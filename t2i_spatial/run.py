@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -224,6 +224,32 @@ class Run:
         """What `finish` kept of a stage, empty until it is finished."""
         return dict(self.manifest["stages"].get(stage, {}).get("results", {}))
 
+    def remember(self, stage: str, files: Iterable[str]) -> None:
+        """Keep which contents of `files` (those that are there) a stage is made from."""
+        self.manifest["stages"][stage]["sources"] = {
+            name: _file_facts(self.path / name) for name in files if self.has(name)
+        }
+
+    def require_same_sources(self, stage: str) -> None:
+        """Refuse what a stage made of files that have been replaced since.
+
+        Size and time of change are a quick look, the hash decides.
+
+        Raises:
+            PlanMismatchError: naming the file.
+        """
+        for name, facts in self.manifest["stages"].get(stage, {}).get("sources", {}).items():
+            path = self.path / name
+            if not path.exists():
+                continue
+            stat = path.stat()
+            if facts[:2] == [stat.st_size, stat.st_mtime_ns]:
+                continue
+            if facts[2] != _file_facts(path)[2]:
+                raise PlanMismatchError(
+                    f"{path} is not the file that {stage!r} was made from; make it again"
+                )
+
     def discard(self, stage: str) -> None:
         """Forget a stage and its shards (its tables are replaced when it is made anew)."""
         shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
@@ -357,7 +383,8 @@ class Run:
 
     def verdicts(self, protocol: str | None = None) -> pl.DataFrame:
         """The VERDICTS table of one protocol, or of all that were scored."""
-        self.require_finished("score")
+        self.require_finished("score", "agree")
+        self.require_same_sources("score")
         if protocol is not None:
             return self._read(f"verdicts/{protocol}.parquet", VERDICTS)
         paths = sorted((self.path / "verdicts").glob("*.parquet"))
@@ -375,7 +402,8 @@ class Run:
         Raises:
             InputError: the file is broken, or scoring was interrupted.
         """
-        self.require_finished("score")
+        self.require_finished("score", "agree")
+        self.require_same_sources("score")
         if not self.has("summary.json"):
             return {}
         content = read_json(self.path / "summary.json")
@@ -411,6 +439,14 @@ def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[
             return stage(run, *args, **kwargs)
 
     return alone
+
+
+def _file_facts(path: Path) -> list[Any]:
+    """Size, time of change and hash."""
+    stat = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [stat.st_size, stat.st_mtime_ns, digest]
 
 
 def _is_empty(folder: Path) -> bool:

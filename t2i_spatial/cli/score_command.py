@@ -93,8 +93,6 @@ def command(
     prompt. Images without a score count as failures, and end the command with exit code 1 after
     everything is written, unless --allow-missing.
     """
-    from t2i_spatial.stages.score import score_source
-
     settings = given(ScoreSettings, options)
     _check_source(run, images, detections, prompts, output, settings)
     detect = given(DetectSettings, {name: options[name] for name in DETECTOR})
@@ -108,16 +106,6 @@ def command(
         from t2i_spatial.interchange.reading import DetectionFiles
 
         stored = DetectionFiles(detections, coco_images, classes, repeated_rows, any_label)
-    source: dict[str, Any] = {
-        "run": run,
-        "images": images,
-        "detections": stored,
-        "prompts": prompts,
-        "detect": detect,
-        "output": output,
-        "samples": settings.samples,
-        "overwrite": overwrite,
-    }
     if settings.precision is not None:
         from t2i_spatial.stages.early_stopping.stage import score_until
 
@@ -127,25 +115,38 @@ def command(
             number=settings.number,
             allow_missing=settings.allow_missing,
             seed=settings.seed,
-            **source,
+            run=run,
+            images=images,
+            detections=stored,
+            prompts=prompts,
+            detect=detect,
+            output=output,
+            samples=settings.samples,
+            overwrite=overwrite,
         )
         click.echo(json.dumps(stopped.to_json(), indent=2) if as_json else str(stopped))
         if not settings.allow_missing:
             stopped.require_complete()
         return
-    if run is not None and settings.second is not None:
-        from t2i_spatial.run import Run
-        from t2i_spatial.stages.agreement import agree_run
+    from t2i_spatial.prompts import load_prompts
+    from t2i_spatial.run import Run
+    from t2i_spatial.stages.agreement import agree_run
+    from t2i_spatial.stages.score import score_detections, score_images, score_run
 
+    way = (judges, settings.intervals)
+    asked = load_prompts(prompts) if prompts else None
+    goal: dict[str, Any] = {"samples": settings.samples, "overwrite": overwrite}
+    if run is not None and settings.second is not None:
+        second = settings.second
         scores = agree_run(
-            Run.open(run),
-            judges,
-            settings.second,
-            settings.intervals,
-            samples=settings.samples,
+            Run.open(run), judges, second, settings.intervals, samples=settings.samples
         )
-    else:
-        scores = score_source(judges, settings.intervals, **source)
+    elif run is not None:
+        scores = score_run(Run.open(run), *way, samples=settings.samples)
+    elif stored is not None:
+        scores = score_detections(stored, asked or (), *way, output=output, **goal)
+    elif images is not None and output is not None:
+        scores = score_images(images, output, *way, prompts=asked, detect=detect, **goal)
     _print(scores, as_json, settings.allow_missing)
 
 

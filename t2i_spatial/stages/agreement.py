@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import polars as pl
 
-from t2i_spatial.files import write_json
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.run import Run, writes_run
@@ -77,7 +75,7 @@ def agree_run(
     opinion = complete(run.detections(second), prompts, samples=samples, images=images)
     scores = score_run(run, protocols, intervals, samples=samples)
     others = score_tables(prompts, opinion, protocols, intervals)
-    summary = json.loads((run.path / "summary.json").read_text("utf-8"))
+    summary = run.summary()
     verdicts, shares = {}, {}
     for protocol in protocols:
         table = disagreements(
@@ -90,7 +88,7 @@ def agree_run(
     run.begin(STAGE, {"second": second}, overwrite=True)
     for name, table in verdicts.items():
         run.write_verdicts(table, name)
-    write_json(run.path / "summary.json", summary)
+    run.write_summary(summary)
     run.finish(STAGE, agreement=shares)
     kept = {name: summary[name] for name in verdicts}
     ambiguous = max(int((table["status"] == AMBIGUOUS).sum()) for table in verdicts.values())

@@ -7,18 +7,19 @@ a quick look; only where they differ is a picture hashed again, so that a copied
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from t2i_spatial.errors import PlanMismatchError
+from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import read_table, write_table
 from t2i_spatial.run import Run
-from t2i_spatial.tables import conform
+from t2i_spatial.tables import KEY, conform, table_to_prompts
 
 Key = tuple[str, int]
 
@@ -109,6 +110,51 @@ def require_same(run: Run, stage: str, images: pl.DataFrame) -> None:
         # copied files: their new times make the next look a quick one
         store(run, stage, {**seen, **{k: p for k, p in now.items() if p != NOTHING and k in seen
                                       and seen[k].sha256 == p.sha256}})  # fmt: skip
+
+
+def asked_names(prompts: pl.DataFrame, vocabulary: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What a detector is asked of the images of every prompt.
+
+    Raises:
+        InputError: the vocabulary has an empty name.
+    """
+    if vocabulary:
+        names = tuple(dict.fromkeys(vocabulary))
+        if not all(name.strip() for name in names):
+            raise InputError("the vocabulary has an empty name")
+        return dict.fromkeys(prompts["prompt_id"], names)
+    return {
+        prompt.id: prompt.scene.names if prompt.scene else ()
+        for prompt in table_to_prompts(prompts)
+    }
+
+
+def fingerprint(images: pl.DataFrame, asked: dict[str, tuple[str, ...]]) -> str:
+    """Of which images and names: another set of either makes another plan.
+
+    What is in the pictures is kept beside it.
+    """
+    digest = hashlib.sha256()
+    for row in images.select(KEY).iter_rows():
+        digest.update(json.dumps([*row, *asked.get(row[0], ())]).encode())
+    return digest.hexdigest()[:16]
+
+
+def require_same_names(run: Run, stage: str, images: pl.DataFrame, prompts: pl.DataFrame) -> None:
+    """Refuse boxes of other names than the prompts ask for: they would count as not there.
+
+    Raises:
+        PlanMismatchError: the prompts of the run have changed since.
+    """
+    plan = run.plan(stage)
+    if "vocabulary" not in plan or "input" not in plan:
+        return  # boxes of another origin
+    asked = asked_names(prompts, plan["vocabulary"])
+    if plan["input"] != fingerprint(images, asked):
+        raise PlanMismatchError(
+            f"{run.path}: the prompts or images are not those that {stage!r} has looked for "
+            "(another prompt file?); `detect` with --overwrite looks again"
+        )
 
 
 def refuse_replaced(run: Run, stage: str, keys: Iterable[Any]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,6 @@ from t2i_spatial.tables import (
     KEY,
     NOT_APPLICABLE,
     SCORED,
-    table_to_prompts,
 )
 
 
@@ -143,11 +140,11 @@ def detect_run(
 def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
     spec = settings.resolve()
     images = run.images()
-    asked = _asked_names(run, settings.vocabulary)
+    asked = contents.asked_names(run.prompts(), settings.vocabulary)
     plan = {
         **spec.plan(),
         "vocabulary": list(settings.vocabulary),
-        "input": _fingerprint(images, asked),
+        "input": contents.fingerprint(images, asked),
     }
     devices = resolve_devices(settings.device)
     record = {
@@ -268,7 +265,7 @@ def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool
         "detector": settings.detector,
         "weights": weights_hash(str(path)),
         "threshold": settings.threshold,
-        "input": _fingerprint(images, {}),
+        "input": contents.fingerprint(images, {}),
     }
     if _begin(run, stage, settings.name, plan, environment(), overwrite):
         return
@@ -308,29 +305,6 @@ def _finish(run: Run, stage: str, name: str, table: pl.DataFrame, masks: pl.Data
         run.discard(other)
     boxes = int(table["detections"].list.len().sum() or 0)
     run.finish(stage, expected=len(table), boxes=boxes, statuses=counts)
-
-
-def _asked_names(run: Run, vocabulary: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    if vocabulary:
-        names = tuple(dict.fromkeys(vocabulary))
-        if not all(name.strip() for name in names):
-            raise InputError("the vocabulary has an empty name")
-        return dict.fromkeys(run.prompts()["prompt_id"], names)
-    return {
-        prompt.id: prompt.scene.names if prompt.scene else ()
-        for prompt in table_to_prompts(run.prompts())
-    }
-
-
-def _fingerprint(images: pl.DataFrame, asked: dict[str, tuple[str, ...]]) -> str:
-    """Of which images and names: another set of either makes another plan.
-
-    What is in the pictures is in `contents`.
-    """
-    digest = hashlib.sha256()
-    for row in images.select(KEY).iter_rows():
-        digest.update(json.dumps([*row, *asked.get(row[0], ())]).encode())
-    return digest.hexdigest()[:16]
 
 
 def _join(images: pl.DataFrame, done: pl.DataFrame) -> pl.DataFrame:

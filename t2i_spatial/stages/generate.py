@@ -85,6 +85,9 @@ def generate_run(
     requested = _requested(prompts, settings)
     if not overwrite and _is_done(run, requested):
         note(f"{run.path}: all images are there already")
+        if not run.prompts().equals(table := prompts_to_table(prompts)):
+            note("the prompts mean something else than before; `detect` and `score` again")
+            run.write_prompts(table)
         return
     source = resolve_model(
         settings.model,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.files import write_json
 from t2i_spatial.interchange.labels import renamed
 from t2i_spatial.interchange.large import check_samples, names_of_labels
 from t2i_spatial.metrics.base import Metric
@@ -17,6 +16,7 @@ from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.run import Run
+from t2i_spatial.stages.score import begin_scores, fingerprint, finish_scores
 from t2i_spatial.stages.scores import STAGE, Scores
 from t2i_spatial.tables import (
     DETECTIONS,
@@ -70,11 +70,42 @@ def score_parquet(
             raise InputError(f"{protocol.name} cannot be summed over slices of a file")
     numbers = _check_keys(path, prompts, samples)
     names = names_of_labels(path, prompts)
+    slices = _slices(path, prompts, numbers, size, names)
+    if output is None:
+        return _summed(path, prompts, protocols, intervals, slices, lambda *_: None)
+    with output.writing():
+        source = output.plan("detect").get("content") or fingerprint(path)
+        begin_scores(output, protocols, intervals, source=source)
+        for protocol in protocols:  # slices of a scoring that was killed
+            output.discard(_part(protocol))
+
+        def keep(protocol: Metric, number: int, verdicts: pl.DataFrame) -> None:
+            output.write_shard(_part(protocol), number, verdicts)
+
+        scores = _summed(path, prompts, protocols, intervals, slices, keep)
+        for protocol in protocols:
+            output.join_shards(_part(protocol), f"verdicts/{protocol.name}.parquet")
+        finish_scores(output, scores)
+    return scores
+
+
+def _part(protocol: Metric) -> str:
+    return f"{STAGE}.{protocol.name}"
+
+
+def _summed(
+    path: Path,
+    prompts: pl.DataFrame,
+    protocols: Sequence[Metric],
+    intervals: Intervals,
+    slices: Iterator[pl.DataFrame],
+    keep: Callable[[Metric, int, pl.DataFrame], None],
+) -> Scores:
     tallies: dict[str, list[pl.DataFrame]] = {p.name: [] for p in protocols}
     scored = expected = 0
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
     with progress_bar(rows, "score") as bar:
-        for k, part in enumerate(_slices(path, prompts, numbers, size, names)):
+        for k, part in enumerate(slices):
             asked = prompts.join(part, on="prompt_id", how="semi", maintain_order="left")
             for protocol in protocols:
                 verdicts = protocol.judge(asked, part)
@@ -82,8 +113,7 @@ def score_parquet(
                 parts.append(protocol.tally(verdicts))
                 if len(parts) > 8:
                     tallies[protocol.name] = [add_tallies(parts)]
-                if output is not None:
-                    output.write_shard(f"{STAGE}.{protocol.name}", k, verdicts)
+                keep(protocol, k, verdicts)
             status = part["status"]
             scored += int((status == SCORED).sum())
             expected += int((status != NOT_APPLICABLE).sum())
@@ -96,10 +126,6 @@ def score_parquet(
         )
         for protocol in protocols
     }
-    if output is not None:
-        for protocol in protocols:
-            output.join_shards(f"{STAGE}.{protocol.name}", f"verdicts/{protocol.name}.parquet")
-        write_json(output.path / "summary.json", summary)
     return Scores({}, summary, expected, scored)
 
 

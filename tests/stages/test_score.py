@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,10 +11,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from t2i_spatial.cli.main import main
-from t2i_spatial.errors import IncompleteRunError, InputError
+from t2i_spatial.errors import IncompleteRunError, InputError, PlanMismatchError
 from t2i_spatial.metrics.numbers import Intervals
+from t2i_spatial.report import render_report
 from t2i_spatial.run import Run
-from t2i_spatial.stages.score import complete, make_protocols, score_run, score_source
+from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
+from t2i_spatial.stages.compare import compare_runs
+from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.import_images import import_images
+from t2i_spatial.stages.score import complete, make_protocols, score_run
 from t2i_spatial.tables import (
     DETECTOR_FAILED,
     IMAGE_MISSING,
@@ -289,9 +295,91 @@ def test_importing_the_metrics_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_an_image_folder_needs_an_output():
-    with pytest.raises(InputError, match="output directory"):
-        score_source(make_protocols(["visor"]), images=None, prompts="sr2d")
+def test_killed_while_scoring_with_other_settings_nothing_passes_for_one_run(
+    tmp_path, prompt_file, monkeypatch, capsys
+):
+    """Wherever the kill falls, the scores cannot be read, and go on without the half-made ones."""
+    stored = detection_file(tmp_path, FULL)
+    out = tmp_path / "out"
+    run_cli("--detections", stored, "--prompts", prompt_file, "-o", out,
+            "-p", "visor", "-p", "spatial", "-p", "geneval")  # fmt: skip
+    run = Run.open(out)
+    whole = {name: run.verdicts(name) for name in ("visor", "spatial", "geneval")}
+    changed = make_protocols(["visor", "spatial"], ["visor.threshold=0.99"])
+    write, done = Run.write_verdicts, []
+
+    def killed(self, table, protocol):
+        if done:
+            raise KeyboardInterrupt
+        done.append(protocol)
+        write(self, table, protocol)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_verdicts", killed)
+        with pytest.raises(KeyboardInterrupt):
+            score_run(run, changed)
+    assert done == ["visor"]
+    for read in (run.verdicts, run.summary, lambda: render_report(Run.open(out))):
+        with pytest.raises(InputError, match="'score' was begun and is not finished"):
+            read()
+    with pytest.raises(InputError, match="'score' was begun"):
+        compare_runs(out, out)
+    score_run(Run.open(out), make_protocols(["spatial"]))
+    again = Run.open(out)
+    assert set(again.summary()) == {"spatial", "geneval"}
+    assert "dropped the visor scores: they were interrupted" in capsys.readouterr().err
+    assert again.verdicts("geneval").equals(whole["geneval"])
+    assert again.verdicts("spatial").equals(whole["spatial"])
+    assert not again.has("verdicts/visor.parquet")
+
+
+def test_scores_of_files_that_were_replaced_cannot_be_read(tmp_path, prompt_file):
+    stored = detection_file(tmp_path, FULL)
+    out = tmp_path / "out"
+    run_cli("--detections", stored, "--prompts", prompt_file, "-o", out, "-p", "visor")
+    run = Run.open(out)
+    path = out / "detections" / "main.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content)  # copied: another time, the same content
+    assert run.summary()["visor"]
+    table = run.detections()
+    table[::-1].write_parquet(path)
+    with pytest.raises(PlanMismatchError, match=r"main\.parquet is not the file that 'score'"):
+        run.summary()
+    score_run(run, make_protocols(["visor"]))
+    assert run.summary()["visor"]
+
+
+def test_a_prompt_file_changed_in_place_is_not_judged_by_the_old_boxes(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (64, 64)).save(pictures / "a_0.png")
+    ask = [Prompt("a", "a cat", scene=SceneSpec((ObjectSpec("cat"),)))]
+    settings = DetectSettings(detector="bundled")
+    run = Run.create(tmp_path / "run")
+    import_images(run, pictures, ask)
+    detect_run(run, settings)
+    score_run(run, make_protocols(["spatial"]))
+    shutil.copytree(run.path, tmp_path / "copy")
+    other = [Prompt("a", "a cat", scene=SceneSpec((ObjectSpec("dog"),)))]
+    import_images(run, pictures, other)
+    for stage in (
+        lambda: score_run(run, make_protocols(["spatial"])),
+        lambda: detect_run(run, settings),
+    ):
+        with pytest.raises(PlanMismatchError):
+            stage()
+    detect_run(run, settings, overwrite=True)
+    score_run(run, make_protocols(["spatial"]))
+    score_run(Run.open(tmp_path / "copy"), make_protocols(["spatial"]))
+
+
+def test_a_sample_number_that_is_none_is_refused_before_memory_is_taken():
+    rows = detection_rows({**FULL, ("b", 2_000_000_000): RIGHT})
+    with pytest.raises(InputError, match="are the sample numbers those within their prompt"):
+        complete(rows, TABLE)
+    with pytest.raises(InputError, match="2 prompts with samples 0 to 999999999"):
+        complete(detection_rows(FULL), TABLE, samples=1_000_000_000)
 
 
 def test_a_folder_of_images_is_imported_detected_and_scored(tmp_path, prompt_file):

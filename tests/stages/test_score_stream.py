@@ -9,9 +9,9 @@ from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages import score_stream
-from t2i_spatial.stages.score import complete, make_protocols, score_source, score_tables
+from t2i_spatial.stages.score import complete, make_protocols, score_detections, score_tables
 from t2i_spatial.stages.score_stream import score_parquet
-from t2i_spatial.tables import prompts_to_table
+from t2i_spatial.tables import prompts_to_table, table_to_prompts
 from tests.builders import box, detection_rows, detections, relation_prompt
 
 ALLOWING = Intervals(allow_missing=True)
@@ -106,11 +106,23 @@ def test_large_files_are_scored_in_slices_by_the_command(table, tmp_path, monkey
     prompts, rows = table
     rows.write_parquet(tmp_path / "found.parquet")
     prompts.write_parquet(tmp_path / "prompts.parquet")
-    ask = {"detections": tmp_path / "found.parquet", "prompts": str(tmp_path / "prompts.parquet")}
-    small = score_source(make_protocols(["visor"]), **ask)
+    ask = (tmp_path / "found.parquet", table_to_prompts(prompts), make_protocols(["visor"]))
+    small = score_detections(*ask)
     monkeypatch.setattr(score_stream, "LARGE", 50)
-    large = score_source(make_protocols(["visor"]), output=tmp_path / "run", **ask)
+    large = score_detections(*ask, output=tmp_path / "run")
     assert large.summary == small.summary
+    join = Run.join_shards
+
+    def killed(self, stage, name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "join_shards", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score_detections(*ask, output=tmp_path / "run")
+    with pytest.raises(InputError, match="not finished"):
+        Run.open(tmp_path / "run").summary()
+    monkeypatch.setattr(Run, "join_shards", join)
+    assert score_detections(*ask, output=tmp_path / "run").summary == small.summary
     run = Run.open(tmp_path / "run")
     assert len(run.verdicts("visor")) == 120 and not run.has("detections/main.parquet")
 
