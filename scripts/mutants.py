@@ -49,7 +49,7 @@ def main() -> int:
         os.chdir(scratch)
         os.environ |= {"PYTHONPATH": scratch, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         tests = {
-            module: _tests(module, where)
+            module: _command(modules, where)
             for modules, where in ROOMS.items()
             for module in sorted(Path().glob(modules))
             if any(fnmatch(str(module), pattern) for pattern in asked.pattern)
@@ -73,10 +73,11 @@ def _copy(scratch: Path) -> None:
         shutil.copy(file, scratch)
 
 
-def _tests(module: Path, where: str) -> str:
-    places = [str(place) for pattern in where.split() for place in sorted(Path().glob(pattern))]
-    options = "-q -x -p no:xdist -p no:randomly -p no:cacheprovider"
-    return " ".join([sys.executable, "-m pytest", options, str(module.parent), *places])
+def _command(*where: str) -> str:
+    """Runs the doctests of the modules and the tests, until one fails."""
+    patterns = " ".join(where).split()
+    places = [str(place) for pattern in patterns for place in sorted(Path().glob(pattern))]
+    return " ".join([sys.executable, "-m pytest -q -x -p no:xdist", *places])
 
 
 def _draw(modules: Sequence[Path], number: int, seed: int) -> list[MutationSpec]:
