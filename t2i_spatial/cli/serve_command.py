@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import FILE, Command, given, settings_options
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.stages.stage_settings import DetectorSettings
 
 HIDDEN = ("detector", "reward", "compat", "max_buffered", "token", "local_only")
@@ -61,7 +61,7 @@ def command(
     """
     from t2i_spatial.devices import resolve_devices
     from t2i_spatial.rewards.server.serve import read_token, serve
-    from t2i_spatial.rewards.server.settings import is_loopback
+    from t2i_spatial.rewards.server.server_settings import is_loopback
     from t2i_spatial.scoring.core import RewardSpec
 
     detector = given(DetectorSettings, options)

@@ -7,11 +7,11 @@ from typing import Any
 
 _LAZY = {
     "DetectionFiles": "reading",
-    "export_folder": "geneval",
+    "export_folder": "geneval_export",
     "read_detections": "reading",
-    "to_coco": "coco",
-    "write_geneval": "geneval",
-    "write_visor": "visor",
+    "to_coco": "coco_export",
+    "write_geneval": "geneval_export",
+    "write_visor": "visor_export",
 }
 
 __all__ = sorted(_LAZY)

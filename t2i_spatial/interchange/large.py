@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.interchange.labels import matched_labels
+from t2i_spatial.interchange.label_spelling import matched_labels
 from t2i_spatial.numbering import sample_grid
 from t2i_spatial.tables import KEY
 

@@ -16,7 +16,7 @@ from t2i_spatial.files import json_lines_of, read_json, read_table
 from t2i_spatial.incoming import read_bytes
 from t2i_spatial.interchange.file_names import PromptNames
 from t2i_spatial.interchange.fractions import in_pixels
-from t2i_spatial.interchange.labels import labels_of, matched_labels, renamed
+from t2i_spatial.interchange.label_spelling import labels_of, matched_labels, renamed
 from t2i_spatial.interchange.readers import Content, find_format
 from t2i_spatial.interchange.repeated_rows import once
 from t2i_spatial.interchange.samples import ranked, with_lines

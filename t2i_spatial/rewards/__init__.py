@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from t2i_spatial.scoring.core import RewardSpec as RewardSpec
     from t2i_spatial.scoring.core import Scorer as Scorer
     from t2i_spatial.scoring.core import score_batch as score_batch
-    from t2i_spatial.scoring.inputs import as_prompts as as_prompts
+    from t2i_spatial.scoring.requests import as_prompts as as_prompts
 
 _LAZY = {
     "Client": "rewards.client",
@@ -23,7 +23,7 @@ _LAZY = {
     "LocalScorer": "scoring.core",
     "RewardSpec": "scoring.core",
     "Scorer": "scoring.core",
-    "as_prompts": "scoring.inputs",
+    "as_prompts": "scoring.requests",
     "score_batch": "scoring.core",
 }
 

@@ -13,7 +13,7 @@ from PIL import Image
 from t2i_spatial.errors import InputError, T2ISpatialError, require
 from t2i_spatial.scene import Prompt, SceneSpec
 from t2i_spatial.scoring.core import ItemScore
-from t2i_spatial.scoring.inputs import as_images
+from t2i_spatial.scoring.requests import as_images
 
 RETRIED = (503, 504)
 MAX_WAIT = 30.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from t2i_spatial.errors import InputError, MissingDependencyError
 from t2i_spatial.scoring.core import LocalScorer, Scorer
-from t2i_spatial.scoring.inputs import asked_of
+from t2i_spatial.scoring.requests import asked_of
 
 
 def spatial_reward_model() -> type:

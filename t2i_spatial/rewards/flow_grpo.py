@@ -11,7 +11,7 @@ from typing import Any
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.geneval import TAGS
 from t2i_spatial.scoring.core import ItemScore, Scorer
-from t2i_spatial.scoring.inputs import asked_of, geneval_prompt
+from t2i_spatial.scoring.requests import asked_of, geneval_prompt
 
 NOT_THIS_TASK = -10.0
 """flow_grpo's mark in a group's list for an image of another group; left out of its means."""

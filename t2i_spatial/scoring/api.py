@@ -29,7 +29,7 @@ ImageInput = Any
 """A path, a Pillow image, or an array or tensor as `t2i_spatial.images.as_image` takes them."""
 
 PromptInput = str | SceneSpec | Prompt | Mapping[str, Any]
-"""A text, which is parsed, a scene, a prompt, or a record (see `scoring.inputs.as_prompt`)."""
+"""A text, which is parsed, a scene, a prompt, or a record (see `scoring.requests.as_prompt`)."""
 
 
 def score(
@@ -131,7 +131,7 @@ def _prompts(prompts: list[Any]) -> list[Prompt]:
 def _prompt(entry: Any, new_id: str) -> tuple[Any, Prompt]:
     """What tells the prompt from others, and the prompt with its scene."""
     from t2i_spatial.prompts import parse_prompt, read_scenes
-    from t2i_spatial.scoring.inputs import as_prompt
+    from t2i_spatial.scoring.requests import as_prompt
 
     if isinstance(entry, Prompt):
         return (Prompt, entry.id), read_scenes([entry])[0]

@@ -15,7 +15,7 @@ from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
-from t2i_spatial.scoring.inputs import as_images, as_prompts
+from t2i_spatial.scoring.requests import as_images, as_prompts
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, IN_PART, SCORED, prompts_to_table
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def score_batch(
     """Detect once, judge by every protocol, weigh.
 
     Args:
-        images: see `scoring.inputs.as_images`.
-        scenes: one per image; see `scoring.inputs.as_prompt`.
+        images: see `scoring.requests.as_images`.
+        scenes: one per image; see `scoring.requests.as_prompt`.
         detector: a loaded detector.
         reward: what makes up the reward; `spatial` by default.
         protocols: further protocols whose verdicts are wanted.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from t2i_spatial.detectors.clip_model import ClipSpec
-from t2i_spatial.detectors.clip_score import ClipScore
+from t2i_spatial.detectors.clip_scorer import ClipScore
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.files import write_table

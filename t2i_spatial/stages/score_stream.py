@@ -9,7 +9,7 @@ import polars as pl
 
 from t2i_spatial.checks import check_detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.interchange.labels import renamed
+from t2i_spatial.interchange.label_spelling import renamed
 from t2i_spatial.interchange.large import check_samples, names_of_labels
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals

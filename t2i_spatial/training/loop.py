@@ -24,10 +24,10 @@ from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.settings import dtype_name
 from t2i_spatial.training.attention import Grounder
-from t2i_spatial.training.cache import Captions
 from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
+from t2i_spatial.training.latent_cache import Captions
 from t2i_spatial.training.lora_layers import Adapters
 from t2i_spatial.training.objective import Diffusion, Flow
 from t2i_spatial.training.processes import Processes

@@ -29,10 +29,10 @@ from t2i_spatial.provenance import environment
 from t2i_spatial.run import claim_folder
 from t2i_spatial.settings import short_dtype
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
-from t2i_spatial.training.cache import Captions, encode_images
 from t2i_spatial.training.data import Example, data_hash, read_imagefolder
 from t2i_spatial.training.families import Family, find_family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
+from t2i_spatial.training.latent_cache import Captions, encode_images
 from t2i_spatial.training.loop import LAST_GOOD, Loop
 from t2i_spatial.training.lora_layers import Adapters
 from t2i_spatial.training.objective import find_objective

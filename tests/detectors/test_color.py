@@ -11,7 +11,7 @@ from PIL import Image
 from t2i_spatial.bundled.scenes import COLOURS
 from t2i_spatial.detectors.boxes import BoxesOf
 from t2i_spatial.detectors.clip_model import ClipSpec
-from t2i_spatial.detectors.clip_score import ClipScore
+from t2i_spatial.detectors.clip_scorer import ClipScore
 from t2i_spatial.detectors.color_clip import ClipColor, crop
 from t2i_spatial.detectors.color_pixels import PixelColor, box_color
 from t2i_spatial.detectors.masks import encode_mask

@@ -13,7 +13,7 @@ from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange import read_detections
 from t2i_spatial.interchange.class_numbers import coco_classes, read_classes
-from t2i_spatial.interchange.labels import match_labels
+from t2i_spatial.interchange.label_spelling import match_labels
 from t2i_spatial.interchange.readers import FORMATS, Content, DetectionFormat
 from t2i_spatial.metrics import VISOR
 from t2i_spatial.numbering import natural_key, rank_samples

@@ -21,7 +21,7 @@ from t2i_spatial.rewards.server.app import create_app
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Pool
 from t2i_spatial.rewards.server.serve import server_config
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.server_settings import ServerSettings
 
 
 class RunningServer:

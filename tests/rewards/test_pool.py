@@ -13,10 +13,10 @@ from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.rewards.server import pool as pool_module
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Overloaded, Pool, WorkerLost
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore
-from t2i_spatial.scoring.inputs import as_prompt
+from t2i_spatial.scoring.requests import as_prompt
 
 JOB = Job(b"", as_prompt("a cat"), {"spatial": 1.0})
 

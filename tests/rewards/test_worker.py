@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.rewards.server.worker import Job, _score, decode
-from t2i_spatial.scoring.inputs import as_prompt
+from t2i_spatial.scoring.requests import as_prompt
 from tests.rewards.conftest import encoded
 from tests.rewards.drawing_detector import ASKED, LEFT, DrawingDetector
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.detectors.clip_model import ClipSpec
-from t2i_spatial.detectors.clip_score import ClipScore
+from t2i_spatial.detectors.clip_scorer import ClipScore
 from t2i_spatial.detectors.masks import decode_mask
 from t2i_spatial.errors import InputError, ModelLoadError, PlanMismatchError, T2ISpatialError
 from t2i_spatial.run import Run

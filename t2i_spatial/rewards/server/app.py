@@ -21,10 +21,10 @@ from t2i_spatial.rewards.server.flow_grpo_compat import CompatRefused, answer_fl
 from t2i_spatial.rewards.server.guard import Guard, Intake, Refused
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Overloaded, Pool, WorkerLost
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore
-from t2i_spatial.scoring.inputs import as_prompts, asked_of
+from t2i_spatial.scoring.requests import as_prompts, asked_of
 from t2i_spatial.tables import IMAGE_UNREADABLE
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

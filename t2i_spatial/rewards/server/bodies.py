@@ -14,7 +14,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore, RewardSpec
-from t2i_spatial.scoring.inputs import MAX_TEXT, as_prompt
+from t2i_spatial.scoring.requests import MAX_TEXT, as_prompt
 from t2i_spatial.tables import STATUSES
 
 BAD_REQUEST = "bad_request"

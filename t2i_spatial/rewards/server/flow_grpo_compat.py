@@ -15,7 +15,7 @@ from t2i_spatial.rewards.flow_grpo import geneval_values
 from t2i_spatial.rewards.server.plain_pickle import loads_plain
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore
-from t2i_spatial.scoring.inputs import as_prompts, geneval_prompt
+from t2i_spatial.scoring.requests import as_prompts, geneval_prompt
 
 
 class CompatRefused(T2ISpatialError):

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.rewards.server.monitoring import Monitoring
-from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
+from t2i_spatial.rewards.server.server_settings import ServerSettings, is_loopback
 
 LOG = logging.getLogger("t2i_spatial.serve")
 OPEN = ("/health",)

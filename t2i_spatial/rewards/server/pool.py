@@ -16,7 +16,7 @@ from typing import Any
 
 from t2i_spatial.errors import ModelLoadError, T2ISpatialError
 from t2i_spatial.rewards.server.monitoring import Monitoring
-from t2i_spatial.rewards.server.settings import ServerSettings
+from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.rewards.server.worker import AHEAD, Job, worker_main
 from t2i_spatial.scoring.core import ItemScore
 

@@ -15,7 +15,7 @@ from typing import Any
 from t2i_spatial.errors import InputError, require
 from t2i_spatial.progress import note
 from t2i_spatial.rewards.server.monitoring import Monitoring
-from t2i_spatial.rewards.server.settings import ServerSettings, is_loopback
+from t2i_spatial.rewards.server.server_settings import ServerSettings, is_loopback
 
 KEEP_ALIVE = 600
 """Seconds after which an idle connection is closed."""

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.images import to_rgb
-from t2i_spatial.rewards.server.settings import FORMATS, ServerSettings
+from t2i_spatial.rewards.server.server_settings import FORMATS, ServerSettings
 from t2i_spatial.scene import Prompt
 from t2i_spatial.scoring.core import ItemScore, RewardSpec, detect, judge_batch, load_color
 from t2i_spatial.tables import DETECTOR_FAILED, IMAGE_UNREADABLE

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from t2i_spatial.training import cache
-from t2i_spatial.training.cache import Captions, encode_images
+from t2i_spatial.training import latent_cache
 from t2i_spatial.training.data import Example
+from t2i_spatial.training.latent_cache import Captions, encode_images
 
 
 class Recording:
@@ -49,7 +49,7 @@ def test_the_memory_of_many_captions_is_said(tmp_path, monkeypatch, capsys):
     captions = Captions([Example(tmp_path, f"caption {k}") for k in range(39)])
     captions.cache(Recording())
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(cache, "_LARGE", 40 * 60 * 4 - 1)
+    monkeypatch.setattr(latent_cache, "_LARGE", 40 * 60 * 4 - 1)
     family = Recording()
     captions.cache(family)
     assert capsys.readouterr().err == "40 captions will take 0.0 GB of memory\n"

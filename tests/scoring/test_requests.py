@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.scoring.inputs import as_images, geneval_prompt
+from t2i_spatial.scoring.requests import as_images, geneval_prompt
 
 
 def test_every_kind_of_picture_gives_the_same_pixels():

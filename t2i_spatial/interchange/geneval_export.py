@@ -15,7 +15,7 @@ import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import atomic_write
-from t2i_spatial.interchange.readers.geneval import COLORED
+from t2i_spatial.interchange.readers.geneval_results import COLORED
 from t2i_spatial.metrics.geneval import GenEval
 from t2i_spatial.metrics.tabular import CORNERS
 from t2i_spatial.run import Run
