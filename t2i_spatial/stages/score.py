@@ -262,7 +262,19 @@ def _give_stopped_bounds(
         and all(stop.get(key) == plan[key] for key in same)
     ):
         bounds = {key: results["bounds"][key] for key in ("value", "low", "high")}
-        summary[protocol][results["number"]] |= {**bounds, "anytime_valid": True}
+        _entry(summary[protocol], results["number"]).update(bounds, anytime_valid=True)
+
+
+def _entry(summary: Summary, number: str) -> dict[str, Any]:
+    """The entry of a number as `--number` names it: "OA", "left of" or "OA:left of"."""
+    if number in summary:
+        found: dict[str, Any] = summary[number]
+        return found
+    name, _, member = number.rpartition(":")
+    groups = [part for group, part in summary.items() if group.startswith("by_")]
+    entries = next(part[member] for part in groups if member in part)
+    chosen: dict[str, Any] = entries[name or next(iter(entries))]
+    return chosen
 
 
 def fingerprint(path: Path) -> str | None:

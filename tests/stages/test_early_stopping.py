@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,29 @@ def test_tags_weigh_the_same() -> None:
     assert stopped.number == "overall"
     assert stopped.bounds.low <= summary["overall"]["value"] <= stopped.bounds.high
     assert abs(summary["overall"]["value"] - summary["images_correct"]["value"]) > 0.1
+
+
+def test_a_tag_or_a_relation_can_be_the_number() -> None:
+    """`--number position`: the number of the group, and only its prompts are judged."""
+    prompts, rows = benchmark(60)
+    tags = ["position" if k % 3 else "two_object" for k in range(60)]
+    prompts = [replace(p, tag=tag) for p, tag in zip(prompts, tags, strict=True)]
+    table = prompts_to_table(prompts)
+    for name, number, path in (
+        ("geneval", "position", ("by_tag", "position", "images_correct")),
+        ("visor", "left of", ("by_relation", "left of", "VISOR_uncond")),
+        ("visor", "VISOR_cond:left of", ("by_relation", "left of", "VISOR_cond")),
+    ):
+        protocol = PROTOCOLS[name]()
+        look = StoredLook(table, rows, protocol)
+        stopped = judge_until(table, look, protocol, 0.001, number=number)
+        summary = protocol.summarize(protocol.judge(table, rows), table, resamples=10)
+        group, member, main = path
+        assert stopped.bounds.value == pytest.approx(summary[group][member][main]["value"])
+        assert stopped.population == (40 if name == "geneval" else 60)
+        assert stopped.number == number
+    with pytest.raises(InputError, match=r"no number 'positions'.*position"):
+        judge_until(table, look, PROTOCOLS["geneval"](), 0.1, number="positions")
 
 
 def test_prompts_that_the_protocol_does_not_judge_are_no_population() -> None:

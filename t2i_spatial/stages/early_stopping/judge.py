@@ -83,28 +83,49 @@ class Stopped:
         )
 
 
-def pick_rate(protocol: Metric, number: str | None, *, plain: bool = False) -> str:
-    """The name of the number to measure: the asked one, or the protocol's main one.
+@dataclass(frozen=True)
+class Target:
+    """What is measured: a number, and the prompts of the whole set that it is about."""
+
+    name: str
+    rate: Rate
+    prompts: pl.DataFrame
+
+
+def find_target(
+    protocol: Metric, prompts: pl.DataFrame, number: str | None = None, *, plain: bool = False
+) -> Target:
+    """The number to measure among the prompts that `protocol` judges.
 
     Args:
+        number: a number of the protocol, by default its main one; a member of one of its groups
+            ("position", "left of"), which means the first number of the group among its prompts;
+            or both ("VISOR_cond:left of").
         plain: only means over images (what a decision between two runs can be about).
 
     Raises:
-        InputError: no such number.
+        InputError: no such number or member, or the protocol applies to no prompt.
     """
-    names = [
-        name
+    prompts = applicable(prompts, protocol)
+    rates = {
+        name: rate
         for name, rate in protocol.numbers.items()
         if rate.bounded and (rate.is_mean or not plain)
-    ]
-    if number is None:
-        return names[0]
-    if number not in names:
-        kind = " that is a mean over images" if plain else ""
-        raise InputError(
-            f"{protocol.name} has no number {number!r}{kind}; {nearest(number, names)}"
-        )
-    return number
+    }
+    if number is None or number in rates:
+        name = number or next(iter(rates))
+        return Target(name, rates[name], prompts)
+    known = list(rates)
+    asked, _, wanted = number.rpartition(":")
+    for group, names in protocol.groups.items():
+        members = protocol.members(group, prompts)
+        known += members["member"].unique().sort().to_list()
+        fitting = [rates[name] for name in names if name in rates and asked in ("", name)]
+        chosen = members.filter(pl.col("member") == wanted)
+        if fitting and len(chosen):
+            return Target(number, fitting[0], prompts.join(chosen, on="prompt_id", how="semi"))
+    kind = " that is a mean over images" if plain else ""
+    raise InputError(f"{protocol.name} has no number {number!r}{kind}; {nearest(number, known)}")
 
 
 def judge_until(
@@ -124,7 +145,7 @@ def judge_until(
         prompts: PROMPTS, the whole set.
         look: judges some prompts.
         precision: half-width of the interval, as a fraction (0.02 is two points).
-        number: one of `protocol.numbers`; default: the first.
+        number: see `find_target`.
         allow_missing: leave images without a score out; default: they count as failures.
         seed: of the order.
 
@@ -132,15 +153,15 @@ def judge_until(
         InputError: no prompts, a precision outside (0, 1), a number that is unknown or needs more
             images per prompt.
     """
-    name = pick_rate(protocol, number)
-    least = protocol.numbers[name].at_least or 1
+    target = find_target(protocol, prompts, number)
+    name, rate = target.name, target.rate
+    least = rate.at_least or 1
     if least > look.samples:
         raise InputError(f"{name} needs {least} images per prompt; there are {look.samples}")
     rule = PrecisionRule(precision)
-    prompts = applicable(prompts, protocol)
-    order = prompt_order(prompts["prompt_id"], seed)
+    order = prompt_order(target.prompts["prompt_id"], seed)
     sequence = ConfidenceSequence(len(order), targets=rule.targets, level=level)
-    weights = _tag_weights(prompts) if protocol.numbers[name].by_tag else None
+    weights = _tag_weights(target.prompts) if rate.by_tag else None
     images = unscored = start = 0
     while True:
         end = _round_end(start, len(order), sequence.bounds(), precision)
@@ -148,7 +169,7 @@ def judge_until(
         images += _images(verdicts)
         unscored += _unscored(verdicts)
         above, below = prompt_sums(
-            verdicts, protocol.parts, protocol.numbers[name], order[start:end], look.samples,
+            verdicts, protocol.parts, rate, order[start:end], look.samples,
             allow_missing=allow_missing,
         )  # fmt: skip
         if weights is not None:
@@ -190,7 +211,7 @@ def decide_until(
 
     Args:
         margin: stop with `similar` when the difference is surely no larger.
-        number: a mean over images among `protocol.numbers`; default: the first.
+        number: a mean over images; see `find_target`.
 
     Raises:
         InputError: no prompts, other numbers of images per prompt, an unknown number.
@@ -200,10 +221,9 @@ def decide_until(
             f"A has {look_a.samples} images per prompt and B has {look_b.samples}; "
             "pairs need as many of both"
         )
-    name = pick_rate(protocol, number, plain=True)
+    target = find_target(protocol, prompts, number, plain=True)
     rule = DecisionRule(margin)
-    prompts = applicable(prompts, protocol)
-    order = prompt_order(prompts["prompt_id"], seed)
+    order = prompt_order(target.prompts["prompt_id"], seed)
     sequence = DifferenceSequence(len(order), targets=rule.targets, level=level)
     images = unscored = start = 0
     while True:
@@ -214,9 +234,7 @@ def decide_until(
             verdicts = look(chosen)
             images += _images(verdicts)
             unscored += _unscored(verdicts)
-            above, _ = prompt_sums(
-                verdicts, protocol.parts, protocol.numbers[name], chosen, look.samples
-            )
+            above, _ = prompt_sums(verdicts, protocol.parts, target.rate, chosen, look.samples)
             means.append(above)
         sequence.update(means[1] - means[0])
         start = end
@@ -227,7 +245,7 @@ def decide_until(
             total = 2 * len(order) * look_a.samples
             return Stopped(
                 protocol.name,
-                name,
+                target.name,
                 verdict or "exhausted",
                 bounds,
                 start,

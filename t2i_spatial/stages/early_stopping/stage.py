@@ -20,8 +20,8 @@ from t2i_spatial.stages.early_stopping.judge import (
     Stopped,
     applicable,
     decide_until,
+    find_target,
     judge_until,
-    pick_rate,
 )
 from t2i_spatial.stages.early_stopping.sources import RoundsLook, StoredLook
 from t2i_spatial.stages.score import detections_hash, score_run
@@ -152,7 +152,7 @@ def decide_between(
     looks = []
     for name, side, table in zip("ab", sides, prompts, strict=True):
         run = Run.create(output / name)
-        plan = _plan(protocol, pick_rate(protocol, number, plain=True), table, seed)
+        plan = _plan(protocol, find_target(protocol, table, number, plain=True).name, table, seed)
         run.begin(STOPPING, {**plan, "margin": margin}, overwrite=overwrite)
         looks.append(
             RoundsLook(
@@ -226,7 +226,7 @@ def _in_rounds(
 ) -> Stopped:
     from t2i_spatial.stages.stage_settings import DetectSettings
 
-    plan = _plan(protocol, pick_rate(protocol, number), table, seed)
+    plan = _plan(protocol, find_target(protocol, table, number).name, table, seed)
     output.begin(
         STOPPING,
         {**plan, "precision": precision, "allow_missing": allow_missing},
