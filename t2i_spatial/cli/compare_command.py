@@ -54,13 +54,22 @@ def command(
         refuse_given(("margin", "output"), "it goes with --decide")
     if output is not None:
         reason = "--output decides while images are made"
-        refuse_given(("resamples", "allow_missing", "shared_prompts"), reason)
+        refuse_given(("resamples", "allow_missing", "shared_prompts", "by"), reason)
         _decide(a, b, settings, output, overwrite, as_json)
         return
     refuse_given(("overwrite",), "it goes with --output")
     if not (a.is_dir() and b.is_dir()):
         raise click.UsageError("config files need --decide and --output")
-    comparison = compare_runs(a, b, **settings.model_dump())
+    comparison = compare_runs(
+        a,
+        b,
+        settings.protocols,
+        settings.intervals,
+        shared_prompts=settings.shared_prompts,
+        by=settings.by,
+        decide=settings.decide,
+        margin=settings.margin,
+    )
     click.echo(
         json.dumps(comparison.to_json(), indent=2) if as_json else format_comparison(comparison)
     )

@@ -13,7 +13,15 @@ import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
-from t2i_spatial.metrics.numbers import Numbers, Rate, into_unit, per_prompt, rate_rows, tag_weights
+from t2i_spatial.metrics.numbers import (
+    Intervals,
+    Numbers,
+    Rate,
+    into_unit,
+    per_prompt,
+    rate_rows,
+    tag_weights,
+)
 from t2i_spatial.run import Run
 from t2i_spatial.stages.differences import Difference, incomparable, run_differences
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
@@ -24,6 +32,7 @@ from t2i_spatial.statistics.sequential import StopResult, prompt_order, stop_at_
 from t2i_spatial.tables import KEY, NOT_APPLICABLE, SCORED
 
 TWO_POINTS = 0.02
+RESAMPLES = Intervals(resamples=10_000)
 
 
 class IncomparableRunsError(T2ISpatialError):
@@ -48,6 +57,9 @@ class Pairs:
     unscored_b: int
 
 
+Groups = dict[str, dict[str, dict[str, PairedDifference]]]
+
+
 @dataclass(frozen=True)
 class ProtocolComparison:
     """Two runs under one protocol.
@@ -59,6 +71,7 @@ class ProtocolComparison:
             of two points of `main` in four of five comparisons; `None` when undefined.
         decision: with `--decide`, when a sequential look would have stopped.
         main: the number that these two are about.
+        groups: the asked breakdowns: group -> member -> name -> paired difference.
     """
 
     pairs: Pairs
@@ -66,6 +79,7 @@ class ProtocolComparison:
     prompts_for_two_points: int | None
     decision: StopResult | None = None
     main: str | None = None
+    groups: Groups = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,30 +134,35 @@ def compare_runs(
     a: Path,
     b: Path,
     protocols: Sequence[str] = (),
+    intervals: Intervals = RESAMPLES,
     *,
     shared_prompts: bool = False,
-    allow_missing: bool = False,
+    by: Sequence[str] = (),
     decide: bool = False,
     margin: float = TWO_POINTS,
-    seed: int = 0,
-    resamples: int = 10_000,
 ) -> Comparison:
     """Compare run `b` with run `a`; numbers only when they were measured alike.
 
     Args:
         protocols: names; default: all that both were scored by.
+        intervals: `allow_missing` leaves pairs without both scores out, instead of counting an
+            image without a score as a failure; seed and resamples are those of bootstrap,
+            permutation and random order.
         shared_prompts: compare on the prompts of the same id and text, where the sets differ.
-        allow_missing: leave pairs without both scores out, instead of counting an image without
-            a score as a failure.
+        by: breakdowns that are wanted too ("relation", "object", "tag"), of the protocols that
+            have them.
         decide: also look at the pairs in random order until the better run is known.
         margin: for `decide`, differences that are of no interest.
-        seed, resamples: of bootstrap, permutation and random order.
 
     Raises:
-        InputError: a run without scores, no protocol in common, an image twice, or no pairs.
+        InputError: a run without scores, no protocol in common or with such a breakdown, an image
+            twice, or no pairs.
     """
     runs = Run.open(a), Run.open(b)
     names = _protocols(*runs, protocols)
+    for group in by:
+        if not any(group in PROTOCOLS[name].groups for name in names):
+            raise InputError(f"{', '.join(names)}: no numbers by {group}")
     differences = run_differences(*runs, names, shared_prompts=shared_prompts)
     comparison = Comparison(str(a), str(b), differences)
     if not comparison.comparable:
@@ -154,15 +173,9 @@ def compare_runs(
         if shared is not None:
             tables = [table.join(shared, on="prompt_id", how="semi") for table in tables]
         pairs = join_verdicts(tables[0], tables[1], name)
-        comparison.protocols[name] = compare_pairs(
-            pairs,
-            name,
-            allow_missing=allow_missing,
-            decide=decide,
-            margin=margin,
-            seed=seed,
-            resamples=resamples,
-        )
+        part = compare_pairs(pairs, name, intervals, decide=decide, margin=margin)
+        groups = group_differences(pairs, name, runs[0].prompts(), by, intervals)
+        comparison.protocols[name] = dataclasses.replace(part, groups=groups)
     return comparison
 
 
@@ -205,12 +218,10 @@ def join_verdicts(a: pl.DataFrame, b: pl.DataFrame, what: str = "verdicts") -> J
 def compare_pairs(
     pairs: JoinedVerdicts,
     protocol: str,
+    intervals: Intervals = RESAMPLES,
     *,
-    allow_missing: bool = False,
     decide: bool = False,
     margin: float = TWO_POINTS,
-    seed: int = 0,
-    resamples: int = 10_000,
 ) -> ProtocolComparison:
     """Paired differences of every number of `protocol`.
 
@@ -218,16 +229,8 @@ def compare_pairs(
         InputError: an unknown protocol.
     """
     kind = PROTOCOLS[protocol]
-    applies = (pairs.a["status"] != NOT_APPLICABLE) & (pairs.b["status"] != NOT_APPLICABLE)
-    a, b = pairs.a.filter(applies), pairs.b.filter(applies)
-    unscored = [int((t["status"] != SCORED).sum()) for t in (a, b)]
-    if allow_missing:
-        both = (a["status"] == SCORED) & (b["status"] == SCORED)
-        a, b = a.filter(both), b.filter(both)
-    numbers = {
-        name: _paired(a, b, kind.parts, rate, seed=seed, resamples=resamples)
-        for name, rate in kind.numbers.items()
-    }
+    a, b, unscored = _counted(pairs, intervals.allow_missing)
+    numbers = {name: _paired(a, b, kind.parts, r, intervals) for name, r in kind.numbers.items()}
     counts = Pairs(
         a["prompt_id"].n_unique(), len(a), pairs.only_a, pairs.only_b, unscored[0], unscored[1]
     )
@@ -240,9 +243,50 @@ def compare_pairs(
             sd = sd_of_pilot(rows[0], rows[1], a["prompt_id"])
             needed = prompts_needed(TWO_POINTS, sd) if sd > 0 else None
         if decide and counts.prompts:
-            change = prompt_means(rows[1] - rows[0], a["prompt_id"], seed)
+            change = prompt_means(rows[1] - rows[0], a["prompt_id"], intervals.seed)
             decision = stop_at_decision(change, len(change), margin=margin)
     return ProtocolComparison(counts, numbers, needed, decision, main)
+
+
+def group_differences(
+    pairs: JoinedVerdicts,
+    protocol: str,
+    prompts: pl.DataFrame,
+    by: Sequence[str],
+    intervals: Intervals = RESAMPLES,
+) -> Groups:
+    """Paired differences for every member of those breakdowns that `protocol` has."""
+    metric = PROTOCOLS[protocol]()
+    a, b, _ = _counted(pairs, intervals.allow_missing)
+    groups: Groups = {}
+    for group in [name for name in by if name in metric.groups]:
+        numbers = {name: metric.numbers[name] for name in metric.groups[group]}
+        groups[group] = {}
+        for (member,), chosen in metric.members(group, prompts).group_by(
+            "member", maintain_order=True
+        ):
+            part_a, part_b = (
+                t.join(chosen, on="prompt_id", how="semi", maintain_order="left") for t in (a, b)
+            )
+            if len(part_a):
+                groups[group][str(member)] = {
+                    name: _paired(part_a, part_b, metric.parts, rate, intervals)
+                    for name, rate in numbers.items()
+                }
+    return groups
+
+
+def _counted(
+    pairs: JoinedVerdicts, allow_missing: bool
+) -> tuple[pl.DataFrame, pl.DataFrame, list[int]]:
+    """The rows that count, and how many of them have no score in A and in B."""
+    applies = (pairs.a["status"] != NOT_APPLICABLE) & (pairs.b["status"] != NOT_APPLICABLE)
+    a, b = pairs.a.filter(applies), pairs.b.filter(applies)
+    unscored = [int((t["status"] != SCORED).sum()) for t in (a, b)]
+    if allow_missing:
+        both = (a["status"] == SCORED) & (b["status"] == SCORED)
+        a, b = a.filter(both), b.filter(both)
+    return a, b, unscored
 
 
 def prompt_means(values: Floats, prompts: pl.Series, seed: int) -> Floats:
@@ -264,14 +308,13 @@ def _paired(
     b: pl.DataFrame,
     parts: Sequence[str],
     rate: Rate,
-    *,
-    seed: int,
-    resamples: int,
+    intervals: Intervals,
 ) -> PairedDifference:
     clusters = a["prompt_id"]
+    options = {"seed": intervals.seed, "resamples": intervals.resamples}
     columns = [*rate_rows(a, parts, rate), *rate_rows(b, parts, rate)]
     if not rate.bounded:
-        return _unbounded(columns, clusters, seed=seed, resamples=resamples)
+        return _unbounded(columns, clusters, **options)
     if rate.at_least is not None:
         shares = [per_prompt(columns[k], columns[k + 1], clusters, rate.at_least) for k in (0, 2)]
         columns = [c for s in shares for c in (np.nan_to_num(s), (~np.isnan(s)).astype(np.float64))]
@@ -281,7 +324,7 @@ def _paired(
         weights = [tag_weights(columns[k], a["tag"]) for k in (1, 3)]
         columns = [c * weights[k // 2] for k, c in enumerate(columns)]
     na, da, nb, db = columns
-    return paired_difference(na, da, nb, db, clusters, seed=seed, resamples=resamples)
+    return paired_difference(na, da, nb, db, clusters, **options)
 
 
 def _unbounded(columns: list[Floats], clusters: pl.Series, **options: int) -> PairedDifference:

@@ -42,12 +42,18 @@ def _protocol(name: str, part: ProtocolComparison) -> list[str]:
         lines.append(f"  without a partner: {pairs.only_a:,} images of A, {pairs.only_b:,} of B")
     if pairs.unscored_a or pairs.unscored_b:
         lines.append(f"  without a score: {pairs.unscored_a:,} of A, {pairs.unscored_b:,} of B")
-    width = max(len(n) for n in part.numbers)
+    groups = {
+        f"{member} {name}": difference
+        for members in part.groups.values()
+        for member, numbers in members.items()
+        for name, difference in numbers.items()
+    }
+    width = max(len(n) for n in [*part.numbers, *groups])
     header = (
         f"{'A':>6} {'B':>6}  {'B - A':>6}  {'95 % interval':<16}{'p':<8}{'gained':>7}{'lost':>7}"
     )
     lines.append(f"  {'':<{width}}  {header}")
-    lines += [f"  {n:<{width}}  {_row(d)}" for n, d in part.numbers.items()]
+    lines += [f"  {n:<{width}}  {_row(d)}" for n, d in (part.numbers | groups).items()]
     if part.prompts_for_two_points is not None:
         lines.append(
             f"  a difference of 2 points of {part.main} needs about "

@@ -13,7 +13,7 @@ from t2i_spatial.stages.curate import check_names as check_curation
 from t2i_spatial.stages.curate import curate_run
 from t2i_spatial.stages.detect import check_names as check_detection
 from t2i_spatial.stages.detect import detect_run
-from t2i_spatial.stages.early_stopping.judge import pick_rate
+from t2i_spatial.stages.early_stopping.judge import find_target
 from t2i_spatial.stages.early_stopping.stage import score_until
 from t2i_spatial.stages.finetune import finetune_run
 from t2i_spatial.stages.generate import generate_run
@@ -26,6 +26,7 @@ from t2i_spatial.stages.stage_settings import PromptSettings as PromptSettings
 from t2i_spatial.stages.stage_settings import ReportSettings as ReportSettings
 from t2i_spatial.stages.stage_settings import ScoreSettings as ScoreSettings
 from t2i_spatial.stages.suitable import check_detector
+from t2i_spatial.tables import prompts_to_table
 
 
 def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tuple[Run, Scores]:
@@ -82,7 +83,7 @@ def check_pipeline(settings: PipelineSettings) -> None:
     if score.number is not None and score.precision is None:
         raise InputError("score.number needs score.precision")
     if score.precision is not None:
-        pick_rate(protocols[0], score.number)
+        find_target(protocols[0], prompts_to_table(settings.prompts.load()), score.number)
     if score.second is not None and score.precision is not None:
         raise InputError("score.second does not go with score.precision")
     model = (settings.generate or GenerateSettings()).model

@@ -503,6 +503,9 @@ class CompareSettings(Settings):
         description="Leave pairs without both scores out, instead of counting an image without a "
         "score as a failure.",
     )
+    by: tuple[Literal["relation", "object", "tag"], ...] = Field(
+        default=(), description="Compare within every relation, object or tag too."
+    )
     decide: bool = Field(
         default=False,
         description="Also look at the pairs in random order, and say after how many prompts it was "
@@ -521,6 +524,13 @@ class CompareSettings(Settings):
         le=MOST_RESAMPLES,
         description="Bootstrap resamples and permutations.",
     )
+
+    @property
+    def intervals(self) -> Intervals:
+        """How numbers are counted and how their intervals are made."""
+        from t2i_spatial.metrics.numbers import Intervals
+
+        return Intervals(allow_missing=self.allow_missing, seed=self.seed, resamples=self.resamples)
 
 
 class ReportSettings(Settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from t2i_spatial.metrics import PROTOCOLS
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.compare import compare_pairs, join_verdicts
 from t2i_spatial.tables import IMAGE_MISSING, prompts_to_table
@@ -34,7 +35,7 @@ def test_every_number_that_is_printed_is_compared_too(name):
     printed = {number for number, entry in summary.items() if "value" in entry}
     assert printed == set(protocol.numbers)
     pairs = join_verdicts(verdicts, verdicts)
-    compared = compare_pairs(pairs, name, resamples=100).numbers
+    compared = compare_pairs(pairs, name, Intervals(resamples=100)).numbers
     for number, entry in summary.items():
         if number in printed:
             expected = entry["value"] if entry["value"] is None else pytest.approx(entry["value"])

@@ -198,7 +198,7 @@ def test_missing_images_count_as_failures_or_leave_with_their_pair(tmp_path: Pat
     counted = compare_runs(a, b).protocols["visor"]
     assert counted.pairs.unscored_b == 3
     assert counted.numbers["VISOR_uncond"].value == pytest.approx(-3 / 20)
-    left_out = compare_runs(a, b, allow_missing=True).protocols["visor"]
+    left_out = compare_runs(a, b, (), Intervals(allow_missing=True)).protocols["visor"]
     assert left_out.numbers["VISOR_uncond"].value == 0.0
     assert left_out.numbers["VISOR_uncond"].n == 17
     command = CliRunner().invoke(main, ["compare", str(a), str(b)])
@@ -226,6 +226,32 @@ def test_decide_stops_early(tmp_path: Path) -> None:
     assert decision.population == 300
     text = format_comparison(compare_runs(*runs, decide=True))
     assert f"B is better (VISOR_uncond) after {decision.bounds.n} of 300 prompts" in text
+
+
+def test_within_every_relation_and_tag(tmp_path: Path) -> None:
+    """B is right above only, and that is what the breakdown says."""
+    ways = ("left of", "above")
+    prompts = [relation_prompt("cat", ways[k % 2], "dog", id=f"p{k:03d}") for k in range(20)]
+    upright = detections(box("cat", 10, 10, 50, 50), box("dog", 10, 200, 50, 240))
+    paths = []
+    for name, found in (("a", NO_DOG), ("b", upright)):
+        run = Run.create(tmp_path / name)
+        run.write_prompts(prompts_to_table(prompts))
+        run.begin("detect", DETECTOR)
+        run.write_detections(detection_rows({(p.id, 0): found for p in prompts}))
+        run.finish("detect")
+        score_run(run, make_protocols(["visor", "geneval"]), Intervals(resamples=100))
+        paths.append(run.path)
+    result = compare_runs(*paths, by=["relation", "tag"])
+    found_by = result.protocols["visor"].groups["relation"]
+    assert list(found_by) == ["left of", "above"]
+    gained = {relation: numbers["VISOR_uncond"].value for relation, numbers in found_by.items()}
+    assert gained == {"left of": 0.0, "above": 1.0}
+    assert found_by["above"]["VISOR_uncond"].n_clusters == 10
+    assert list(result.protocols["geneval"].groups) == ["tag"]
+    assert "above VISOR_uncond" in format_comparison(result)
+    with pytest.raises(InputError, match="geneval: no numbers by object"):
+        compare_runs(*paths, ["geneval"], by=["object"])
 
 
 def test_random_order_depends_on_ids_and_seed_alone() -> None:
@@ -287,7 +313,7 @@ def test_runs_of_other_prompts_are_compared_on_those_they_share(tmp_path: Path) 
     first = make_run(tmp_path / "a", a[:20], prompts=prompts[:20])
     second = make_run(tmp_path / "b", b[10:], prompts=prompts[10:])
     assert not compare_runs(first, second, resamples=100).comparable
-    comparison = compare_runs(first, second, shared_prompts=True, resamples=100)
+    comparison = compare_runs(first, second, (), Intervals(resamples=100), shared_prompts=True)
     assert comparison.comparable
     pairs = comparison.protocols["visor"].pairs
     assert (pairs.prompts, pairs.images, pairs.only_a, pairs.only_b) == (10, 20, 0, 0)
