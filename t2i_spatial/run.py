@@ -27,6 +27,7 @@ from t2i_spatial.files import LITTER, read_json, read_table
 from t2i_spatial.files import atomic_write as atomic_write  # where it was before
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
+from t2i_spatial.notebook import html_table
 from t2i_spatial.progress import note
 from t2i_spatial.questions import ANSWERS
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, VERDICTS, conform
@@ -74,6 +75,17 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """What was done in this run, for a notebook."""
+        rows = [
+            (stage, entry.get("finished", "not finished"), _brief(entry.get("plan", {})))
+            for stage, entry in self.manifest.get("stages", {}).items()
+        ]
+        return html_table(f"run {self.path}", ("stage", "finished", "how"), rows)
 
     @classmethod
     def create(cls, path: str | Path) -> Run:
@@ -466,3 +478,9 @@ def _note_record(known: dict[str, Any], record: Mapping[str, Any] | None) -> Non
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _brief(plan: Mapping[str, Any]) -> str:
+    """The plain values of a plan that say something, in one line."""
+    told = [f"{key} {value}" for key, value in plan.items() if type(value) in (str, int, float)]
+    return ", ".join(told)[:200]

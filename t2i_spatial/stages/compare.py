@@ -22,6 +22,7 @@ from t2i_spatial.metrics.numbers import (
     rate_rows,
     tag_weights,
 )
+from t2i_spatial.notebook import html_table, percent
 from t2i_spatial.run import Run
 from t2i_spatial.stages.differences import Difference, incomparable, run_differences
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
@@ -123,6 +124,18 @@ class Comparison:
                     f"{name}: {unscored:,} images without a score count as failures and {alone:,} "
                     "without a partner are left out; make them, or use --allow-missing"
                 )
+
+    def _repr_html_(self) -> str:
+        """The paired differences in points, for a notebook."""
+        rows = [
+            (name, number, *percent(vars(d)), "–" if d.p is None else f"{d.p:.2g}")
+            for name, part in self.protocols.items()
+            for number, d in part.numbers.items()
+        ]
+        said = f"{self.b} − {self.a}"
+        if not self.comparable:
+            said += ": not measured alike (" + "; ".join(map(str, self.differences)) + ")"
+        return html_table(said, ("protocol", "number", "points", "95 %", "p"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data."""

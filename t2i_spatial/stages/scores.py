@@ -10,6 +10,7 @@ import polars as pl
 from t2i_spatial.errors import IncompleteRunError, InputError
 from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
+from t2i_spatial.notebook import html_table, percent
 from t2i_spatial.progress import note
 from t2i_spatial.tables import (
     DETECTIONS,
@@ -44,6 +45,17 @@ class Scores:
     summary: dict[str, Summary]
     n_expected: int
     n_scored: int
+
+    def _repr_html_(self) -> str:
+        """The numbers of every protocol in per cent, for a notebook."""
+        rows = [
+            (name, number, *percent(entry))
+            for name, numbers in self.summary.items()
+            for number, entry in numbers.items()
+            if "value" in entry
+        ]
+        scored = f"{self.n_scored:,} of {self.n_expected:,} images scored"
+        return html_table(scored, ("protocol", "number", "%", "95 %"), rows)
 
     def require_complete(self) -> None:
         """Raise unless every image was scored by every protocol that applies to it.
