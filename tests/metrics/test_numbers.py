@@ -10,6 +10,7 @@ from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.compare import compare_pairs, join_verdicts
 from t2i_spatial.tables import IMAGE_MISSING, prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
+from tests.scripts import load_script
 
 PAIR = relation_prompt("cat", "left of", "dog").scene
 ONE_CAT = SceneSpec((ObjectSpec("cat"),), ())
@@ -95,3 +96,11 @@ def test_a_mean_without_a_lower_end_is_compared_on_its_own_scale():
     soft = compare_pairs(join_verdicts(*sides), "geneval_reward").numbers["soft"]
     assert (soft.a, soft.b, soft.value) == pytest.approx((-7, 1, 8))
     assert soft.low is not None and soft.low <= 8 <= (soft.high or 0)
+
+
+def test_the_table_of_the_documentation_is_current():
+    script = load_script("numbers_table")
+    text = script.PAGE.read_text("utf-8")
+    assert script.page(text) == text, "run scripts/numbers_table.py"
+    for name in ("VISOR_cond", "prompts_correct", "probability"):
+        assert f"| `{name}` |" in text

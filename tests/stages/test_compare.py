@@ -312,7 +312,7 @@ def test_runs_of_other_prompts_are_compared_on_those_they_share(tmp_path: Path) 
     prompts = prompt_set(30)
     first = make_run(tmp_path / "a", a[:20], prompts=prompts[:20])
     second = make_run(tmp_path / "b", b[10:], prompts=prompts[10:])
-    assert not compare_runs(first, second, resamples=100).comparable
+    assert not compare_runs(first, second).comparable
     comparison = compare_runs(first, second, (), Intervals(resamples=100), shared_prompts=True)
     assert comparison.comparable
     pairs = comparison.protocols["visor"].pairs
@@ -320,7 +320,8 @@ def test_runs_of_other_prompts_are_compared_on_those_they_share(tmp_path: Path) 
     expected = compare_runs(
         make_run(tmp_path / "c", a[10:20], prompts=prompts[10:20]),
         make_run(tmp_path / "d", b[10:20], prompts=prompts[10:20]),
-        resamples=100,
+        (),
+        Intervals(resamples=100),
     )
     assert comparison.protocols == expected.protocols
     comparison.require_complete()
