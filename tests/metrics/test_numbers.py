@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
+import polars as pl
 import pytest
 
 from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.compare import compare_pairs, join_verdicts
-from t2i_spatial.tables import IMAGE_MISSING, prompts_to_table
+from t2i_spatial.tables import IMAGE_MISSING, VERDICTS, prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 from tests.scripts import load_script
 
@@ -28,10 +32,30 @@ IMAGES = detection_rows(
 )
 
 
+def drawn_verdicts(protocol):
+    """Verdicts as any evidence may have given them: right, wrong, without a score, not asked."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for prompt_id, sample in itertools.product("ab", range(4)):
+        scored = sample < 3
+        value = float(rng.integers(2))
+        components = [{"name": part, "value": float(rng.integers(2))} for part in protocol.parts]
+        rows.append(
+            {"prompt_id": prompt_id, "sample": sample, "protocol": protocol.name, "tag": prompt_id}
+            | {"status": "scored" if scored else IMAGE_MISSING}
+            | (
+                {"value": value, "correct": value > 0.5, "components": components}
+                if scored
+                else {"reason": "no image"}
+            )
+        )
+    return pl.DataFrame(rows, schema=VERDICTS)
+
+
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_every_number_that_is_printed_is_compared_too(name):
     protocol = PROTOCOLS[name]()
-    verdicts = protocol.judge(PROMPTS, IMAGES)
+    verdicts = drawn_verdicts(protocol)
     summary = protocol.summarize(verdicts, PROMPTS, resamples=10)
     printed = {number for number, entry in summary.items() if "value" in entry}
     assert printed == set(protocol.numbers)
