@@ -61,6 +61,11 @@ class Lines:
         self.total, self.what, self.unit, self.n = total, what, unit, done
         self._begun = self._told = time.monotonic()
         self._before = done
+        self._more = ""
+
+    def set_postfix(self, **values: object) -> None:
+        """What else to tell, as tqdm does."""
+        self._more = "".join(f", {name} {value}" for name, value in values.items())
 
     def update(self, n: int = 1) -> None:
         """Count `n` more as done."""
@@ -73,7 +78,7 @@ class Lines:
         left = "" if rate <= 0 else f", {_duration((self.total - self.n) / rate)} left"
         note(
             f"{self.what}: {self.n:,} of {self.total:,} {self.unit} "
-            f"({self.n / max(1, self.total):.0%}), {rate:.2g} {self.unit}/s{left}"
+            f"({self.n / max(1, self.total):.0%}), {rate:.2g} {self.unit}/s{left}{self._more}"
         )
 
     def close(self) -> None:

@@ -16,6 +16,10 @@ from t2i_spatial.files import atomic_write
 _KEPT = 2
 
 
+class BrokenCheckpointError(InputError):
+    """A checkpoint that cannot be read; there may be an older one."""
+
+
 def save_checkpoint(
     folder: Path,
     step: int,
@@ -23,8 +27,13 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor],
     extra: Mapping[str, Any],
+    every: int = 1,
 ) -> Path:
-    """Write the state after `step` steps, and drop all but the last two checkpoints."""
+    """Write the state after `step` steps, and drop all but the last two checkpoints.
+
+    Of older ones only those of every `every` steps count: what an interrupt left in between goes,
+    so that the folder of a resumed training ends as that of one that was not interrupted.
+    """
     import safetensors.torch
 
     tensors: dict[str, Tensor] = {}
@@ -34,21 +43,24 @@ def save_checkpoint(
             tensors[f"{key}/{name}"] = value
     for name, value in average.items():
         tensors[f"average/{name}"] = value
-    metadata = {"step": str(step), "extra": json.dumps(dict(extra))}
+    # one entry: safetensors writes several in an order of its own, and equal states are equal files
+    metadata = {"state": json.dumps({"step": step, "extra": dict(extra)})}
     content = safetensors.torch.save(
         {name: value.cpu().contiguous() for name, value in tensors.items()}, metadata
     )
     path = folder / f"step-{step:08d}.safetensors"
     with atomic_write(path) as file:
         file.write(content)
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
+    older = [old for old in checkpoints(folder) if old != path]
+    planned = [old for old in older if int(old.stem.removeprefix("step-")) % every == 0]
+    for old in set(older) - set(planned[: _KEPT - 1]):
         old.unlink()
     return path
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a folder, if there is one."""
-    return max(folder.glob("step-*.safetensors"), default=None)
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
 def load_checkpoint(
@@ -60,7 +72,8 @@ def load_checkpoint(
     """Restore a state in place; returns its step and what `extra` held.
 
     Raises:
-        InputError: unreadable, or of other layers.
+        BrokenCheckpointError: unreadable.
+        InputError: of other layers.
     """
     import safetensors
 
@@ -68,8 +81,10 @@ def load_checkpoint(
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error}") from None
+        state = json.loads(metadata["state"])
+        step, extra = int(state["step"]), dict(state["extra"])
+    except (OSError, safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise BrokenCheckpointError(f"checkpoint {path} cannot be read: {error}") from None
     if {f"weight/{name}" for name in parameters} - set(tensors):
         raise InputError(f"checkpoint {path} is of other LoRA layers")
     for name, parameter in parameters.items():
@@ -85,4 +100,4 @@ def load_checkpoint(
         }
     for name, value in average.items():
         value.copy_(tensors[f"average/{name}"])
-    return int(metadata["step"]), json.loads(metadata["extra"])
+    return step, extra

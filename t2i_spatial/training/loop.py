@@ -24,7 +24,12 @@ from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.settings import dtype_name
 from t2i_spatial.training.attention import Grounder
-from t2i_spatial.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
+from t2i_spatial.training.checkpoint import (
+    BrokenCheckpointError,
+    checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 from t2i_spatial.training.latent_cache import Captions
@@ -37,6 +42,8 @@ LAST_GOOD = "last_good"
 """Folder of the LoRA that is kept when the loss stops being a number."""
 
 _LOG_EVERY = 10
+_RECENT = 50
+"""The loss that is told is the mean of that many steps, also of those before a resume."""
 
 
 @dataclasses.dataclass
@@ -92,11 +99,10 @@ class Loop:
                 was one is kept in `last_good`.
         """
         options = self.settings
-        step = self._restore()
+        step, recent = self._restore()
         self._forget_log(step)
         per_step = options.batch_size * options.accumulate
         started, first = time.monotonic(), step
-        recent: list[float] = []
         complete = True  # whether parameters and optimiser belong to the same step
         loss = math.nan
         with progress_bar(options.steps * per_step, "finetune", "img", step * per_step) as bar:
@@ -110,24 +116,24 @@ class Loop:
                     if due and not self._finite():
                         self._stop(f"the weights after step {step} are not finite", *self._good)
                     complete = True
-                    recent.append(loss)
-                    bar.set_postfix(loss=f"{sum(recent[-50:]) / len(recent[-50:]):.4f}")
+                    recent = [*recent[1 - _RECENT :], loss]
+                    bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}")
                     bar.update(per_step)
                     if step % _LOG_EVERY == 0 or step == options.steps:
                         rate = (step - first) * per_step / (time.monotonic() - started)
                         self._log(step, recent[-_LOG_EVERY:], rate)
                     if due:
-                        self._checkpoint(step)
+                        self._checkpoint(step, recent)
                     if options.validate_every and step % options.validate_every == 0:
                         self._validate(step)
             except KeyboardInterrupt:
                 if complete and step > first and self._finite():
-                    self._checkpoint(step)
+                    self._checkpoint(step, recent)
                 raise
         seconds = time.monotonic() - started
         return {
             "steps": step,
-            "loss": sum(recent[-50:]) / len(recent[-50:]) if recent else None,
+            "loss": sum(recent) / len(recent) if recent else None,
             "seconds": round(seconds, 2),
             "images_per_second": round((step - first) * per_step / max(seconds, 1e-9), 2),
         }
@@ -235,7 +241,7 @@ class Loop:
 
     # -- keeping --------------------------------------------------------------------------------
 
-    def _checkpoint(self, step: int) -> Path:
+    def _checkpoint(self, step: int, recent: list[float]) -> Path:
         folder = self.folder / "checkpoints"
         if not self.processes.is_first:
             return folder
@@ -245,18 +251,23 @@ class Loop:
             self.parameters,
             self.optimizer,
             self.average,
-            {"scaler": self.scaler.state_dict()},
+            {"scaler": self.scaler.state_dict(), "recent": recent},
+            self.settings.checkpoint_every,
         )
 
-    def _restore(self) -> int:
-        path = last_checkpoint(self.folder / "checkpoints")
-        if path is None:
-            return 0
-        step, extra = load_checkpoint(path, self.parameters, self.optimizer, self.average)
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(extra["scaler"])
-        note(f"going on after step {step}")
-        return step
+    def _restore(self) -> tuple[int, list[float]]:
+        """Steps done and their last losses, from the newest checkpoint that can be read."""
+        for path in checkpoints(self.folder / "checkpoints"):
+            try:
+                step, extra = load_checkpoint(path, self.parameters, self.optimizer, self.average)
+            except BrokenCheckpointError as error:
+                note(f"{error}; going on from the one before")
+                continue
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(extra["scaler"])
+            note(f"going on after step {step}")
+            return step, list(extra.get("recent", []))
+        return 0, []
 
     def _log(self, step: int, losses: list[float], rate: float) -> None:
         if not self.processes.is_first:

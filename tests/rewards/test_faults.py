@@ -149,6 +149,8 @@ def test_a_full_queue_says_when_to_come_back(server):
 
 def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
     restarts = server.pool.restarts
+    worker = server.pool.workers[0].process.pid
+    os.kill(worker, signal.SIGSTOP)  # else it may have answered before it is killed
 
     async def ask_and_kill() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client:
@@ -156,7 +158,7 @@ def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
             waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(5)]
             while not server.pool.workers[0].batches:
                 await asyncio.sleep(0.001)
-            os.kill(server.pool.workers[0].process.pid, signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
             return await asyncio.gather(*waiting)
 
     answers = asyncio.run(ask_and_kill())

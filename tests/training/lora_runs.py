@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from safetensors.torch import load_file
 
@@ -30,13 +32,35 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
+def content(folder):
+    """Everything in the folder of a training but its speed, which is of the machine."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in (".json", ".jsonl"):
+            text = path.read_text()
+            lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+            records = [json.loads(line) for line in lines]
+            files[name] = [_untimed(record) for record in records]
+        else:
+            files[name] = path.read_bytes()
+    return files
+
+
+def _untimed(record):
+    if not isinstance(record, dict):
+        return record
+    timed = ("seconds", "images_per_second")
+    return {key: _untimed(value) for key, value in record.items() if key not in timed}
+
+
 def fail_at(monkeypatch, step, error, method="_gradients"):
     original = getattr(Loop, method)
 
-    def failing(self, number):
+    def failing(self, number, *rest):
         if number == step:
             raise error
-        return original(self, number)
+        return original(self, number, *rest)
 
     monkeypatch.setattr(Loop, method, failing)
 

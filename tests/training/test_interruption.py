@@ -20,6 +20,7 @@ from tests.training.lora_runs import (
     LORA,
     TEXT,
     THOROUGH,
+    content,
     fail_at,
     same,
     settings,
@@ -27,9 +28,18 @@ from tests.training.lora_runs import (
 )
 
 
-@pytest.mark.parametrize("method", ["_gradients", "_update", "_checkpoint", "_log"])
-@pytest.mark.parametrize("step", [0, 3, 6])
-def test_interrupted_anywhere_it_ends_with_the_same_weights(
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [
+        ("_gradients", 0),
+        ("_gradients", 3),
+        ("_update", 3),
+        ("_update", 6),
+        ("_checkpoint", 6),
+        ("_log", 3),
+    ],
+)
+def test_interrupted_anywhere_it_ends_with_the_same_folder(
     method, step, data, whole, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
@@ -45,7 +55,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_weights(
             interrupted = True
     assert interrupted or method == "_checkpoint"  # there is no checkpoint of every step
     finetune(data, tmp_path, settings(**THOROUGH), resume=True)
-    assert same(weights(tmp_path), weights(whole))
+    assert content(tmp_path) == content(whole)
 
 
 def _interrupt_after(step):
@@ -54,6 +64,21 @@ def _interrupt_after(step):
             raise KeyboardInterrupt
 
     return log
+
+
+def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
+    data, whole, tmp_path, monkeypatch, capsys
+):
+    with monkeypatch.context() as patch:
+        fail_at(patch, 6, KeyboardInterrupt(), "_update")  # too late for a checkpoint of step 6
+        with pytest.raises(KeyboardInterrupt):
+            finetune(data, tmp_path, settings(**THOROUGH))
+    newest = max((tmp_path / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-100])
+    finetune(data, tmp_path, settings(**THOROUGH), resume=True)
+    said = capsys.readouterr().err
+    assert f"{newest} cannot be read" in said and "going on after step 4" in said
+    assert content(tmp_path) == content(whole)
 
 
 def test_an_interrupt_between_steps_loses_nothing(data, tmp_path, monkeypatch, capsys):
