@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.limits import HANGS
+
 PACKAGE = Path(__file__).parent / "plugin_package"
 
 
@@ -22,7 +24,7 @@ def installed(tmp_path_factory):
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
          "--no-build-isolation", "--target", target, PACKAGE],
         check=True,
-        timeout=120,
+        timeout=HANGS,
     )  # fmt: skip
     return target
 
@@ -40,7 +42,7 @@ def command(installed, tmp_path_factory):
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANGS,
         )
         assert done.returncode == 0, done.stderr
         assert "warning" not in done.stderr

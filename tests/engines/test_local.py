@@ -11,6 +11,7 @@ from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
 from tests.engines.workers import SCHEMA, Dies, FailsAt, Square
+from tests.limits import HANGS
 
 BATCHES = [[0, 1], [2, 3], [4]]
 
@@ -74,7 +75,7 @@ if __name__ == "__main__":
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, str(tmp_path / "main.py")],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 1 and "two is not allowed" in done.stderr
 

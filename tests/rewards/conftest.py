@@ -22,6 +22,7 @@ from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Pool
 from t2i_spatial.rewards.server.serve import server_config
 from t2i_spatial.rewards.server.server_settings import ServerSettings
+from tests.limits import HANGS
 
 
 class RunningServer:
@@ -66,7 +67,7 @@ def server() -> Iterator[RunningServer]:
         max_bytes=3_000_000,
         max_pixels=1_000_000,
         max_batch=8,
-        timeout=60.0,
+        timeout=HANGS,
     )
     yield running
     running.stop()
@@ -74,7 +75,7 @@ def server() -> Iterator[RunningServer]:
 
 @pytest.fixture
 def http(server: RunningServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=90, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=HANGS, trust_env=False) as client:
         yield client
 
 

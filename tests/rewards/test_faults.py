@@ -20,6 +20,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.rewards import Client
 from t2i_spatial.rewards.client import ServerError
 from t2i_spatial.rewards.server import connections
+from tests.limits import HANGS
 from tests.rewards.conftest import RunningServer, encoded, item, scene_image
 
 IMAGE = scene_image("cat", "left of", "dog")
@@ -27,7 +28,7 @@ GOOD = encoded(IMAGE)
 ASKED = "a cat to the left of a dog"
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
+def wait_until(condition, seconds: float = HANGS) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -116,7 +117,7 @@ def test_two_hundred_clients_at_once_are_all_answered(server):
     async def all_at_once() -> list[tuple[int, dict]]:
         limits = httpx.Limits(max_connections=200)
         async with httpx.AsyncClient(
-            base_url=server.url, timeout=120, limits=limits, trust_env=False
+            base_url=server.url, timeout=HANGS, limits=limits, trust_env=False
         ) as client:
             return await asyncio.gather(*(ask(client, n) for n in range(200)))
 
@@ -131,7 +132,7 @@ def test_a_full_queue_says_when_to_come_back(server):
     async def flood() -> list[httpx.Response]:
         async with httpx.AsyncClient(
             base_url=server.url,
-            timeout=120,
+            timeout=HANGS,
             limits=httpx.Limits(max_connections=12),
             trust_env=False,
         ) as client:
@@ -153,7 +154,7 @@ def test_a_killed_worker_is_replaced_and_its_request_answered_503(server, http):
     os.kill(worker, signal.SIGSTOP)  # else it may have answered before it is killed
 
     async def ask_and_kill() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=HANGS, trust_env=False) as client:
             asked = {"items": [item(GOOD)] * 16}
             waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(5)]
             while not server.pool.workers[0].batches:
@@ -248,7 +249,7 @@ def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path):
         url = f"http://127.0.0.1:{port()}"
 
         async def ask_and_stop() -> list[httpx.Response]:
-            async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=HANGS, trust_env=False) as client:
                 asked = {"items": [item(GOOD)] * 12}
                 waiting = [asyncio.create_task(client.post("/score", json=asked)) for _ in range(6)]
                 while (await client.get("/health")).json()["queue"] < 40:

@@ -14,6 +14,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.limits import HANGS
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -31,7 +33,7 @@ def test_every_answer_is_a_documented_one(server, path, mode):
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=schema[path]["POST"].as_strategy(generation_mode=mode))
     def answered(case: schemathesis.Case) -> None:
-        case.call_and_validate(checks=CHECKS, timeout=60)
+        case.call_and_validate(checks=CHECKS, timeout=HANGS)
 
     answered()
 

@@ -29,6 +29,7 @@ from t2i_spatial.tables import (
     prompts_to_table,
 )
 from tests.builders import box, detection_rows, detections, relation_prompt
+from tests.limits import HANGS
 
 PROMPTS = [relation_prompt("cat", "left of", "dog", i) for i in ("a", "b")]
 TABLE = prompts_to_table(PROMPTS)
@@ -280,7 +281,9 @@ def test_scoring_stored_detections_imports_no_torch(tmp_path, prompt_file):
         "heavy = {'torch', 'transformers', 'diffusers'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -291,7 +294,9 @@ def test_importing_the_metrics_loads_nothing_heavy():
         "from t2i_spatial.metrics import VISOR, relation_scores\n"
         "assert not {'torch', 'scipy', 'skimage'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS
+    )
     assert done.returncode == 0, done.stderr
 
 

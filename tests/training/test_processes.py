@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from t2i_spatial.errors import InputError
 from t2i_spatial.training import FinetuneSettings, finetune
 from t2i_spatial.training.processes import Processes
+from tests.limits import HANGS
 from tests.tiny_models import tiny_model
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -39,7 +40,7 @@ def _launch(count, data, output, model, *options):
             "-o", str(output), "--model", str(model), "--device", "cpu", "--steps", "3",
             "--batch-size", "4", "--rank", "2", "--seed", "5", *options,
         ],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=HANGS,
     )  # fmt: skip
 
 
