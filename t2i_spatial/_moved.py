@@ -38,6 +38,7 @@ MOVED: Mapping[str, str] = {
     "metrics.protocol": "metrics.base",
     "metrics.rates": "metrics.numbers",
     "metrics.sequential": "statistics.sequential",
+    "metrics.spatial_rules": "metrics.rules.spatial",
     "metrics.statistics": "statistics.intervals",
     "prompts.layout": "prompts.witness_layout",
     "prompts.readers.geneval": "prompts.readers.geneval_metadata",

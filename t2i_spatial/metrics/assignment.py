@@ -10,13 +10,16 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from t2i_spatial.metrics.geometry import Boxes, Floats, iou
+from t2i_spatial.metrics.assignment_search import MAX_COMBINATIONS, Apart, Related, search
+from t2i_spatial.metrics.frame import place_probability
+from t2i_spatial.metrics.geometry import Bools, Boxes, Floats, Ints, iou
 from t2i_spatial.metrics.labels import label_names
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
+from t2i_spatial.relations import relation_row
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 
 SCORE_WEIGHT = 2.0
@@ -28,9 +31,6 @@ rival pair needs a third of its scores to be preferred. Any pair at all would ac
 
 CANDIDATES = 8
 """Boxes of one object that are considered, the most confident first (more if it asks for more)."""
-
-MAX_COMBINATIONS = 20_000
-"""Assignments that are searched exhaustively; beyond, objects are improved in turn."""
 
 SAME_BOX = 0.9
 """IoU above which boxes of two different objects are taken for one thing."""
@@ -121,27 +121,44 @@ def assign(scene: SceneSpec, text: str, found: Candidates) -> Assignment:
         for spec in scene.objects
     ]
     present = [len(ids) for ids in own]
-    own = [_best(spec, ids, found) for spec, ids in zip(scene.objects, own, strict=True)]
+    wanted = [_wanted(scene, k) for k in range(len(own))]
+    own = [_best(number, ids, found) for number, ids in zip(wanted, own, strict=True)]
     kept = sorted({i for ids in own for i in ids})
     found = found.take(kept)
     own = [[bisect.bisect(kept, i) - 1 for i in ids] for ids in own]
-    options = [_options(spec, ids, found) for spec, ids in zip(scene.objects, own, strict=True)]
-    tables = [_relation_table(r, found) for r in scene.relations]
-    same = _same_table(found)
-    best = _search(scene, options, found, tables, same)
-    parts = tuple(_parts(scene, text, present, best, found, tables, same))
+    options = [_options(number, ids) for number, ids in zip(wanted, own, strict=True)]
+    unary = [
+        np.array([_fit(spec, ids, found) for ids in choices])
+        for spec, choices in zip(scene.objects, options, strict=True)
+    ]
+    related = [_related(scene, relation, own, found) for relation in scene.relations]
+    apart = _apart(own, found)
+    picks = search(unary, options, [*(r for r in related if r), *apart])
+    best = tuple(choices[p] for choices, p in zip(options, picks, strict=True))
+    parts = tuple(_parts(scene, text, present, best, found, related, apart))
     return Assignment(tuple(tuple(kept[i] for i in ids) for ids in best), parts)
 
 
-def _best(spec: ObjectSpec, ids: list[int], found: Candidates) -> list[int]:
+def _wanted(scene: SceneSpec, k: int) -> int:
+    """How many boxes an object takes: one for an open count, two for what something is between."""
+    count = scene.objects[k].count
+    if count is not None:
+        return count
+    return 2 if any(_is_pair(r) and r.object == k for r in scene.relations) else 1
+
+
+def _is_pair(relation: RelationSpec) -> bool:
+    """Whether its object is both ends ("between two trees")."""
+    return relation.second is None and relation_row(relation.relation).ends > 1
+
+
+def _best(wanted: int, ids: list[int], found: Candidates) -> list[int]:
     """The boxes of an object that are considered, the most confident first."""
-    wanted = 1 if spec.count is None else spec.count
     return sorted(ids, key=lambda i: -found.scores[i])[: max(CANDIDATES, wanted) if wanted else 0]
 
 
-def _options(spec: ObjectSpec, order: list[int], found: Candidates) -> list[tuple[int, ...]]:
+def _options(wanted: int, order: list[int]) -> list[tuple[int, ...]]:
     """Sets of boxes that the object may take; the empty one when there is nothing to take."""
-    wanted = 1 if spec.count is None else spec.count
     if wanted == 0 or not order:
         return [()]
     keep = sorted(order)
@@ -149,44 +166,6 @@ def _options(spec: ObjectSpec, order: list[int], found: Candidates) -> list[tupl
     if math.comb(len(keep), size) > MAX_COMBINATIONS:
         return [tuple(sorted(order[:size]))]
     return list(itertools.combinations(keep, size))
-
-
-def _search(
-    scene: SceneSpec,
-    options: list[list[tuple[int, ...]]],
-    found: Candidates,
-    tables: list[Floats],
-    same: list[set[int]],
-) -> tuple[tuple[int, ...], ...]:
-    unary = [
-        [_fit(spec, ids, found) for ids in choices]
-        for spec, choices in zip(scene.objects, options, strict=True)
-    ]
-
-    def utility(picks: Sequence[int]) -> float:
-        sets = [options[k][p] for k, p in enumerate(picks)]
-        total = sum(unary[k][p] for k, p in enumerate(picks))
-        for relation, table in zip(scene.relations, tables, strict=True):
-            if relation.subject != relation.object:
-                fit = _pairwise(table, sets[relation.subject], sets[relation.object])
-                total += math.log(max(fit, DOUBT))
-        for a, b in itertools.combinations(range(len(sets)), 2):
-            total += math.log(_distinct(sets[a], sets[b], same))
-        return total
-
-    sizes = [len(choices) for choices in options]
-    if math.prod(sizes) <= MAX_COMBINATIONS:
-        best = max(itertools.product(*map(range, sizes)), key=utility)
-        return tuple(options[k][p] for k, p in enumerate(best))
-    picks = [int(np.argmax(fits)) for fits in unary]
-    for _ in range(len(sizes)):
-        before = list(picks)
-        for k, size in enumerate(sizes):
-            tried = [utility([*picks[:k], p, *picks[k + 1 :]]) for p in range(size)]
-            picks[k] = int(np.argmax(tried))
-        if picks == before:
-            break
-    return tuple(options[k][p] for k, p in enumerate(picks))
 
 
 def _fit(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> float:
@@ -197,58 +176,84 @@ def _fit(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> float:
         if spec.color and found.colors[i] is not None and found.colors[i] != spec.color:
             total += math.log(WRONG_COLOR)
         if spec.frame_position:
-            place = frame_probability(spec.frame_position, i, found)
+            place = _place_probability(spec.frame_position, i, found)
             total += math.log(max(0.5 if place is None else place, _EPSILON))
     return total
 
 
-def _relation_table(relation: RelationSpec, found: Candidates) -> Floats:
-    """Probability of the relation for every ordered pair of boxes, (n, n)."""
-    n = len(found.labels)
-    first, second = (np.repeat(np.arange(n), n), np.tile(np.arange(n), n))
-    holds = pair_probability(relation.relation, found, first, second).reshape(n, n)
-    return 1 - holds if relation.negated else holds
+def _related(
+    scene: SceneSpec, relation: RelationSpec, own: Sequence[list[int]], found: Candidates
+) -> Related | None:
+    """A relation over all boxes that its ends may take.
+
+    `None` for what boxes do not decide (`Spatial.unjudged` tells of it), for a relation of a thing
+    to itself, and for what a "between" says already.
+    """
+    ends = relation.indices
+    known = relation.relation in protocol_rules("spatial")
+    if not known or len(set(ends)) < len(ends) or _follows(scene, relation):
+        return None
+    boxes = tuple(sorted(own[k]) for k in ends)
+    axes = (*boxes, boxes[-1]) if _is_pair(relation) else boxes
+    ids = [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
+    chosen = [np.asarray(axis, dtype=np.int64) for axis in ids]
+    holds = pair_probability(scene, relation, found, *chosen)
+    table = np.maximum(holds, _EPSILON).reshape([len(axis) for axis in axes])
+    return Related(ends, boxes, table, pair=_is_pair(relation), least=DOUBT)
+
+
+def _follows(scene: SceneSpec, relation: RelationSpec) -> bool:
+    """Whether it is one of the two that "between" implies: they are kept for other protocols."""
+    return relation.phrase == "between" != relation.relation and any(
+        other.relation == "between"
+        and other.subject == relation.subject
+        and relation.object in other.indices
+        for other in scene.relations
+    )
 
 
 def pair_probability(
-    relation: str, found: Candidates, first: np.ndarray, second: np.ndarray
+    scene: SceneSpec,
+    relation: RelationSpec,
+    found: Candidates,
+    first: Ints,
+    second: Ints,
+    third: Ints | None = None,
 ) -> Floats:
-    """Probability of a relation between boxes `first` and `second` of one image, (k,).
-
-    0.5 for a relation that boxes cannot show: a verdict without a rule would be a guess.
-    """
-    if not judges(relation):
-        return np.full(len(first), 0.5)
+    """Probability of a relation, negated or not, between boxes of one image, (k,)."""
     a, b = (Boxes(*(c[ids] for c in found.columns)) for ids in (first, second))
-    depth = (found.depths[first], found.depths[second])
-    return find_rule("spatial", relation)(Pairs(a, b, depth=depth))
+    names = [scene.objects[k].name for k in (relation.subject, relation.object)]
+    holds = find_rule("spatial", relation.relation)(
+        Pairs(
+            a,
+            b,
+            depth=(found.depths[first], found.depths[second]),
+            second=None if third is None else Boxes(*(c[third] for c in found.columns)),
+            subject_name=np.broadcast_to(np.array(names[0]), (len(first),)),
+            object_name=np.broadcast_to(np.array(names[1]), (len(first),)),
+        )
+    )
+    return 1 - holds if relation.negated else holds
 
 
-def judges(relation: str) -> bool:
-    """Whether `spatial` has a rule for a canonical relation between two boxes."""
-    return relation in protocol_rules("spatial")
+def _apart(own: Sequence[list[int]], found: Candidates) -> list[Apart]:
+    """The pairs of objects whose boxes may be one or cover the same thing."""
+    alike = _alike(found)
+    mine = np.zeros((len(own), len(alike)), dtype=bool)
+    for k, ids in enumerate(own):
+        mine[k, ids] = True
+    meet = mine.astype(np.float64) @ alike @ mine.T.astype(np.float64) > 0
+    logs = math.log(_EPSILON), math.log(SAME_BOX_PROBABILITY)
+    pairs = np.argwhere(np.triu(meet, 1)).tolist()
+    return [Apart((a, b), alike, *logs) for a, b in pairs]
 
 
-def _pairwise(table: Floats, subjects: tuple[int, ...], objects: tuple[int, ...]) -> float:
-    """The worst pair; 1 when one side has no box (the missing object counts by itself)."""
-    if not subjects or not objects:
-        return 1.0
-    return max(float(table[np.ix_(subjects, objects)].min()), _EPSILON)
-
-
-def _same_table(found: Candidates) -> list[set[int]]:
-    """For every box the boxes that cover the same thing, itself among them."""
+def _alike(found: Candidates) -> Bools:
+    """Which boxes cover the same thing, every one itself among them, (n, n)."""
     n = len(found.labels)
     first, second = (np.repeat(np.arange(n), n), np.tile(np.arange(n), n))
     a, b = (Boxes(*(c[ids] for c in found.columns)) for ids in (first, second))
-    alike = (iou(a, b) > SAME_BOX).reshape(n, n)
-    return [{i, *np.flatnonzero(row).tolist()} for i, row in enumerate(alike)]
-
-
-def _distinct(a: tuple[int, ...], b: tuple[int, ...], same: list[set[int]]) -> float:
-    if not set(a).isdisjoint(b):
-        return _EPSILON
-    return SAME_BOX_PROBABILITY if any(not same[i].isdisjoint(b) for i in a) else 1.0
+    return (iou(a, b) > SAME_BOX).reshape(n, n) | np.eye(n, dtype=bool)
 
 
 def _parts(
@@ -257,36 +262,41 @@ def _parts(
     present: list[int],
     chosen: tuple[tuple[int, ...], ...],
     found: Candidates,
-    tables: list[Floats],
-    same: list[set[int]],
+    related: list[Related | None],
+    apart: list[Apart],
 ) -> Iterator[Part]:
     for k, spec in enumerate(scene.objects):
         yield from _object_parts(scene, k, text, present[k], bool(chosen[k]))
         if spec.color and chosen[k]:
             yield from _color_part(spec, chosen[k], found)
         if spec.frame_position and chosen[k]:
-            places = [frame_probability(spec.frame_position, i, found) for i in chosen[k]]
+            places = [_place_probability(spec.frame_position, i, found) for i in chosen[k]]
             known = [p for p in places if p is not None]
             if known:
                 yield Part(
                     "frame", min(known), f"{spec.name} in the {spec.frame_position} of the picture"
                 )
-    for a, b in itertools.combinations(range(len(chosen)), 2):
-        if chosen[a] and chosen[b] and (value := _distinct(chosen[a], chosen[b], same)) < 1:
+    for link in apart:
+        a, b = link.ends
+        value = math.exp(float(link.logs([[chosen[a]], [chosen[b]]])[0, 0]))
+        if value < 1:
             names = scene.objects[a].name, scene.objects[b].name
             yield Part("objects", min(value, 0.1), f"{names[0]} and {names[1]} share one box")
-    for relation, table in zip(scene.relations, tables, strict=True):
-        subjects, objects = chosen[relation.subject], chosen[relation.object]
-        if subjects and objects and relation.subject != relation.object:
-            value = _pairwise(table, subjects, objects)
-            yield Part("relations", value, _said(scene, relation, found, subjects, objects, value))
+    for relation, ends in zip(scene.relations, related, strict=True):
+        if ends is None or any(not chosen[k] for k in ends.ends):
+            continue
+        if ends.pair and len(chosen[relation.object]) < 2:
+            name = scene.objects[relation.object].name
+            yield Part("relations", 0.0, f"1 {name} found, {relation.relation} needs two")
+            continue
+        value = float(ends.worst([[chosen[k]] for k in ends.ends]).item())
+        yield Part("relations", value, _said(scene, relation, found, chosen, value))
 
 
 def _object_parts(
     scene: SceneSpec, k: int, text: str, present: int, chosen: bool
 ) -> Iterator[Part]:
     spec = scene.objects[k]
-    namesakes = [j for j, other in enumerate(scene.objects) if other.name == spec.name]
     if spec.count == 0:
         yield Part("objects", float(present == 0), f"{present} {spec.name} found, none wanted")
         return
@@ -294,22 +304,55 @@ def _object_parts(
         yield Part("objects", 0.0, f"no {spec.name} found")
         return
     yield Part("objects", 1.0, f"{spec.name} found")
-    exact = (spec.count or 1) >= 2 or (spec.count == 1 and says_one(text, spec.name))
     # "two cats and a black cat": the cats together are counted, once
-    if len(namesakes) > 1:
-        if k != namesakes[0]:
-            return
-        counts = [scene.objects[j].count for j in namesakes]
-        exact = None not in counts and any((c or 0) >= 2 for c in counts)
-        wanted = sum(c or 1 for c in counts)
-        if not exact and present < wanted:
+    namesakes = [
+        (j, other)
+        for j, other in enumerate(scene.objects)
+        if other.name == spec.name and other.count != 0
+    ]
+    if k != namesakes[0][0]:
+        return
+    counts = [
+        (_count_rule(spec, text, len(namesakes) > 1), spec.count or 1) for _, spec in namesakes
+    ]
+    rule, wanted = _joint_rule(counts)
+    if rule == "one or more":
+        if len(namesakes) > 1 and present < wanted:
             yield Part("counts", 0.0, f"{present} of {wanted} {spec.name} found")
-    else:
-        wanted = spec.count or 1
-    if exact:
-        off = abs(present - wanted)
-        value = 1.0 if off == 0 else 0.5 * max(0.0, 1 - off / wanted)
-        yield Part("counts", value, f"{present} {spec.name} found, {wanted} wanted")
+        return
+    off = _off(rule, present, wanted)
+    value = 1.0 if off == 0 else 0.5 * max(0.0, 1 - off / wanted)
+    said = "" if rule == "exactly" else f"{rule} "
+    yield Part("counts", value, f"{present} {spec.name} found, {said}{wanted} wanted")
+
+
+def _count_rule(spec: ObjectSpec, text: str, has_namesakes: bool) -> str:
+    """How a number is meant: a "one" that is only an article asks for one or more."""
+    if spec.count is None:
+        return "open"
+    if spec.count_rule != "exactly":
+        return spec.count_rule
+    says = spec.count >= 2 or (not has_namesakes and says_one(text, spec.name))
+    return "exactly" if says else "one or more"
+
+
+def _joint_rule(counts: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """How many things of one name a scene asks for together, and how that number is meant."""
+    rules = {rule for rule, _ in counts}
+    if "open" in rules or rules == {"one or more"}:
+        return "one or more", sum(number for _, number in counts)
+    if rules <= {"exactly", "one or more"}:
+        return "exactly", sum(number for _, number in counts)
+    if "at least" not in rules:
+        return "at most", sum(number for _, number in counts)
+    return "at least", sum(number for rule, number in counts if rule != "at most")
+
+
+def _off(rule: str, present: int, wanted: int) -> int:
+    """By how many the number is wrong."""
+    if rule == "at least":
+        return max(0, wanted - present)
+    return max(0, present - wanted) if rule == "at most" else abs(present - wanted)
 
 
 def _color_part(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> Iterator[Part]:
@@ -326,53 +369,37 @@ def _color_part(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> It
     )
 
 
-def frame_probability(place: str, i: int, found: Candidates) -> float | None:
-    """Probability that box `i` is where the prompt puts it in the picture.
-
-    "left", "right", "top", "bottom" and their combinations mean that half of the picture, "center"
-    its middle half on both axes. `None` without image size or for other words.
-    """
+def _place_probability(place: str, i: int, found: Candidates) -> float | None:
+    """Probability that box `i` is where the prompt puts it; `None` without image size."""
     if not found.width or not found.height:
         return None
-    x = float(found.columns.centre_x[i]) / found.width
-    y = float(found.columns.centre_y[i]) / found.height
-    margins = []
-    for word in place.lower().replace("-", " ").split():
-        if word in ("left", "right"):
-            margins.append((0.5 - x if word == "left" else x - 0.5) / 0.25)
-        elif word in ("top", "upper", "bottom", "lower"):
-            margins.append((0.5 - y if word in ("top", "upper") else y - 0.5) / 0.25)
-        elif word in ("center", "centre", "middle"):
-            margins.append((0.25 - max(abs(x - 0.5), abs(y - 0.5))) / 0.125)
-    if not margins:
-        return None
-    return 1 / (1 + math.exp(-3 * min(margins)))
+    x, y = float(found.columns.centre_x[i]), float(found.columns.centre_y[i])
+    return place_probability(place, x / found.width, y / found.height)
 
 
 def _said(
     scene: SceneSpec,
     relation: RelationSpec,
     found: Candidates,
-    subjects: tuple[int, ...],
-    objects: tuple[int, ...],
+    chosen: tuple[tuple[int, ...], ...],
     value: float,
 ) -> str:
     a, b = scene.objects[relation.subject].name, scene.objects[relation.object].name
     if relation.second is not None:
-        b += f" and {scene.objects[relation.second].name}"
-    if not judges(relation.relation):
-        return f"boxes cannot tell whether {a} is {relation.relation} {b}"
+        b = f"{b} and {scene.objects[relation.second].name}"
     if relation.negated:
-        return f"{a} is {'' if value <= 0.5 else 'not '}{relation.relation} {b}" + (
-            f" (must not be): {value:.2f}" if value <= 0.5 else f": {value:.2f}"
-        )
-    first, second = np.repeat(subjects, len(objects)), np.tile(objects, len(subjects))
+        if value > 0.5:
+            return f"{a} is not {relation.relation} {b}: {value:.2f}"
+        return f"{a} is {relation.relation} {b} (must not be): {value:.2f}"
     opposite = OPPOSITES.get(relation.relation)
     other = 0.0
     if opposite:
-        worst = int(np.argmin(pair_probability(relation.relation, found, first, second)))
+        subjects, objects = chosen[relation.subject], chosen[relation.object]
+        first, second = np.repeat(subjects, len(objects)), np.tile(objects, len(subjects))
+        worst = int(np.argmin(pair_probability(scene, relation, found, first, second)))
         ids = first[worst : worst + 1], second[worst : worst + 1]
-        other = float(pair_probability(opposite, found, *ids)[0])
+        turned = replace(relation, relation=opposite)
+        other = float(pair_probability(scene, turned, found, *ids)[0])
     return relation_words(a, relation.relation, b, value, other)
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.duplicates import not_things
 from t2i_spatial.metrics.geometry import Boxes, Floats
-from t2i_spatial.metrics.relations import geneval_direction
+from t2i_spatial.metrics.rules.geneval import geneval_direction
 from t2i_spatial.metrics.tabular import flat_boxes, join_prompts
 from t2i_spatial.tables import SCORED
 

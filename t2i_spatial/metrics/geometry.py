@@ -53,20 +53,23 @@ def columns(boxes: ArrayLike) -> Boxes:
     return Boxes(*np.ascontiguousarray(np.asarray(boxes, dtype=np.float64).T))
 
 
-def box_pairs(subject: ArrayLike, object: ArrayLike) -> tuple[Boxes, Boxes]:
+def box_pairs(
+    subject: ArrayLike, object: ArrayLike, roles: tuple[str, str] = ("subject", "object")
+) -> tuple[Boxes, Boxes]:
     """Validated subject and object boxes of n pairs.
 
     Args:
         subject, object: (n, 4) each; a single box, (4,) or (1, 4), is paired with all of the
             other side. Empty input gives no pairs.
+        roles: what messages call them.
 
     Raises:
         InputError: wrong shapes, numbers that are not finite, or x2 < x1 or y2 < y1.
     """
-    arrays = [_valid(subject, "subject"), _valid(object, "object")]
+    arrays = [_valid(subject, roles[0]), _valid(object, roles[1])]
     lengths = {len(a) for a in arrays}
     if len(lengths) == 2 and 1 not in lengths:
-        raise InputError(f"{len(arrays[0])} subject boxes for {len(arrays[1])} object boxes")
+        raise InputError(f"{len(arrays[0])} {roles[0]} boxes for {len(arrays[1])} {roles[1]} boxes")
     n = min(lengths) if 0 in lengths else max(lengths)
     first, second = (columns(np.broadcast_to(a, (n, 4))) for a in arrays)
     return first, second

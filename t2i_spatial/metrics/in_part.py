@@ -7,7 +7,7 @@ that does not fail is `judged_in_part`: without value, the parts named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import polars as pl
@@ -31,7 +31,7 @@ class Scope:
         text: writing in the picture.
     """
 
-    relations: frozenset[str] | None = frozenset()
+    relations: Set[str] | None = frozenset()
     colors: frozenset[str] | None = frozenset()
     places: frozenset[str] | None = frozenset()
     counts: bool = False
@@ -41,7 +41,7 @@ class Scope:
     attributes: bool = False
     text: bool = False
 
-    def judges(self, words: frozenset[str] | None, word: str) -> bool:
+    def judges(self, words: Set[str] | None, word: str) -> bool:
         """Whether `word` is among `words` of this scope."""
         return words is None or word in words
 

@@ -2,22 +2,27 @@
 
     relation_scores("geneval", "left of", subject_boxes, object_boxes)   # (n, 4), (n, 4) -> (n,)
 
-Rules of the peers stand here; those of `spatial` in `spatial_rules`. One decorated function in a
-new module of this room, or of an entry point of the group `t2i_spatial.metrics`, adds a rule.
+The rules stand in `metrics/rules`, one file per protocol. One decorated function in a new file
+there, or in a module that an entry point of the group `t2i_spatial.relations` names, adds a rule;
+all of them are found before the first is asked for, whatever was imported before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.metrics.geometry import Bools, Boxes, Floats, Ints, box_pairs, iou
-from t2i_spatial.scene import canonical_relation
+from t2i_spatial.metrics.geometry import Boxes, Floats, Ints, box_pairs
+from t2i_spatial.metrics.nouns import Names
+from t2i_spatial.relations import RELATION_TABLE, canonical_relation
 
 Depth = ArrayLike | Sequence[ArrayLike]
 
@@ -28,6 +33,8 @@ class Pairs:
 
     Attributes:
         subject, object: columns of n boxes.
+        second: columns of n boxes of the other end of "between"; `None` for two ends.
+        subject_name, object_name: nouns, (n,) each; `None` when unknown.
         image_size: (width, height) as two numbers or two (n,) arrays; `None` when unknown.
         depth: nearness of subject and object, two (n,) arrays in [0, 1], larger = nearer, or a
             depth map (height, width) in the frame of the boxes; `None` when unknown.
@@ -37,6 +44,12 @@ class Pairs:
     object: Boxes
     image_size: tuple[Floats, Floats] | None = None
     depth: tuple[Floats, Floats] | Floats | None = None
+    second: Boxes | None = None
+    subject_name: Names | None = None
+    object_name: Names | None = None
+
+    def __len__(self) -> int:
+        return len(self.subject.x1)
 
     def nearness(self, *, axes_swapped: bool = False) -> tuple[Floats, Floats] | None:
         """Mean nearness of both boxes, (n,) each; NaN where a box covers no pixel of the map."""
@@ -79,6 +92,9 @@ def relation_scores(
     *,
     image_size: Sequence[ArrayLike] | None = None,
     depth: Depth | None = None,
+    second: ArrayLike | Iterator[ArrayLike] | None = None,
+    subject_name: str | Sequence[str] | None = None,
+    object_name: str | Sequence[str] | None = None,
 ) -> Floats:
     """How well `relation` holds between subject and object boxes by the rules of a protocol.
 
@@ -96,6 +112,9 @@ def relation_scores(
         depth: for "in front of" and "behind": nearness of subject and object as a pair (tuple or
             list) of (n,) arrays, larger = nearer, or one depth map, an array (height, width) in
             the frame of the boxes. `t2i_compbench_3d` needs it; `spatial` uses it when given.
+        second: (n, 4) boxes of the other end of "between".
+        subject_name, object_name: nouns, one for all or (n,). `spatial` knows by them what holds
+            things ("in"), what is worn, and how large things are ("in front of", "behind").
 
     Returns:
         (n,) float64 in [0, 1]; empty input gives an empty array.
@@ -111,20 +130,23 @@ def relation_scores(
     array([0.9])
     """
     rule = find_rule(protocol, relation)
-    first, second = _numbers(subject, "subject"), _numbers(object, "object")
-    lengths = {len(boxes) for boxes in (first, second) if boxes.ndim == 2}
+    boxes = [_numbers(subject, "subject"), _numbers(object, "object")]
+    if second is not None:
+        boxes.append(_numbers(second, "second"))
+    names = [_names(subject_name, "subject_name"), _names(object_name, "object_name")]
+    size = None if image_size is None else [np.asarray(side) for side in image_size]
+    lengths = {len(part) for part in boxes if part.ndim == 2}
     n = max(lengths, default=1)
     if n <= BLOCK or lengths - {1, n}:
-        return rule(_pairs(first, second, image_size, depth))
-    size = None if image_size is None else tuple(image_size)
+        return rule(_pairs(boxes, names, size, depth))
     depths = _depths(depth, n)
     return np.concatenate(
         [
             rule(
                 _pairs(
-                    _block(first, i, n),
-                    _block(second, i, n),
-                    None if size is None else [_block(np.asarray(side), i, n) for side in size],
+                    [_block(part, i, n) for part in boxes],
+                    [None if part is None else _block(part, i, n) for part in names],
+                    None if size is None else [_block(side, i, n) for side in size],
                     None if depths is None else _depth_block(depths, i, n),
                 )
             )
@@ -140,23 +162,48 @@ def _numbers(boxes: Any, role: str) -> Floats:
         raise InputError(f"{role} boxes must be numbers of shape (n, 4): {error}") from None
 
 
-def _block(values: Floats, start: int, n: int) -> Floats:
+def _names(names: str | Sequence[str] | None, role: str) -> Names | None:
+    if names is None:
+        return None
+    array = np.asarray(names)
+    if array.ndim > 1 or (array.size and array.dtype.kind != "U"):
+        raise InputError(f"{role} must be one noun or a list of them, got {names!r}")
+    return array.astype(np.str_)
+
+
+def _block(values: NDArray[Any], start: int, n: int) -> NDArray[Any]:
     """The part of per-pair values that belongs to a block; what is not per pair stays whole."""
     return values[start : start + BLOCK] if values.ndim and len(values) == n else values
 
 
 def _pairs(
-    subject: Floats, object: Floats, image_size: Sequence[ArrayLike] | None, depth: Depth | None
+    boxes: Sequence[Floats],
+    names: Sequence[Names | None],
+    image_size: Sequence[Floats] | None,
+    depth: Depth | None,
 ) -> Pairs:
-    a, b = box_pairs(subject, object)
+    a, b = box_pairs(boxes[0], boxes[1])
     n = len(a.x1)
+    third = None
+    if len(boxes) > 2:
+        third = box_pairs(boxes[2], np.zeros((n, 4)), roles=("second", "object"))[0]
+        if len(third.x1) != n:
+            raise InputError(f"{len(third.x1)} second boxes for {n} pairs")
     size = None
     if image_size is not None:
         width, height = (np.asarray(side, dtype=np.float64) for side in image_size)
         if not (np.isfinite(width).all() and (width > 0).all() and (height > 0).all()):
             raise InputError(f"image_size must be positive, got {tuple(image_size)}")
         size = (np.broadcast_to(width, (n,)), np.broadcast_to(height, (n,)))
-    return Pairs(a, b, size, _depths(depth, n))
+    nouns = [None if part is None else _broadcast_names(part, n) for part in names]
+    return Pairs(a, b, size, _depths(depth, n), third, *nouns)
+
+
+def _broadcast_names(names: Names, n: int) -> Names:
+    try:
+        return np.broadcast_to(names, (n,))
+    except ValueError:
+        raise InputError(f"{len(names)} names for {n} pairs") from None
 
 
 def _depth_block(
@@ -165,6 +212,18 @@ def _depth_block(
     if isinstance(depths, tuple):
         return _block(depths[0], start, n), _block(depths[1], start, n)
     return depths
+
+
+@cache
+def _find_rules() -> None:
+    """Import every file that may have rules, so that what is found depends on no import order."""
+    from t2i_spatial.metrics import rules
+    from t2i_spatial.metrics.base import PROTOCOLS
+
+    for module in pkgutil.iter_modules(rules.__path__):
+        importlib.import_module(f"{rules.__name__}.{module.name}")
+    list(RELATION_TABLE)  # rows and rules of plugins
+    list(PROTOCOLS)  # rules that stand beside a protocol
 
 
 def find_rule(protocol: str, relation: str) -> Rule:
@@ -191,167 +250,29 @@ def protocol_rules(protocol: str) -> dict[str, Rule]:
     Raises:
         InputError: no protocol of that name has relation rules.
     """
-    from t2i_spatial.metrics.base import PROTOCOLS
-
-    if protocol not in _RULES:
-        list(PROTOCOLS)  # imports every module of the room and every entry point
+    _find_rules()
     if protocol not in _RULES:
         raise InputError(f"no relation rules {protocol!r}; {nearest(protocol, _RULES)}")
     return _RULES[protocol]
 
 
-# -- VISOR ------------------------------------------------------------------------------------
+class RuledRelations(Set[str]):
+    """The canonical relations that a protocol has a rule for, plugins' included."""
 
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
 
-@relation_rule("visor", "left of")
-def _visor_left(pairs: Pairs) -> Floats:
-    return _number(pairs.subject.centre_x < pairs.object.centre_x)
+    def __contains__(self, relation: object) -> bool:
+        return relation in protocol_rules(self._protocol) and relation in RELATION_TABLE
 
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in RELATION_TABLE if name in protocol_rules(self._protocol))
 
-@relation_rule("visor", "right of")
-def _visor_right(pairs: Pairs) -> Floats:
-    return _number(pairs.subject.centre_x > pairs.object.centre_x)
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
-
-@relation_rule("visor", "above")
-def _visor_above(pairs: Pairs) -> Floats:
-    return _number(pairs.subject.centre_y < pairs.object.centre_y)
-
-
-@relation_rule("visor", "below")
-def _visor_below(pairs: Pairs) -> Floats:
-    return _number(pairs.subject.centre_y > pairs.object.centre_y)
-
-
-# -- GenEval ----------------------------------------------------------------------------------
-
-
-def geneval_direction(a: Boxes, b: Boxes, threshold: float = 0.1) -> tuple[Floats, Floats]:
-    """Reduced offset of `a` from `b` over their distance, (x, y); a relation holds beyond 0.5.
-
-    The offset of the centres loses `threshold` times the summed sides on each axis, but is
-    divided by its full length, so both numbers may exceed 0.5 (two relations at once). Both are
-    0 when nothing is left of the offset.
-
-    Source: djghosh13/geneval @ af4902f, `relative_position`.
-    """
-    offset_x, offset_y = a.centre_x - b.centre_x, a.centre_y - b.centre_y
-    sides_x = np.abs(a.x2 - a.x1) + np.abs(b.x2 - b.x1)
-    sides_y = np.abs(a.y2 - a.y1) + np.abs(b.y2 - b.y1)
-    left_x = np.maximum(np.abs(offset_x) - threshold * sides_x, 0.0) * np.sign(offset_x)
-    left_y = np.maximum(np.abs(offset_y) - threshold * sides_y, 0.0) * np.sign(offset_y)
-    none = (np.abs(left_x) < 1e-3) & (np.abs(left_y) < 1e-3)
-    length = np.where(none, 1.0, np.sqrt(offset_x**2 + offset_y**2))
-    return np.where(none, 0.0, left_x / length), np.where(none, 0.0, left_y / length)
-
-
-@relation_rule("geneval", "left of")
-def _geneval_left(pairs: Pairs) -> Floats:
-    return _number(geneval_direction(pairs.subject, pairs.object)[0] < -0.5)
-
-
-@relation_rule("geneval", "right of")
-def _geneval_right(pairs: Pairs) -> Floats:
-    return _number(geneval_direction(pairs.subject, pairs.object)[0] > 0.5)
-
-
-@relation_rule("geneval", "above")
-def _geneval_above(pairs: Pairs) -> Floats:
-    return _number(geneval_direction(pairs.subject, pairs.object)[1] < -0.5)
-
-
-@relation_rule("geneval", "below")
-def _geneval_below(pairs: Pairs) -> Floats:
-    return _number(geneval_direction(pairs.subject, pairs.object)[1] > 0.5)
-
-
-# -- T2I-CompBench ----------------------------------------------------------------------------
-# Re-implemented from the formulas; source: Karine-Huang/T2I-CompBench @ 1b70949.
-
-OVERLAP_LIMIT = 0.1
-DISTANCE_LIMIT = 150.0
-FRAME = 480.0
-
-
-def _dominant(along: Floats, across: Floats, a: Boxes, b: Boxes) -> Floats:
-    """1, or 0.1 / IoU for overlapping boxes, when the offset points and dominates this way."""
-    overlap = iou(a, b)
-    damped = np.where(overlap < OVERLAP_LIMIT, 1.0, OVERLAP_LIMIT / np.maximum(overlap, 1e-300))
-    return np.where((along > 0) & (along > np.abs(across)), damped, 0.0)
-
-
-def _offsets(pairs: Pairs) -> tuple[Floats, Floats]:
-    dx = pairs.object.centre_x - pairs.subject.centre_x
-    return dx, pairs.object.centre_y - pairs.subject.centre_y
-
-
-def _directional(sign: float, axis: int) -> Rule:
-    def rule(pairs: Pairs) -> Floats:
-        offsets = _offsets(pairs)
-        return _dominant(sign * offsets[axis], offsets[1 - axis], pairs.subject, pairs.object)
-
-    return rule
-
-
-for _protocol, _more in (
-    ("t2i_compbench_2d", ()),
-    ("t2i_compbench_2d_fixed", ("on top of",)),
-):
-    relation_rule(_protocol, "on the left of", "left of")(_directional(1.0, 0))
-    relation_rule(_protocol, "on the right of", "right of")(_directional(-1.0, 0))
-    relation_rule(_protocol, "on the top of", "above", *_more)(_directional(1.0, 1))
-    relation_rule(_protocol, "on the bottom of", "below")(_directional(-1.0, 1))
-
-
-@relation_rule("t2i_compbench_2d", "on top of")
-def _never(pairs: Pairs) -> Floats:
-    return np.zeros(len(pairs.subject.x1))
-
-
-@relation_rule("t2i_compbench_2d", "next to", "near", "on side of")
-def _close_on_either_axis(pairs: Pairs) -> Floats:
-    dx, dy = (np.abs(d) for d in _offsets(pairs))
-    far = np.maximum(dx, dy)
-    close = (dx < DISTANCE_LIMIT) | (dy < DISTANCE_LIMIT)
-    return np.where(close, 1.0, DISTANCE_LIMIT / np.maximum(far, DISTANCE_LIMIT))
-
-
-@relation_rule("t2i_compbench_2d_fixed", "next to", "near", "on side of")
-def _close_on_both_axes(pairs: Pairs) -> Floats:
-    if pairs.image_size is None:
-        raise InputError("t2i_compbench_2d_fixed needs image_size=(width, height) for distances")
-    scale = FRAME / np.maximum(*pairs.image_size)
-    dx, dy = (np.abs(d) * scale for d in _offsets(pairs))
-    return DISTANCE_LIMIT / np.maximum(np.maximum(dx, dy), DISTANCE_LIMIT)
-
-
-def _depth_order(pairs: Pairs, sign: float, protocol: str, *, axes_swapped: bool) -> Floats:
-    nearness = pairs.nearness(axes_swapped=axes_swapped)
-    if nearness is None:
-        raise InputError(f"{protocol} needs depth")
-    overlap = iou(pairs.subject, pairs.object)
-    ordered = sign * (nearness[0] - nearness[1]) > 0  # NaN compares false: 0, as in the peer
-    if axes_swapped:
-        position = np.where(overlap > 0.5, 1.0, np.where(overlap < 0.5, overlap / 0.5, 0.0))
-    else:
-        position = np.minimum(overlap / 0.5, 1.0)
-    return np.where(ordered, position, 0.0)
-
-
-def _depth_rule(protocol: str, sign: float, axes_swapped: bool) -> Rule:
-    return lambda pairs: _depth_order(pairs, sign, protocol, axes_swapped=axes_swapped)
-
-
-for _protocol, _swapped in (("t2i_compbench_3d", True), ("t2i_compbench_3d_fixed", False)):
-    relation_rule(_protocol, "in front of")(_depth_rule(_protocol, 1.0, _swapped))
-    relation_rule(_protocol, "behind", "hidden")(_depth_rule(_protocol, -1.0, _swapped))
-
-
-# -- helpers ----------------------------------------------------------------------------------
-
-
-def _number(holds: Bools) -> Floats:
-    return holds.astype(np.float64)
+    def __repr__(self) -> str:
+        return repr(set(self))
 
 
 def _depths(depth: Depth | None, n: int) -> tuple[Floats, Floats] | Floats | None:

@@ -12,12 +12,17 @@ import polars as pl
 from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
+<<<<<<< HEAD
 from t2i_spatial.metrics.duplicates import not_things
+=======
+from t2i_spatial.metrics.frame import PLACES
+>>>>>>> 88f7d0d (spatial: geometry that agrees with people, eight new relations, rules in one file per protocol; large scenes are judged in parts)
 from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
+from t2i_spatial.metrics.relations import RuledRelations
+from t2i_spatial.metrics.rules.spatial import UNSURE
 from t2i_spatial.metrics.spatial_pairs import JUDGED, KINDS, PARTS
-from t2i_spatial.metrics.spatial_rules import UNSURE
 from t2i_spatial.metrics.tabular import CORNERS, component_column, flat_boxes, join_prompts
 from t2i_spatial.tables import NOT_APPLICABLE, PROMPTS, SCORED, VERDICTS, table_to_prompts
 
@@ -34,7 +39,12 @@ class Spatial(Metric):
     """
 
     scope: ClassVar[Scope] = Scope(
-        relations=None, colors=None, places=None, counts=True, absences=True
+        relations=RuledRelations("spatial"),
+        colors=None,
+        places=PLACES,
+        counts=True,
+        absences=True,
+        negations=True,
     )
     parts: ClassVar[tuple[str, ...]] = PARTS
     numbers: ClassVar[Numbers] = {

@@ -21,6 +21,7 @@ from t2i_spatial.metrics.assignment import (
 from t2i_spatial.metrics.geometry import Boxes, columns, iou
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
 from t2i_spatial.metrics.tabular import CORNERS, box_column, evidence_lists
+from t2i_spatial.relations import relation_row
 from t2i_spatial.tables import EVIDENCE
 
 KINDS = ("objects", "relations", "counts", "colors", "frame")
@@ -52,11 +53,16 @@ def is_pair_scene(images: pl.DataFrame) -> pl.Series:
             & pl.col("objects")
             .list.eval(each.field("count_rule").fill_null("exactly") == "exactly")
             .list.all()
-            & relation.field("relation").is_in(list(protocol_rules("spatial")))
+            & relation.field("relation").is_in(_pair_relations())
             & ~relation.field("negated").fill_null(False)
             & ~lowered.str.contains(r"\b(one|single|1)\b")
         ).fill_null(False)
     ).to_series()
+
+
+def _pair_relations() -> list[str]:
+    """Relations between two boxes that there is a rule for."""
+    return [r for r in protocol_rules("spatial") if relation_row(r).ends == 1]
 
 
 def judge_pairs(images: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
@@ -88,7 +94,13 @@ def judge_pairs(images: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
             )
         )
     pairs = sides["subject"].join(sides["object"], on="row", maintain_order="left_right")
-    pairs = pairs.join(asked.select("row", "relation"), on="row", how="left", maintain_order="left")
+    told = asked.select(
+        "row",
+        "relation",
+        pl.col("subject").alias("subject_name"),
+        pl.col("object").alias("object_name"),
+    )
+    pairs = pairs.join(told, on="row", how="left", maintain_order="left")
     best = _best_pairs(pairs)
     found = asked.join(best, on="row", how="left", maintain_order="left")
     for role in ("subject", "object"):
@@ -120,6 +132,7 @@ def _best_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     probability, opposite = np.zeros(n), np.zeros(n)
     a, b = (_columns(pairs, role) for role in ("subject", "object"))
     depths = [pairs[f"{r}_depth"].fill_null(np.nan).to_numpy() for r in ("subject", "object")]
+    names = [pairs[f"{r}_name"].to_numpy().astype(np.str_) for r in ("subject", "object")]
     relation = pairs["relation"].to_numpy()
     for name in pairs["relation"].unique():
         at = np.flatnonzero(relation == name)
@@ -127,6 +140,8 @@ def _best_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
             Boxes(*(c[at] for c in a)),
             Boxes(*(c[at] for c in b)),
             depth=(depths[0][at], depths[1][at]),
+            subject_name=names[0][at],
+            object_name=names[1][at],
         )
         probability[at] = find_rule("spatial", name)(part)
         if name in OPPOSITES:
@@ -145,7 +160,7 @@ def _best_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("fit") >= 0)
         .sort("row", "fit", descending=[False, True], maintain_order=True)
         .unique("row", keep="first", maintain_order=True)
-        .drop("relation")
+        .drop("relation", "subject_name", "object_name")
     )
 
 
