@@ -12,11 +12,8 @@ import polars as pl
 from t2i_spatial.metrics import spatial_pairs
 from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
-<<<<<<< HEAD
 from t2i_spatial.metrics.duplicates import not_things
-=======
 from t2i_spatial.metrics.frame import PLACES
->>>>>>> 88f7d0d (spatial: geometry that agrees with people, eight new relations, rules in one file per protocol; large scenes are judged in parts)
 from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
@@ -34,7 +31,7 @@ class Spatial(Metric):
 
     Parts: every object is there; counts of two and more, or a "one" in words, are exact (further
     instances of "a cat" are allowed); colours and places in the frame where known; every relation
-    by its probability (`spatial_rules`). `value` is the weakest part's probability, `correct` is
+    by its probability (`rules.spatial`). `value` is the weakest part's probability, `correct` is
     value > 0.5, `margin` is value - 0.5; between 0.35 and 0.65 the reason says "unsure".
     """
 
@@ -45,6 +42,7 @@ class Spatial(Metric):
         counts=True,
         absences=True,
         negations=True,
+        limits=True,
     )
     parts: ClassVar[tuple[str, ...]] = PARTS
     numbers: ClassVar[Numbers] = {
