@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,7 @@ def _is_flat(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_flat(part, levels - 1) for part in value)
 
 
-def as_prompts(asked: Sequence[Any]) -> list[Prompt]:
+def as_prompts(asked: Iterable[Any]) -> list[Prompt]:
     """`as_prompt` for a batch, ids "0", "1", ...; the message of an error names the item."""
     prompts = []
     for number, entry in enumerate(asked):

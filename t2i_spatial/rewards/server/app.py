@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -17,10 +18,19 @@ from t2i_spatial._version import __version__
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.rewards.server import bodies
-from t2i_spatial.rewards.server.flow_grpo_compat import CompatRefused, answer_flow_grpo
+from t2i_spatial.rewards.server.flow_grpo_compat import (
+    CompatRefused,
+    flow_grpo_answer,
+    flow_grpo_jobs,
+)
 from t2i_spatial.rewards.server.guard import Guard, Intake, Refused
 from t2i_spatial.rewards.server.monitoring import Monitoring
 from t2i_spatial.rewards.server.pool import Overloaded, Pool, WorkerLost
+from t2i_spatial.rewards.server.request_readers import (
+    RequestReaders,
+    until_gone,
+    while_wanted,
+)
 from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore
@@ -62,10 +72,11 @@ def create_app(settings: ServerSettings, pool: Pool, monitoring: Monitoring) -> 
         redirect_slashes=False,
     )
     intake = Intake(settings)
+    readers = RequestReaders()
     _add_pages(app, settings, pool, monitoring)
-    _add_scoring(app, settings, pool, intake)
+    _add_scoring(app, settings, pool, intake, readers)
     if settings.compat is not None:
-        _add_compat(app, settings, pool, intake)
+        _add_compat(app, settings, pool, intake, readers)
 
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http_error)
@@ -128,7 +139,9 @@ def _add_pages(app: FastAPI, settings: ServerSettings, pool: Pool, monitoring: M
     app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
 
 
-def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Intake) -> None:
+def _add_scoring(
+    app: FastAPI, settings: ServerSettings, pool: Pool, intake: Intake, readers: RequestReaders
+) -> None:
     schema = bodies.ScoreRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs")
     content = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": PARTS}}
@@ -136,9 +149,10 @@ def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Int
     async def score(request: Request) -> Response:
         """Score images: JSON with base64 pictures, or multipart."""
         async with _body(request, intake) as body:
-            items, _ = await _parse(request, body, settings)
+            until = time.monotonic() + settings.timeout
+            items, _ = await _parse(request, body, settings, readers, until)
             jobs = [job for _, job in items if isinstance(job, Job)]
-            scored = iter(await _scores(request, pool, jobs, settings.timeout))
+            scored = iter(await _scores(request, pool, jobs, until))
         answers = [
             bodies.item_out(name, next(scored) if isinstance(job, Job) else job)
             for name, job in items
@@ -158,11 +172,12 @@ def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Int
     async def compute(request: Request) -> Response:
         """The same for Flow-Factory's remote reward client; one bad image refuses the request."""
         async with _body(request, intake) as body:
+            until = time.monotonic() + settings.timeout
             try:
-                jobs = await asyncio.to_thread(_compute_jobs, body, settings)
+                jobs = await readers.read(request, until, _compute_jobs, body, settings)
             except InputError as error:
                 raise Refused(422, str(error)) from None
-            scores = await _scores(request, pool, jobs, settings.timeout)
+            scores = await _scores(request, pool, jobs, until)
         for number, item in enumerate(scores):
             if item.reward is None:
                 raise Refused(422, f"image {number}: {item.reason}")
@@ -203,17 +218,21 @@ def _add_scoring(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Int
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add_compat(app: FastAPI, settings: ServerSettings, pool: Pool, intake: Intake) -> None:
+def _add_compat(
+    app: FastAPI, settings: ServerSettings, pool: Pool, intake: Intake, readers: RequestReaders
+) -> None:
     protocol = settings.compat
     assert protocol is not None
 
     async def flow_grpo(request: Request) -> Response:
-        async def scores(jobs: Sequence[Job]) -> list[ItemScore]:
-            return await _scores(request, pool, jobs, settings.timeout)
-
         try:
             async with _body(request, intake) as body:
-                page = await answer_flow_grpo(body, protocol, settings.max_images, scores)
+                until = time.monotonic() + settings.timeout
+                jobs, only_strict = await readers.read(
+                    request, until, flow_grpo_jobs, body, protocol, settings.max_images
+                )
+                scores = await _scores(request, pool, jobs, until)
+                page = flow_grpo_answer(jobs, scores, only_strict, protocol)
         except (InputError, CompatRefused) as error:
             raise Refused(400, str(error)) from None
         except Refused as error:
@@ -237,18 +256,20 @@ async def _body(request: Request, intake: Intake) -> AsyncIterator[bytes]:
         intake.free(body)
 
 
-async def _parse(request: Request, body: bytes, settings: ServerSettings) -> bodies.Parsed:
+async def _parse(
+    request: Request, body: bytes, settings: ServerSettings, readers: RequestReaders, until: float
+) -> bodies.Parsed:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     rest = (settings.reward, settings.protocols, settings.max_images)
     try:
         if kind == "application/json":
-            return await asyncio.to_thread(bodies.from_json, body, *rest)
+            return await readers.read(request, until, bodies.from_json, body, *rest)
         if kind == "multipart/form-data":
             # in a thread of its own: a parser that is kept busy must not keep the server busy
-            images, fields = await asyncio.to_thread(
-                lambda: asyncio.run(_parts(request, body, settings.max_images))
+            images, fields = await readers.read(
+                request, until, lambda: asyncio.run(_parts(request, body, settings.max_images))
             )
-            return await asyncio.to_thread(bodies.from_parts, images, fields, *rest)
+            return await readers.read(request, until, bodies.from_parts, images, fields, *rest)
     except InputError as error:
         raise Refused(422, str(error)) from None
     except UnicodeError as error:  # of a charset that the client chose
@@ -287,7 +308,7 @@ def _compute_jobs(body: bytes, settings: ServerSettings) -> list[Job]:
     if len(images) > settings.max_images:
         raise InputError(f"{len(images)} images in a request; at most {settings.max_images}")
     extra = asked.kwargs or asked.extra or {}
-    prompts = as_prompts(asked_of(texts, extra.get("metadata")))
+    prompts = as_prompts(while_wanted(asked_of(texts, extra.get("metadata"))))
     return [
         Job(bodies.decode_base64(image), prompt, settings.reward.weights)
         for image, prompt in zip(images, prompts, strict=True)
@@ -295,9 +316,10 @@ def _compute_jobs(body: bytes, settings: ServerSettings) -> list[Job]:
 
 
 async def _scores(
-    request: Request, pool: Pool, jobs: Sequence[Job], timeout: float
+    request: Request, pool: Pool, jobs: Sequence[Job], until: float
 ) -> list[ItemScore]:
     """Scores of jobs, all of them or a refusal; stops waiting when the client is gone."""
+    timeout = max(0.0, until - time.monotonic())
     if not jobs:
         return []
     try:
@@ -305,7 +327,7 @@ async def _scores(
     except Overloaded as error:
         raise Refused(503, str(error), error.retry_after) from None
     every = asyncio.gather(*futures)
-    gone = asyncio.create_task(_until_gone(request))
+    gone = asyncio.create_task(until_gone(request))
     try:
         waiting: set[asyncio.Future[Any]] = {every, gone}
         await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -313,7 +335,7 @@ async def _scores(
             return list(await every)
         if gone.done():
             raise Refused(400, "the client left before its answer was ready")
-        raise Refused(504, f"not scored within {timeout:.0f} s")
+        raise Refused(504, "not scored in time")
     except WorkerLost as error:
         raise Refused(503, str(error), 1) from None
     finally:
@@ -323,8 +345,3 @@ async def _scores(
         for future in futures:
             future.cancel()
         await asyncio.gather(every, gone, return_exceptions=True)
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.rewards.server.request_readers import while_wanted
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore, RewardSpec
 from t2i_spatial.scoring.requests import MAX_TEXT, as_prompt
@@ -229,7 +230,7 @@ def _jobs(
     for name in wanted:
         PROTOCOLS[name]
     jobs: list[tuple[str | None, Job | str]] = []
-    for asked, image in pairs:
+    for asked, image in while_wanted(pairs):
         item_id = asked.get("id") if isinstance(asked, dict) else None
         try:
             jobs.append((item_id, _job(asked, image, spec, wanted)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,7 +17,15 @@ class Connection(H11Protocol):  # type: ignore[misc]
     """Looks at itself every `HEAD_SECONDS`."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to look."""
+        """Begin to look, and send small answers at once.
+
+        asyncio sets TCP_NODELAY only on sockets whose protocol is named, which those of a bound
+        listener are not; head and body of an answer are two writes, and the second would wait
+        40 ms for the client to acknowledge the first.
+        """
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         self._look_later()
 

@@ -6,13 +6,13 @@ bytes and GenEval records, a pickled answer with five lists.
 
 from __future__ import annotations
 
-import asyncio
 import pickle
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.rewards.flow_grpo import geneval_values
 from t2i_spatial.rewards.server.plain_pickle import loads_plain
+from t2i_spatial.rewards.server.request_readers import while_wanted
 from t2i_spatial.rewards.server.worker import Job
 from t2i_spatial.scoring.core import ItemScore
 from t2i_spatial.scoring.requests import as_prompts, geneval_prompt
@@ -22,20 +22,14 @@ class CompatRefused(T2ISpatialError):
     """A request that this client must not send again."""
 
 
-async def answer_flow_grpo(
-    body: bytes,
-    protocol: str,
-    max_images: int,
-    score: Callable[[Sequence[Job]], Awaitable[list[ItemScore]]],
+def flow_grpo_answer(
+    jobs: Sequence[Job], items: Sequence[ItemScore], only_strict: bool, protocol: str
 ) -> bytes:
     """The pickled answer (plain lists of floats) to a request.
 
     Raises:
-        InputError: the request is not what that client sends.
         CompatRefused: an image cannot be scored; the client has no way to hear of single images.
     """
-    jobs, only_strict = await asyncio.to_thread(_read, body, protocol, max_images)
-    items = await score(jobs)
     tags = [job.prompt.tag for job in jobs]
     try:
         values = geneval_values(items, tags, only_strict, protocol)
@@ -45,7 +39,12 @@ async def answer_flow_grpo(
     return pickle.dumps(dict(zip(names, values, strict=True)))
 
 
-def _read(body: bytes, protocol: str, max_images: int) -> tuple[list[Job], bool]:
+def flow_grpo_jobs(body: bytes, protocol: str, max_images: int) -> tuple[list[Job], bool]:
+    """The images of a request, and whether only strict rewards are asked for.
+
+    Raises:
+        InputError: the request is not what that client sends.
+    """
     asked = loads_plain(body)
     if not isinstance(asked, dict) or not {"images", "meta_datas"} <= asked.keys():
         raise InputError("expected a mapping with images and meta_datas")
@@ -58,7 +57,7 @@ def _read(body: bytes, protocol: str, max_images: int) -> tuple[list[Job], bool]
         raise InputError(f"{len(images)} images for {len(records)} records")
     if len(images) > max_images:
         raise InputError(f"{len(images)} images in a request; at most {max_images}")
-    prompts = as_prompts([geneval_prompt(record) for record in records])
+    prompts = as_prompts(geneval_prompt(record) for record in while_wanted(records))
     jobs = [
         Job(image, prompt, {protocol: 1.0}) for image, prompt in zip(images, prompts, strict=True)
     ]
