@@ -34,6 +34,7 @@ from t2i_spatial.stages.depth import depth_run, depth_stage
 from t2i_spatial.stages.detect_worker import ROWS, DetectLookers
 from t2i_spatial.stages.image_batches import Item, drop_other_shards, items_of, plan_shards
 from t2i_spatial.stages.stage_settings import DetectSettings
+from t2i_spatial.stages.suitable import BUNDLED, note_unknown
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -156,7 +157,8 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
     again = _begin_looking(run, stage, settings.name, images, plan, record, overwrite)
     if again is None:
         return
-    if settings.detector == "bundled":
+    if settings.detector == BUNDLED:
+        note_unknown(asked.values())
         canary = run_canary(load_detector(spec, device=devices[0]))
         run.note(stage, canary=canary.to_dict())
         if not canary.passed:

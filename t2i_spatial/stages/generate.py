@@ -39,6 +39,7 @@ from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.settings import short_dtype
 from t2i_spatial.stages.stage_settings import GenerateSettings
+from t2i_spatial.stages.suitable import note_unknown
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
 
 STAGE = "generate"
@@ -96,7 +97,7 @@ def generate_run(
         offline=settings.offline,
     )
     if settings.model == BUNDLED:
-        _note_unknown(prompts)
+        note_unknown([p.scene.names for p in prompts if p.scene is not None])
     lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
     devices = resolve_devices(settings.device)
     load = functools.partial(
@@ -214,18 +215,6 @@ def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
             broken += 1
     if broken:
         note(f"{broken} batches with missing or truncated images are made again")
-
-
-def _note_unknown(prompts: Sequence[Prompt]) -> None:
-    from t2i_spatial.bundled import NOUNS
-
-    names = [set(p.scene.names) - set(NOUNS) for p in prompts if p.scene is not None]
-    if others := sum(map(bool, names)):
-        some = ", ".join(sorted(set().union(*names))[:3])
-        note(
-            f"{others:,} of {len(prompts):,} prompts name objects that the bundled models have "
-            f"never seen ({some} ...); `t2i-spatial prompts sr2d --nouns bundled` has none"
-        )
 
 
 def _drop_derived(run: Run) -> None:

@@ -61,6 +61,11 @@ def import_images(
     check_unique_ids(prompts)
     found = {(image.prompt_id, image.sample): image.path for image in images}
     wanted = range(samples) if samples is not None else sorted({key[1] for key in found})
+    if (shown := len({key[0] for key in found})) < len(prompts):
+        note(
+            f"{shown:,} of {len(prompts):,} prompts have an image; all of the others count as "
+            "missing (is this the prompt set that the images were made from?)"
+        )
     surplus = sum(key[1] not in wanted for key in found)
     if surplus:
         note(f"{surplus} images beyond {samples} per prompt are not used")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from t2i_spatial.errors import InputError
+from t2i_spatial.progress import note
 from t2i_spatial.stages.stage_settings import DetectorSettings
 
 BUNDLED = "bundled"
@@ -28,3 +31,20 @@ def check_detector(settings: DetectorSettings, model: str | None) -> None:
         "--detector (in a config file: detect.detector), such as google/owlvit-base-patch32 or "
         "IDEA-Research/grounding-dino-tiny; --detector bundled takes it all the same"
     )
+
+
+def note_unknown(asked: Collection[Iterable[str]]) -> None:
+    """Say how many prompts name objects that the bundled models cannot draw or find.
+
+    Args:
+        asked: per prompt, the names of its objects.
+    """
+    from t2i_spatial.bundled import NOUNS
+
+    others = [set(names) - set(NOUNS) for names in asked]
+    if count := sum(map(bool, others)):
+        some = ", ".join(sorted(set().union(*others))[:3])
+        note(
+            f"{count:,} of {len(asked):,} prompts name objects that the bundled models have "
+            f"never seen ({some} ...); `t2i-spatial prompts sr2d --nouns bundled` has none"
+        )

@@ -80,6 +80,21 @@ def test_a_run_remembers_which_generator_made_it(tmp_path):
     assert result.exit_code == 1 and "not images of someone/else" in result.stderr
 
 
+def test_nouns_that_the_bundled_detector_does_not_know_are_told(tmp_path, folder, prompts):
+    prompts.write_text('{"id": "0", "text": "a walrus above a dog"}\n')
+    common = ("--images", folder, "--prompts", prompts, "--detector", "bundled")
+    result = invoke("score", *common, "-o", tmp_path / "run")
+    assert "1 of 1 prompts name objects that the bundled models have never seen" in result.stderr
+    assert "walrus" in result.stderr
+
+
+def test_a_prompt_set_that_is_not_that_of_the_images_is_told(tmp_path, folder, prompts):
+    prompts.write_text("".join(f'{{"id": "{k}", "text": "a cat"}}\n' for k in range(30)))
+    common = ("--images", folder, "--prompts", prompts, "--detector", "bundled")
+    result = invoke("detect", tmp_path / "run", *common)
+    assert "1 of 30 prompts have an image; all of the others count as missing" in result.stderr
+
+
 # --- names are resolved before anything is made
 
 
