@@ -41,8 +41,8 @@ BROKEN_BOXES = [
 ]
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_every_protocol_refuses_boxes_that_are_not_finite(name):
+@pytest.mark.parametrize("name", [n for n in PROTOCOLS if PROTOCOLS[n].evidence == "boxes"])
+def test_every_protocol_of_boxes_refuses_some_that_are_not_finite(name):
     broken, message = BROKEN_BOXES[0]
     with pytest.raises(InputError, match=message):
         PROTOCOLS[name]().judge(TABLE, images(broken))
