@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +13,7 @@ from t2i_spatial.curation.candidates import join_candidates
 from t2i_spatial.curation.coco_annotations import read_coco
 from t2i_spatial.curation.object_pairs import area, intersection, make_pairs
 from t2i_spatial.errors import InputError
+from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
 
@@ -118,7 +121,21 @@ def file_candidates(
         missing = detections.filter(pl.col("width").is_null() | pl.col("height").is_null())
         key = missing.select(KEY).row(0)
         raise InputError(f"{path}: curation needs width and height of every image; none for {key}")
+    _tell_outside(detections["image"].drop_nulls().to_list(), folder, path)
     return detection_pairs(detections.lazy(), str(folder), min_score, min_area)
+
+
+def _tell_outside(images: Sequence[str], folder: Path, source: Path) -> None:
+    """Say so when a file of detections names images that lie elsewhere: they would be exported."""
+    root = Path(os.path.normpath(Path.cwd() / folder))
+    outside = [
+        image for image in images if not Path(os.path.normpath(root / image)).is_relative_to(root)
+    ]
+    if outside:
+        note(
+            f"{source.name}: {len(outside):,} of {len(images):,} images lie outside {folder}, the "
+            f"first is {outside[0]}"
+        )
 
 
 def detection_pairs(

@@ -24,7 +24,7 @@ from t2i_spatial.stages.curate import (
     curate_detections,
     curate_run,
 )
-from t2i_spatial.stages.curation_sources import detection_pairs
+from t2i_spatial.stages.curation_sources import detection_pairs, file_candidates
 from t2i_spatial.stages.finetune import finetune_run
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 from tests.builders import box, detection_rows, detections
@@ -220,6 +220,25 @@ def test_detections_without_sizes_are_refused(tmp_path):
     path.write_text(json.dumps({"prompt_id": "1", "sample": 0, "detections": []}) + "\n")
     with pytest.raises(InputError, match="needs width and height"):
         curate_detections(path, tmp_path / "out")
+
+
+def test_images_outside_the_folder_are_told(tmp_path, capsys):
+    run = rendered_run(tmp_path / "run")
+    path = tmp_path / "elsewhere" / "boxes.jsonl"
+    path.parent.mkdir()
+    lines = [
+        {k: row[k] for k in ("prompt_id", "sample", "image", "width", "height", "detections")}
+        for row in run.detections().iter_rows(named=True)
+    ]
+    lines[0]["image"] = f"../run/{lines[0]['image']}"
+    lines[1]["image"] = str(run.path / lines[1]["image"])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file_candidates(path, None, None, 0.5, 16)
+    said = f"2 of {len(lines)} images lie outside {path.parent}, the first is ../run/"
+    assert said in capsys.readouterr().err
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines[2:]))
+    file_candidates(path, run.path, None, 0.5, 16)
+    assert capsys.readouterr().err == ""
 
 
 def test_weak_boxes_make_no_pairs(tmp_path):
