@@ -213,6 +213,14 @@ class Run:
         _note_record(known, record)
         self._save()
 
+    def extend(
+        self, stage: str, plan: Mapping[str, Any], record: Mapping[str, Any], **facts: Any
+    ) -> None:
+        """Give a finished stage a larger plan, of which what is there is the beginning."""
+        known = self.manifest["stages"][stage]
+        known.update(plan=json.loads(json.dumps(plan)), **facts)
+        self.reopen(stage, record)
+
     def note(self, stage: str, **facts: Any) -> None:
         """Add to the record of a stage that is being made."""
         self.manifest["stages"][stage]["record"].update(facts)
@@ -366,6 +374,10 @@ class Run:
     def images(self) -> pl.DataFrame:
         """The IMAGES table; see `image_path` for the files."""
         self.require_finished("generate", "import")
+        return self.stored_images()
+
+    def stored_images(self) -> pl.DataFrame:
+        """The same for the stage that makes them, which may be in the middle of it."""
         return self._read("images.parquet", IMAGES)
 
     def image_path(self, image: str) -> Path:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import itertools
+import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -40,7 +43,7 @@ from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.settings import short_dtype
 from t2i_spatial.stages.stage_settings import GenerateSettings
 from t2i_spatial.stages.suitable import note_unknown
-from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
+from t2i_spatial.tables import IMAGE_MISSING, IMAGES, KEY, SCORED, prompts_to_table
 
 STAGE = "generate"
 DERIVED = (
@@ -72,7 +75,8 @@ def generate_run(
     """Make every image of `prompts` that `run` does not have yet, and its `images.parquet`.
 
     A second call with the same settings finishes an interrupted one to the same bits; batches with
-    a missing or truncated file are made again.
+    a missing or truncated file are made again. More `samples` than a finished run has are added to
+    it, in batches of their own, which `run.json` records as `grown`.
 
     Raises:
         InputError: no prompts, a duplicate id, or settings that the model does not have.
@@ -139,9 +143,11 @@ def generate_run(
     }
     if overwrite:
         _drop_derived(run)
+    if not overwrite:
+        _extend(run, plan, record)
     run.begin(STAGE, plan, record=record, overwrite=overwrite)
     run.write_prompts(prompts_to_table(prompts))
-    batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    batches = _batches(jobs, size, _grown(run))
     _keep_whole_batches(run, batches)
     devices = devices[: len(batches)]
     model = f"{source.name}@{source.revision}" + (f"+{lora.name}" if lora else "")
@@ -153,7 +159,10 @@ def generate_run(
         del generator  # every process loads its own; two copies would not fit
         _free(devices[0])
         run_batches(run, STAGE, batches, make_worker, devices=devices)
+    order = {job[:2]: place for place, job in enumerate(jobs)}
     images = run.read_shards(STAGE, IMAGES)
+    places = [order[key] for key in images.select(KEY).iter_rows()]
+    images = images[sorted(range(len(places)), key=places.__getitem__)]
     run.write_images(images)
     missing = images.filter(pl.col("status") != SCORED)
     for reason in missing["reason"].unique(maintain_order=True):
@@ -191,12 +200,37 @@ def _row_is_whole(run: Run, row: dict[str, Any]) -> bool:
     return row["status"] != SCORED or is_whole(run.image_path(row["image"]))
 
 
+def _extend(run: Run, plan: dict[str, Any], record: dict[str, Any]) -> None:
+    """Take a finished run that lacks nothing but samples for the beginning of this one."""
+    known = run.plan(STAGE)
+    have = known.get("samples", plan["samples"])
+    if not run.is_finished(STAGE) or have >= plan["samples"]:
+        return
+    if {**known, "samples": plan["samples"]} == json.loads(json.dumps(plan)):
+        note(f"{run.path}: {have} samples of every prompt are there, the others are made")
+        run.extend(STAGE, plan, record, grown=[*_grown(run), have])
+
+
+def _grown(run: Run) -> list[int]:
+    """Numbers of samples that the run had before it was extended, each time."""
+    return list(run.manifest["stages"].get(STAGE, {}).get("grown", []))
+
+
+def _batches(jobs: Sequence[Job], size: int, grown: Sequence[int]) -> list[list[Job]]:
+    """The plan: batches of `size` in the order of the prompts, those of an extension last."""
+    batches = []
+    for low, high in itertools.pairwise([0, *grown, math.inf]):
+        part = [job for job in jobs if low <= job.sample < high]
+        batches += [part[start : start + size] for start in range(0, len(part), size)]
+    return batches
+
+
 def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
     """Make shards exactly of the batches whose rows are known and whose files are whole."""
     run.drop_broken_shards(STAGE)
     rows = [run.read_shards(STAGE, IMAGES)]
-    if run.is_finished(STAGE) and run.has("images.parquet"):
-        rows.append(run.images())
+    if (run.is_finished(STAGE) or _grown(run)) and run.has("images.parquet"):
+        rows.append(run.stored_images())
     table = pl.concat(rows)
     whole = {
         (row["prompt_id"], row["sample"]): row

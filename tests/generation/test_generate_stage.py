@@ -137,6 +137,29 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(whole, run, monkeypatch
     assert run.images().equals(whole.images())
 
 
+def test_more_samples_are_added_to_a_finished_run(whole, run, monkeypatch, calls):
+    generate_run(run, PROMPTS, settings(samples=1))
+    first = files(run)
+    calls.clear()
+    with monkeypatch.context() as patch:
+        fail_at(patch, 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            generate_run(run, PROMPTS, settings(samples=2))
+    with pytest.raises(InputError, match="not finished"):
+        Run.open(run.path).images()
+    generate_run(Run.open(run.path), PROMPTS, settings(samples=2))
+    assert calls == [2, 1]  # those that were there are not made again
+    again = Run.open(run.path)
+    assert again.images().equals(whole.images())
+    assert {name: files(run)[name] for name in first} == first
+    ours, theirs = pixels(again), pixels(whole)  # a batch of one rounds otherwise than one of two
+    assert max(abs(ours[name] - theirs[name]).max() for name in ours) <= 1
+    assert again.plan("generate") == whole.plan("generate")
+    assert again.manifest["stages"]["generate"]["grown"] == [1]
+    with pytest.raises(PlanMismatchError, match="samples: 2 there, 1 now"):
+        generate_run(again, PROMPTS, settings(samples=1))
+
+
 def test_damaged_and_lost_files_are_made_again(whole, run, calls):
     shutil.copytree(whole.path, run.path, dirs_exist_ok=True)
     run = Run.open(run.path)
