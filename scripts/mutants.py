@@ -103,11 +103,14 @@ def _draw(modules: Sequence[Path], number: int, seed: int) -> list[MutationSpec]
 
 
 def _changes_something(spec: MutationSpec) -> bool:
-    """False for what no test can notice: annotations, which are never evaluated here."""
+    """False for what no test can notice (annotations are never evaluated) and for broken syntax."""
     code = Path(spec.module_path).read_text("utf-8")
     operator = plugins.get_operator(spec.operator_name)(**(spec.operator_args or {}))
     mutated = mutating.mutate_code(code, operator, spec.occurrence)
-    return mutated is not None and _bare(code) != _bare(mutated)
+    try:
+        return mutated is not None and _bare(code) != _bare(mutated)
+    except SyntaxError:
+        return False
 
 
 def _bare(code: str) -> str:

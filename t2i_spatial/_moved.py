@@ -48,6 +48,7 @@ MOVED: Mapping[str, str] = {
     "rewards.server.settings": "rewards.server.server_settings",
     "stages.adaptive": "stages.early_stopping.judge",
     "stages.agree": "stages.agreement",
+    "stages.annotate": "stages.box_values",
     "stages.candidates": "stages.curation_sources",
     "stages.looks": "stages.early_stopping.sources",
     "stages.until": "stages.early_stopping.stage",

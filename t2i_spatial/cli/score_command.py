@@ -107,9 +107,9 @@ def command(
 
         stored = DetectionFiles(detections, coco_images, classes, repeated_rows, any_label)
     if settings.precision is not None:
-        from t2i_spatial.stages.early_stopping.stage import score_until
+        from t2i_spatial.stages.early_stopping.stage import score_to_precision
 
-        stopped = score_until(
+        stopped = score_to_precision(
             judges[0],
             settings.precision,
             number=settings.number,
@@ -131,7 +131,8 @@ def command(
     from t2i_spatial.prompts import load_prompts
     from t2i_spatial.run import Run
     from t2i_spatial.stages.agreement import agree_run
-    from t2i_spatial.stages.score import score_detections, score_images, score_run
+    from t2i_spatial.stages.score import score_run
+    from t2i_spatial.stages.score_sources import score_detections, score_images
 
     way = (judges, settings.intervals)
     asked = load_prompts(prompts) if prompts else None

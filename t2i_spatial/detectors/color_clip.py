@@ -51,7 +51,7 @@ class ClipColor:
             self._classifiers[name] = mean / torch.linalg.norm(mean, dim=-1, keepdim=True)
         return self._classifiers[name]
 
-    def annotate(
+    def measure(
         self, prepared: Sequence[Image.Image], boxes: Sequence[BoxesOf]
     ) -> list[list[str | None]]:
         """Colour word of every box of n images."""

@@ -46,7 +46,7 @@ class PixelColor:
         """(height, width, 3) uint8."""
         return np.asarray(image)
 
-    def annotate(
+    def measure(
         self, prepared: Sequence[NDArray[np.uint8]], boxes: Sequence[BoxesOf]
     ) -> list[list[str | None]]:
         """Colour word of every box of n images."""

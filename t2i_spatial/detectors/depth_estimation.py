@@ -114,7 +114,7 @@ class DepthEstimator:
             maps: NDArray[np.float32] = scaled.cpu().numpy()
             return maps
 
-    def annotate(
+    def measure(
         self, prepared: Sequence[torch.Tensor], boxes: Sequence[BoxesOf]
     ) -> list[list[float | None] | str]:
         """Depth of every box of n images of one size; why not, for an image that has none."""

@@ -15,7 +15,7 @@ import polars as pl
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.in_part import WHOLE, Scope, leave_out, outside, settle
-from t2i_spatial.metrics.inputs import given_tables, refuse_other_texts
+from t2i_spatial.metrics.inputs import input_tables, refuse_other_texts
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals, Numbers, Rate
 from t2i_spatial.metrics.tally import (
     applicable_prompts,
@@ -186,7 +186,7 @@ class Metric(abc.ABC):
                 texts or scenes, or an image belongs to no prompt.
         """
         samples = {} if isinstance(prompts, pl.DataFrame) else self._next_samples()
-        table, images = given_tables(prompts, detections, samples)
+        table, images = input_tables(prompts, detections, samples)
         seen = self._prompts()
         refuse_other_texts(seen, table)
         new = self.judge(table, images)

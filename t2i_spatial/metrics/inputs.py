@@ -24,7 +24,7 @@ T = TypeVar("T")
 TEXTS = ("prompt_id", "text")
 
 
-def given_tables(
+def input_tables(
     prompts: pl.DataFrame | Iterable[Prompt],
     detections: pl.DataFrame | Iterable[Detections | None],
     samples: Mapping[str, int],

@@ -181,7 +181,7 @@ def _colored(image: Image.Image, found: Detections, color: Any) -> Detections:
         return found
     masks = getattr(found, "masks", None)  # of detectors that give some
     boxes = BoxesOf(found.labels, found.boxes, found.width, found.height, masks)
-    words = color.annotate([color.prepare(image)], [boxes])[0]
+    words = color.measure([color.prepare(image)], [boxes])[0]
     return Detections(
         found.labels,
         found.scores,

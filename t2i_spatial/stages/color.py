@@ -10,7 +10,7 @@ from t2i_spatial.detectors.color_clip import TEMPLATES, ClipColor
 from t2i_spatial.detectors.color_pixels import PixelColor
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.run import Run
-from t2i_spatial.stages.annotate import Annotator, annotate_run
+from t2i_spatial.stages.box_values import BoxModel, add_box_values
 
 METHODS = ("clip", "pixels")
 
@@ -62,7 +62,7 @@ def color_run(
     if kind == "clip":
         spec = ClipSpec.parse(model) if model else ClipSpec()
         plan |= {**spec.plan(), "templates": list(TEMPLATES), "dtype": dtype}
-    annotate_run(
+    add_box_values(
         run,
         color_stage(name),
         "color",
@@ -80,5 +80,5 @@ class _Make:
     spec: ClipSpec | None
     dtype: str
 
-    def __call__(self, device: str) -> Annotator:
+    def __call__(self, device: str) -> BoxModel:
         return PixelColor() if self.spec is None else ClipColor(self.spec, device, self.dtype)

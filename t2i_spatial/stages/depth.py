@@ -7,7 +7,7 @@ from typing import Literal
 
 from t2i_spatial.detectors.depth_estimation import DepthEstimator, DepthSpec, resolve_depth
 from t2i_spatial.run import Run
-from t2i_spatial.stages.annotate import Annotator, annotate_run
+from t2i_spatial.stages.box_values import BoxModel, add_box_values
 
 
 def depth_stage(name: str = "main") -> str:
@@ -37,7 +37,7 @@ def depth_run(
         PlanMismatchError: made with another model or for other boxes.
     """
     spec = resolve_depth(model, revision=revision, dtype=dtype)
-    annotate_run(
+    add_box_values(
         run,
         depth_stage(name),
         "depth",
@@ -54,5 +54,5 @@ def depth_run(
 class _Make:
     spec: DepthSpec
 
-    def __call__(self, device: str) -> Annotator:
+    def __call__(self, device: str) -> BoxModel:
         return DepthEstimator(self.spec, device)

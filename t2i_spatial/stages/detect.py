@@ -116,9 +116,9 @@ def detect_run(
         _take_stored(run, stage, settings, overwrite)
     else:
         _detect(run, stage, settings, overwrite)
-    for model, annotate in ((settings.depth, depth_run), (settings.color, color_run)):
+    for model, add in ((settings.depth, depth_run), (settings.color, color_run)):
         if model:
-            annotate(
+            add(
                 run,
                 model,
                 name=settings.name,

@@ -14,7 +14,7 @@ from t2i_spatial.stages.curate import curate_run
 from t2i_spatial.stages.detect import check_names as check_detection
 from t2i_spatial.stages.detect import detect_run
 from t2i_spatial.stages.early_stopping.judge import find_target
-from t2i_spatial.stages.early_stopping.stage import score_until
+from t2i_spatial.stages.early_stopping.stage import score_to_precision
 from t2i_spatial.stages.finetune import finetune_run
 from t2i_spatial.stages.generate import generate_run
 from t2i_spatial.stages.import_images import import_images
@@ -40,7 +40,7 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
     check_pipeline(settings)
     prompts = settings.prompts.load()
     if settings.score.precision is not None:
-        stopped = score_until(
+        stopped = score_to_precision(
             settings.score.judges()[0],
             settings.score.precision,
             images=settings.images.folder if settings.images else None,

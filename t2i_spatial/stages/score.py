@@ -18,7 +18,6 @@ from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
-from t2i_spatial.scene import Prompt
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.protocols import make_protocols as make_protocols
 from t2i_spatial.stages.score_table import format_table as format_table
@@ -26,11 +25,9 @@ from t2i_spatial.stages.scores import STAGE, STOPPING
 from t2i_spatial.stages.scores import Scores as Scores
 from t2i_spatial.stages.scores import complete as complete
 from t2i_spatial.stages.scores import score_tables as score_tables
-from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
-    from t2i_spatial.interchange.reading import DetectionFiles
-    from t2i_spatial.stages.stage_settings import DetectSettings
+    pass
 
 SOURCES = ("prompts.parquet", "detections/main.parquet")
 """Files of a run that scores are made from."""
@@ -158,88 +155,6 @@ def import_detections(
     run.write_prompts(prompts)
     run.write_detections(table)
     run.finish("detect", n_images=len(table))
-
-
-def score_detections(
-    detections: Path | DetectionFiles,
-    prompts: Sequence[Prompt],
-    protocols: Sequence[Metric],
-    intervals: Intervals = DEFAULTS,
-    *,
-    output: Path | None = None,
-    samples: int | None = None,
-    overwrite: bool = False,
-) -> Scores:
-    """Score a file of detections; without `output` nothing is written.
-
-    Args:
-        detections: the file, or several and how they are to be read.
-        output: run directory to make.
-
-    Raises:
-        T2ISpatialError: see `DetectionFiles`, `complete` and `import_detections`.
-    """
-    from t2i_spatial.interchange.reading import DetectionFiles
-    from t2i_spatial.stages.score_stream import is_large, score_parquet
-
-    if isinstance(detections, Path):
-        detections = DetectionFiles((detections,))
-    table = prompts_to_table(prompts)
-    if len(detections.paths) == 1 and is_large(path := detections.paths[0]):
-        place = None if output is None else _empty_run(output, table, path, overwrite)
-        return score_parquet(path, table, protocols, intervals, output=place, samples=samples)
-    found = detections.read(table)
-    if output is None:
-        return score_tables(table, complete(found, table, samples=samples), protocols, intervals)
-    run = Run.create(output)
-    import_detections(run, table, found, detections.name, samples=samples, overwrite=overwrite)
-    return score_run(run, protocols, intervals)
-
-
-def score_images(
-    images: Path,
-    output: Path,
-    protocols: Sequence[Metric],
-    intervals: Intervals = DEFAULTS,
-    *,
-    prompts: Sequence[Prompt] | None = None,
-    samples: int | None = None,
-    detect: DetectSettings | None = None,
-    overwrite: bool = False,
-) -> Scores:
-    """Detect and score a folder of images in the run directory `output`.
-
-    Args:
-        prompts: `None` takes the captions of the folder.
-
-    Raises:
-        T2ISpatialError: what `import_images`, `detect_run` and `score_run` raise.
-    """
-    from t2i_spatial.stages.detect import detect_run
-    from t2i_spatial.stages.import_images import import_images
-
-    run = Run.create(output)
-    import_images(run, images, prompts, samples, overwrite=overwrite)
-    detect_run(run, detect, overwrite=overwrite)
-    return score_run(run, protocols, intervals)
-
-
-def _empty_run(output: Path, prompts: pl.DataFrame, source: Path, overwrite: bool) -> Run:
-    """A run directory for the verdicts of a file that is too large to be copied into it."""
-    run = Run.create(output)
-    with run.writing():
-        run.begin(
-            "detect",
-            {
-                "detector": "imported",
-                "source": str(source.resolve()),
-                "content": fingerprint(source),
-            },
-            overwrite=overwrite,
-        )
-        run.write_prompts(prompts)
-        run.finish("detect", copied=False)
-    return run
 
 
 def detections_hash(run: Run) -> str | None:

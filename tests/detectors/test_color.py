@@ -76,7 +76,7 @@ def test_clip_color_names_every_box_and_embeds_each_text_once(
         BoxesOf(("bus", "cat"), np.array([[0, 0, 9, 9], [5, 5, 30, 20.0]]), 30, 20),
         BoxesOf(("bus",), np.array([[1, 1, 9, 9.0]]), 30, 20),
     ]
-    found = judge.annotate(images, boxes)
+    found = judge.measure(images, boxes)
     assert [len(own) for own in found] == [2, 1]
     assert all(color in COLORS for own in found for color in own)
     assert seen == [30, 20]
@@ -133,6 +133,6 @@ def test_pixel_colours_of_several_boxes_with_masks() -> None:
     left[:, :10] = True
     boxes = np.array([[0, 0, 20, 10], [0, 0, 20, 10.0]])
     own = BoxesOf(("a", "b"), boxes, 20, 10, (encode_mask(left), encode_mask(~left)))
-    assert PixelColor().annotate([pixels], [own]) == [["red", "blue"]]
+    assert PixelColor().measure([pixels], [own]) == [["red", "blue"]]
     dot = BoxesOf(("a",), np.array([[19.5, 9.5, 20, 10.0]]), 20, 10)
-    assert PixelColor().annotate([pixels], [dot]) == [["blue"]]
+    assert PixelColor().measure([pixels], [dot]) == [["blue"]]

@@ -85,8 +85,8 @@ def test_annotate_uses_masks_where_there_are(
     box = np.array([[0.0, 0.0, 10.0, 10.0]])
     plain = BoxesOf(("cat",), box, 10, 10)
     masked = BoxesOf(("cat",), box, 10, 10, (encode_mask(mask),))
-    assert estimator.annotate([torch.zeros(3, 10, 10)], [plain]) == [[pytest.approx(0.5, abs=0.1)]]
-    assert estimator.annotate([torch.zeros(3, 10, 10)], [masked]) == [[pytest.approx(1.0)]]
+    assert estimator.measure([torch.zeros(3, 10, 10)], [plain]) == [[pytest.approx(0.5, abs=0.1)]]
+    assert estimator.measure([torch.zeros(3, 10, 10)], [masked]) == [[pytest.approx(1.0)]]
 
 
 def test_flat_picture_is_in_the_middle(estimator: DepthEstimator) -> None:

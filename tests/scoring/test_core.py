@@ -106,9 +106,9 @@ def test_colours_are_those_of_the_mask_where_there_is_one():
     seen = []
 
     class Looking(PixelColor):
-        def annotate(self, prepared, found):
+        def measure(self, prepared, found):
             seen.extend(found)
-            return super().annotate(prepared, found)
+            return super().measure(prepared, found)
 
     record = {"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}
     score_batch([ONLY_CAT], [record], detector=Masking(), reward="geneval", color=Looking())

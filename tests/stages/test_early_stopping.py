@@ -20,9 +20,9 @@ from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.compare import IncomparableRunsError, compare_runs
 from t2i_spatial.stages.detect import DetectSettings, detect_run
-from t2i_spatial.stages.early_stopping.judge import applicable, decide_until, judge_until
+from t2i_spatial.stages.early_stopping.judge import applicable, decide_until, judge_to_precision
 from t2i_spatial.stages.early_stopping.sources import StoredLook
-from t2i_spatial.stages.early_stopping.stage import decide_between, score_until
+from t2i_spatial.stages.early_stopping.stage import decide_between, score_to_precision
 from t2i_spatial.stages.generate import GenerateSettings, generate_run
 from t2i_spatial.stages.score import score_run
 from t2i_spatial.tables import prompts_to_table
@@ -66,7 +66,9 @@ def test_stops_early_with_the_truth_inside(
     table, rows = large
     protocol = PROTOCOLS["visor"]()
     summary = protocol.summarize(protocol.judge(table, rows), table, resamples=100)
-    stopped = judge_until(table, StoredLook(table, rows, protocol), protocol, 0.06, number=number)
+    stopped = judge_to_precision(
+        table, StoredLook(table, rows, protocol), protocol, 0.06, number=number
+    )
     assert stopped.verdict == "precise"
     assert stopped.bounds.half_width <= 0.06
     assert stopped.bounds.low <= summary[number]["value"] <= stopped.bounds.high
@@ -85,11 +87,11 @@ def test_only_judged_prompts_are_looked_at(large: tuple[pl.DataFrame, pl.DataFra
             asked.extend(prompt_ids)
             return super().__call__(prompt_ids)
 
-    stopped = judge_until(table, Counting(table, rows, protocol), protocol, 0.08, seed=3)
+    stopped = judge_to_precision(table, Counting(table, rows, protocol), protocol, 0.08, seed=3)
     assert len(asked) == len(set(asked)) == stopped.prompts
-    again = judge_until(table, StoredLook(table, rows, protocol), protocol, 0.08, seed=3)
+    again = judge_to_precision(table, StoredLook(table, rows, protocol), protocol, 0.08, seed=3)
     assert again == stopped
-    other = judge_until(table, StoredLook(table, rows, protocol), protocol, 0.08, seed=4)
+    other = judge_to_precision(table, StoredLook(table, rows, protocol), protocol, 0.08, seed=4)
     assert other.bounds != stopped.bounds
 
 
@@ -97,7 +99,7 @@ def test_a_small_set_is_judged_whole_and_exact() -> None:
     prompts, rows = benchmark(20)
     table = prompts_to_table(prompts)
     protocol = PROTOCOLS["visor"]()
-    stopped = judge_until(table, StoredLook(table, rows, protocol), protocol, 0.001)
+    stopped = judge_to_precision(table, StoredLook(table, rows, protocol), protocol, 0.001)
     right = protocol.judge(table, rows)["value"].mean()
     assert stopped.prompts == 20
     assert stopped.bounds.low == stopped.bounds.high == pytest.approx(right)
@@ -114,7 +116,7 @@ def test_tags_weigh_the_same() -> None:
     table, rows = prompts_to_table(prompts), detection_rows(images)
     protocol = PROTOCOLS["geneval"]()
     summary = protocol.summarize(protocol.judge(table, rows), table, resamples=100)
-    stopped = judge_until(table, StoredLook(table, rows, protocol), protocol, 0.05)
+    stopped = judge_to_precision(table, StoredLook(table, rows, protocol), protocol, 0.05)
     assert stopped.number == "overall"
     assert stopped.bounds.low <= summary["overall"]["value"] <= stopped.bounds.high
     assert abs(summary["overall"]["value"] - summary["images_correct"]["value"]) > 0.1
@@ -133,14 +135,14 @@ def test_a_tag_or_a_relation_can_be_the_number() -> None:
     ):
         protocol = PROTOCOLS[name]()
         look = StoredLook(table, rows, protocol)
-        stopped = judge_until(table, look, protocol, 0.001, number=number)
+        stopped = judge_to_precision(table, look, protocol, 0.001, number=number)
         summary = protocol.summarize(protocol.judge(table, rows), table, resamples=10)
         group, member, main = path
         assert stopped.bounds.value == pytest.approx(summary[group][member][main]["value"])
         assert stopped.population == (40 if name == "geneval" else 60)
         assert stopped.number == number
     with pytest.raises(InputError, match=r"no number 'positions'.*position"):
-        judge_until(table, look, PROTOCOLS["geneval"](), 0.1, number="positions")
+        judge_to_precision(table, look, PROTOCOLS["geneval"](), 0.1, number="positions")
 
 
 def test_prompts_that_the_protocol_does_not_judge_are_no_population() -> None:
@@ -158,13 +160,15 @@ def test_missing_images_are_counted_not_dropped() -> None:
     table = prompts_to_table(prompts)
     protocol = PROTOCOLS["visor"]()
     gone = rows.filter(pl.col("prompt_id") != "p0000")
-    stopped = judge_until(table, StoredLook(table, gone, protocol, samples=2), protocol, 0.001)
+    stopped = judge_to_precision(
+        table, StoredLook(table, gone, protocol, samples=2), protocol, 0.001
+    )
     assert stopped.unscored == 2
     right = protocol.judge(table, gone)["value"].sum()
     assert stopped.bounds.value == pytest.approx(right / 60)
     with pytest.raises(IncompleteRunError, match="2 of 60 images"):
         stopped.require_complete()
-    left_out = judge_until(
+    left_out = judge_to_precision(
         table, StoredLook(table, gone, protocol, samples=2), protocol, 0.001, allow_missing=True
     )
     assert left_out.bounds.value == pytest.approx(right / 58)
@@ -238,7 +242,7 @@ def test_images_are_made_as_needed_and_are_those_of_a_whole_run(
     prompts, _ = benchmark(12)
     protocol = PROTOCOLS["visor"]()
     options = {"prompts": prompts, "generate": generate, "detect": detect}
-    stopped = score_until(protocol, 0.45, output=tmp_path / "part", **options)  # type: ignore[arg-type]
+    stopped = score_to_precision(protocol, 0.45, output=tmp_path / "part", **options)  # type: ignore[arg-type]
     assert 4 <= stopped.prompts < 12
     run = Run.open(tmp_path / "part")
     assert len(run.images()) == len(run.verdicts("visor")) == stopped.images
@@ -263,11 +267,11 @@ def test_images_are_made_as_needed_and_are_those_of_a_whole_run(
         assert run.image_path(image).exists()
 
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "part").rglob("*.png")}
-    again = score_until(protocol, 0.45, output=tmp_path / "part", **options)  # type: ignore[arg-type]
+    again = score_to_precision(protocol, 0.45, output=tmp_path / "part", **options)  # type: ignore[arg-type]
     assert again == stopped
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "part").rglob("*.png")} == made
     with pytest.raises(PlanMismatchError, match=r"precision: 0\.45 there, 0\.3 now"):
-        score_until(protocol, 0.3, output=tmp_path / "part", **options)  # type: ignore[arg-type]
+        score_to_precision(protocol, 0.3, output=tmp_path / "part", **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("few_rounds")
@@ -280,17 +284,19 @@ def test_a_run_with_images_is_detected_as_far_as_needed(
     generate_run(source, prompts, generate)
     protocol = PROTOCOLS["visor"]()
     with pytest.raises(InputError, match="give --output"):
-        score_until(protocol, 0.45, run=source.path, detect=detect)
-    stopped = score_until(protocol, 0.45, run=source.path, detect=detect, output=tmp_path / "part")
+        score_to_precision(protocol, 0.45, run=source.path, detect=detect)
+    stopped = score_to_precision(
+        protocol, 0.45, run=source.path, detect=detect, output=tmp_path / "part"
+    )
     assert stopped.prompts < 12
-    folder = score_until(
+    folder = score_to_precision(
         protocol, 0.45, images=source.path / "images", prompts=prompts, detect=detect,
         output=tmp_path / "folder",
     )  # fmt: skip
     assert folder.bounds == stopped.bounds
 
     detect_run(source, detect)
-    stored = score_until(protocol, 0.45, run=source.path)
+    stored = score_to_precision(protocol, 0.45, run=source.path)
     assert stored == stopped
 
 

@@ -9,8 +9,10 @@ from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages import score_stream
-from t2i_spatial.stages.score import complete, make_protocols, score_detections, score_tables
+from t2i_spatial.stages.protocols import make_protocols
+from t2i_spatial.stages.score_sources import score_detections
 from t2i_spatial.stages.score_stream import score_parquet
+from t2i_spatial.stages.scores import complete, score_tables
 from t2i_spatial.tables import prompts_to_table, table_to_prompts
 from tests.builders import box, detection_rows, detections, relation_prompt
 

@@ -128,7 +128,7 @@ def find_target(
     raise InputError(f"{protocol.name} has no number {number!r}{kind}; {nearest(number, known)}")
 
 
-def judge_until(
+def judge_to_precision(
     prompts: pl.DataFrame,
     look: Look,
     protocol: Metric,

@@ -21,7 +21,7 @@ from t2i_spatial.stages.early_stopping.judge import (
     applicable,
     decide_until,
     find_target,
-    judge_until,
+    judge_to_precision,
 )
 from t2i_spatial.stages.early_stopping.sources import RoundsLook, StoredLook
 from t2i_spatial.stages.score import detections_hash, score_run
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
 
 
-def score_until(
+def score_to_precision(
     protocol: Metric,
     precision: float,
     *,
@@ -76,7 +76,7 @@ def score_until(
         table = prompts_to_table(prompts)
         found = detections.read(table)
         stored = StoredLook(table, found, protocol, samples=samples)
-        return judge_until(table, stored, protocol, precision, **options)
+        return judge_to_precision(table, stored, protocol, precision, **options)
     source = None if run is None else Run.open(run)
     if source is not None and source.has("detections/main.parquet"):
         look = StoredLook(
@@ -86,7 +86,7 @@ def score_until(
             samples=samples,
             images=source.images() if source.has("images.parquet") else None,
         )
-        return judge_until(source.prompts(), look, protocol, precision, **options)
+        return judge_to_precision(source.prompts(), look, protocol, precision, **options)
     if output is None:
         raise InputError("images that are detected as needed go to a new run: give --output")
     target = Run.create(output)
@@ -241,7 +241,7 @@ def _in_rounds(
         source=source,
         overwrite=overwrite,
     )
-    stopped = judge_until(
+    stopped = judge_to_precision(
         table,
         look,
         protocol,

@@ -32,7 +32,7 @@ ROW: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-class Annotator(Protocol):
+class BoxModel(Protocol):
     """A loaded model that says one thing about every box."""
 
     device: str
@@ -41,17 +41,17 @@ class Annotator(Protocol):
         """The RGB image as the model wants it; called from worker threads."""
         ...
 
-    def annotate(self, prepared: Sequence[Any], boxes: Sequence[BoxesOf]) -> Sequence[Any]:
+    def measure(self, prepared: Sequence[Any], boxes: Sequence[BoxesOf]) -> Sequence[Any]:
         """One value per box of n images of one size; for an image without, why (a string)."""
         ...
 
 
 @writes_run
-def annotate_run(
+def add_box_values(
     run: Run,
     stage: str,
     column: Literal["depth", "color"],
-    make: Callable[[str], Annotator],
+    make: Callable[[str], BoxModel],
     plan: dict[str, Any],
     *,
     name: str = "main",
@@ -154,21 +154,21 @@ def _with_column(table: pl.DataFrame, done: pl.DataFrame, column: str) -> pl.Dat
 
 @dataclass(frozen=True)
 class _Lookers:
-    make: Callable[[str], Annotator]
+    make: Callable[[str], BoxModel]
 
     def __call__(self, device: str) -> _Looker:
         return _Looker(self.make(device))
 
 
 class _Looker:
-    """An annotator as `batch_worker` wants it; `item.asked` are the boxes of an image."""
+    """A model as `batch_worker` wants it; `item.asked` are the boxes of an image."""
 
     one_size = True
 
-    def __init__(self, annotator: Annotator) -> None:
-        self.annotator = annotator
-        self.device = annotator.device
-        self.prepare = annotator.prepare
+    def __init__(self, model: BoxModel) -> None:
+        self.model = model
+        self.device = model.device
+        self.prepare = model.prepare
 
     def refuse(self, entry: Loaded) -> str | None:
         if entry.size != (entry.item.width, entry.item.height):
@@ -179,7 +179,7 @@ class _Looker:
         return None
 
     def forward(self, group: Sequence[Loaded]) -> Sequence[Any]:
-        return self.annotator.annotate(
+        return self.model.measure(
             [entry.prepared for entry in group], [entry.item.asked for entry in group]
         )
 
