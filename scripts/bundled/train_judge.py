@@ -1,8 +1,9 @@
 """Train the judge, a small `LlavaForConditionalGeneration`, on questions about rendered scenes.
 
-Its eyes are those of the bundled detector (the vision towers have the same form), of which the last
-layers go on learning; the projector and a small Llama learn to answer. The questions of a picture
-share its tokens: they lie in one sequence behind the picture, and no question sees another.
+Its eyes are those of the bundled detector (the vision towers have the same form) and stay as they
+are, so a bank of pictures is looked at once; the projector and a small Llama learn to answer. The
+questions of a picture share its tokens: they lie in one sequence behind the picture, and no
+question sees another.
 
 Beside the answers, the projected patches are taught two things directly: a patch in the middle of
 an object has to resemble the word of its noun, and every patch has to tell where it is. Without
@@ -46,8 +47,8 @@ from t2i_spatial.bundled.scenes import NOUNS, Scene, render
 PATCH = 8
 IMAGE_TOKENS = (SIDE // PATCH) ** 2
 PAD, END, USER, ASSISTANT, IMAGE = "<pad>", "<end>", "<user>", "<assistant>", "<image>"
-LENGTH = 72
-"""Tokens of a question and its answer; the few longer ones are asked anew."""
+LAYERS = (3, -1)
+"""Layers of the vision tower that the projector sees: places in the middle, names at the end."""
 
 
 def build_tokenizer(corpus: list[str], size: int = 1400) -> PreTrainedTokenizerFast:
@@ -79,11 +80,11 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
     )
     text = LlamaConfig(
         vocab_size=len(tokens),
-        hidden_size=160,
-        intermediate_size=448,
+        hidden_size=128,
+        intermediate_size=384,
         num_hidden_layers=4,
-        num_attention_heads=5,
-        num_key_value_heads=5,
+        num_attention_heads=4,
+        num_key_value_heads=4,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         pad_token_id=tokens.pad_token_id,
@@ -96,7 +97,7 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
             text_config=text,
             image_token_index=tokens.convert_tokens_to_ids(IMAGE),
             image_seq_length=IMAGE_TOKENS,
-            vision_feature_layer=-1,
+            vision_feature_layer=list(LAYERS),
             tie_word_embeddings=True,
         )
     )
@@ -108,7 +109,6 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
     tower = model.model.vision_tower
     tower.load_state_dict(eyes)
     tower.requires_grad_(False)
-    tower.encoder.layers[-2:].requires_grad_(True)
     return model
 
 
@@ -133,6 +133,34 @@ def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int]]:
     return sorted(found.items())  # later objects cover earlier ones
 
 
+class Bank:
+    """Pictures of random scenes, damaged like those of the detector, as the judge's eyes see them."""
+
+    def __init__(
+        self, model: LlavaForConditionalGeneration, rng: np.random.Generator, count: int
+    ) -> None:
+        self.scenes: list[Scene] = []
+        self.boxes: list[np.ndarray] = []
+        seen = []
+        while len(self.scenes) < count:
+            scenes = [scene_to_ask(rng) for _ in range(min(64, count - len(self.scenes)))]
+            drawn = [render(scene, SIDE) for scene in scenes]
+            images = augment(to_tensor(np.stack([image for image, _ in drawn])), rng)
+            seen.append(look(model, images))
+            self.scenes += scenes
+            self.boxes += [boxes for _, boxes in drawn]
+        self.seen = torch.cat(seen)
+        self.spots = [spots(s, b) for s, b in zip(self.scenes, self.boxes, strict=True)]
+
+
+@torch.no_grad()
+def look(model: LlavaForConditionalGeneration, images: torch.Tensor) -> torch.Tensor:
+    """What the projector gets of images (n, 3, SIDE, SIDE) in [-1, 1]: (n, patches, width)."""
+    tower = model.model.vision_tower
+    layers = tower(images.to(tower.device), output_hidden_states=True).hidden_states
+    return torch.cat([layers[k][:, 1:] for k in LAYERS], -1).half().cpu()
+
+
 class Batch:
     """Pictures with questions: one sequence per picture, a mask keeps the questions apart."""
 
@@ -140,16 +168,15 @@ class Batch:
         self,
         rng: np.random.Generator,
         tokens: PreTrainedTokenizerFast,
-        pictures: int,
+        bank: Bank,
+        chosen: np.ndarray,
         questions: int,
     ) -> None:
-        scenes = [scene_to_ask(rng) for _ in range(pictures)]
-        drawn = [render(scene, SIDE) for scene in scenes]
-        self.spots = [spots(scene, boxes) for scene, (_, boxes) in zip(scenes, drawn, strict=True)]
-        self.images = augment(to_tensor(np.stack([image for image, _ in drawn])), rng)
-        facts = Facts(scenes, [boxes for _, boxes in drawn], SIDE)
+        self.seen = bank.seen[torch.from_numpy(chosen)].float()
+        self.spots = [bank.spots[k] for k in chosen]
+        facts = Facts([bank.scenes[k] for k in chosen], [bank.boxes[k] for k in chosen], SIDE)
         self.asked: list[list[Asked]] = [
-            [ask(facts, k, rng) for _ in range(questions)] for k in range(pictures)
+            [ask(facts, k, rng) for _ in range(questions)] for k in range(len(chosen))
         ]
         start, answer, end = tokens.convert_tokens_to_ids([USER, ASSISTANT, END])
         self.prefix = [start] + [tokens.convert_tokens_to_ids(IMAGE)] * IMAGE_TOKENS
@@ -213,8 +240,7 @@ def answers(
     ids = batch.ids.to(device)
     table = model.get_input_embeddings()
     embedded = table(ids)
-    seen = model.model.vision_tower(batch.images.to(device), output_hidden_states=True)
-    seen = model.model.multi_modal_projector(seen.hidden_states[-1][:, 1:])
+    seen = model.model.multi_modal_projector(batch.seen.to(device))
     beside = 0.0
     if grounding is not None:
         beside = grounding(seen, table.weight[grounding.words], batch)
@@ -259,6 +285,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--batch", type=int, default=32, help="pictures")
     parser.add_argument("--questions", type=int, default=8, help="of each picture")
+    parser.add_argument("--pictures", type=int, default=16_000, help="in the bank")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto")
@@ -272,22 +299,17 @@ def main() -> None:
         build_tokenizer(corpus(np.random.default_rng(1))).save_pretrained(words)
     tokens = PreTrainedTokenizerFast.from_pretrained(words)
     end = tokens.convert_tokens_to_ids(END)
-    fresh = Batch(np.random.default_rng(30_000), tokens, 192, 8)
     model = build_judge(tokens).to(device)
+    other = np.random.default_rng(30_000)
+    fresh = Batch(other, tokens, Bank(model, other, 192), np.arange(192), 8)
+    bank = Bank(model, np.random.default_rng(40_000), arguments.pictures)
+    log(f"judge: looked at {arguments.pictures} pictures")
     # the last word of a noun of two stands for it
     nouns = [tokens(f" {noun}")["input_ids"][-1] for noun in NOUNS]
     grounding = Grounding(model.config.text_config.hidden_size, nouns).to(device)
     average = Averaged(model, 0.999)
-    eyes = [p for p in model.model.vision_tower.parameters() if p.requires_grad]
-    own = {id(p) for p in eyes}
-    mind = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
-    learnt = [*eyes, *mind, *grounding.parameters()]
-    optimizer = torch.optim.AdamW(
-        [{"params": eyes, "scale": 0.2}, {"params": [*mind, *grounding.parameters()]}],
-        lr=1e-3,
-        betas=(0.9, 0.98),
-        weight_decay=0.02,
-    )
+    learnt = [*(p for p in model.parameters() if p.requires_grad), *grounding.parameters()]
+    optimizer = torch.optim.AdamW(learnt, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
     step, seconds, path = 0, 0.0, arguments.out / "judge.pt"
     if saved := load_checkpoint(path):
         model.load_state_dict(saved["model"])
@@ -299,7 +321,8 @@ def main() -> None:
     clock = Clock(arguments.minutes, seconds, warmup=300)
     while clock.progress < 1:
         set_rate(optimizer, clock.rate(step, arguments.rate, decay_from=0.5))
-        batch = Batch(rng, tokens, arguments.batch, arguments.questions)
+        chosen = rng.integers(0, arguments.pictures, arguments.batch)
+        batch = Batch(rng, tokens, bank, chosen, arguments.questions)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits, labels, beside = answers(model, batch, device, grounding)
         loss = F.cross_entropy(logits, labels)
