@@ -134,7 +134,7 @@ def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int]]:
 
 
 class Bank:
-    """Pictures of random scenes, damaged like those of the detector, as the judge's eyes see them."""
+    """Pictures of random scenes, damaged like the detector's, as the judge's eyes see them."""
 
     def __init__(
         self, model: LlavaForConditionalGeneration, rng: np.random.Generator, count: int
