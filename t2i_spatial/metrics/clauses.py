@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.color_words import color_fit
 from t2i_spatial.metrics.duplicates import not_things
 from t2i_spatial.metrics.geometry import Boxes, Floats
 from t2i_spatial.metrics.rules.geneval import geneval_direction
@@ -189,8 +190,9 @@ class Judged:
         images: image rows with `row, tag, why_not`.
         clauses: one row per image and clause: `row, clause, label, count, wanted, relation,
             target, target_label, found` (boxes of the class), `right` (of the `count` most
-            confident, those of the wanted colour; all without one), `unknown` (among them,
-            without any colour), `exact` and `enough` (counts), and for positions `pairs, holding`
+            confident, those of the wanted colour, `doubtful` ones among them; all without a wanted
+            colour), `doubtful` (of which the colour expert cannot tell), `unknown` (without any
+            colour), `exact` and `enough` (counts), and for positions `pairs, holding`
             (box pairs of the `count` most confident ones, those in relation), `direction` (of the
             worst pair along the relation, > 0.5 when it holds) and `mean_term` (mean over pairs
             of `direction` + 0.5, cut to [0, 1]).
@@ -249,14 +251,24 @@ def judge_clauses(
 
 def _counts(clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
     found = boxes.group_by("row", "label").agg(pl.len().cast(pl.Int32).alias("found"))
-    candidates = (
+    colored = (
         clauses.filter(pl.col("wanted").is_not_null())
         .unique(["row", "clause"])
         .join(boxes.select("row", "label", "rank", "color"), on=["row", "label"])
         .filter(pl.col("rank") < pl.col("count"))
+    )
+    fits = colored.select("wanted", "color").drop_nulls().unique()
+    fits = fits.with_columns(
+        pl.Series("fit", [color_fit(*pair) for pair in fits.iter_rows()], dtype=pl.Boolean),
+        pl.lit(True).alias("seen"),
+    )
+    candidates = (
+        colored.join(fits, on=["wanted", "color"], how="left")
         .group_by("row", "clause")
         .agg(
-            (pl.col("color") == pl.col("wanted")).sum().cast(pl.Int32).alias("right"),
+            # what the expert cannot tell is not held against the image: see `doubtful`
+            (pl.col("seen") & pl.col("fit").fill_null(True)).sum().cast(pl.Int32).alias("right"),
+            (pl.col("seen") & pl.col("fit").is_null()).sum().cast(pl.Int32).alias("doubtful"),
             pl.col("color").is_null().sum().cast(pl.Int32).alias("unknown"),
         )
     )
@@ -265,7 +277,7 @@ def _counts(clauses: pl.DataFrame, boxes: pl.DataFrame) -> pl.DataFrame:
     return (
         clauses.join(found, on=["row", "label"], how="left")
         .join(candidates, on=["row", "clause"], how="left")
-        .with_columns(pl.col("found", "right", "unknown").fill_null(0))
+        .with_columns(pl.col("found", "right", "unknown", "doubtful").fill_null(0))
         .with_columns(
             pl.when(plain).then(most).otherwise("right").alias("right"),
             (pl.col("found") >= pl.col("count")).alias("enough"),

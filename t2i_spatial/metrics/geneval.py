@@ -19,7 +19,7 @@ from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.tabular import box_column, evidence_lists, verdict_table
 from t2i_spatial.prompts.readers.geneval_metadata import unread_keys
-from t2i_spatial.scene import COLORS, Prompt
+from t2i_spatial.scene import Prompt
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
@@ -34,7 +34,7 @@ class ClauseMetric(Metric):
 
     scope: ClassVar[Scope] = Scope(
         relations=frozenset(POSITIONS),
-        colors=frozenset(COLORS),
+        colors=None,
         counts=True,
         limits=True,
         absences=True,
@@ -114,6 +114,7 @@ class GenEval(Published, ClauseMetric):
             .min()
             .alias("clause_margin"),
             (pl.col("unknown") * pl.col("enough")).sum().alias("unknown"),
+            doubts().alias("doubts"),
             pl.col("problem").drop_nulls(),
             pl.col("fact").drop_nulls(),
         )
@@ -139,6 +140,7 @@ class GenEval(Published, ClauseMetric):
             applicable=pl.col("why_not").is_null(),
             why_not=pl.col("why_not"),
             failed=colors_missing(),
+            unjudged=pl.col("doubts").fill_null([]),
             value=correct,
             correct=correct,
             margin=pl.min_horizontal("clause_margin", "excluded_margin"),
@@ -217,6 +219,12 @@ def with_matches(clauses: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("direction").fill_null(-0.5) - 0.5)
         .alias("position_margin"),
     )
+
+
+def doubts() -> pl.Expr:
+    """Colours of an image that the expert cannot tell, in words: over `Judged.clauses`."""
+    said = pl.format("{} {}", "wanted", "label")
+    return said.filter(pl.col("doubtful") > 0).unique(maintain_order=True)
 
 
 def colors_missing() -> pl.Expr:

@@ -20,6 +20,7 @@ from t2i_spatial.metrics.geneval import (
     ClauseMetric,
     clause_evidence,
     colors_missing,
+    doubts,
     with_matches,
 )
 from t2i_spatial.metrics.in_part import Scope
@@ -70,6 +71,7 @@ class _Reward(ClauseMetric):
             .agg(
                 pl.col("matched").all().alias("strict"),
                 pl.col("unknown").sum(),
+                doubts().alias("doubts"),
                 pl.col("problem").drop_nulls(),
                 pl.col("fact").drop_nulls(),
             )
@@ -91,6 +93,7 @@ class _Reward(ClauseMetric):
             applicable=pl.col("why_not").is_null(),
             why_not=pl.col("why_not"),
             failed=colors_missing(),
+            unjudged=pl.col("doubts").fill_null([]),
             value=soft,
             correct=strict_right,
             margin=pl.when(strict_right).then(1.0).otherwise(soft - 1),
