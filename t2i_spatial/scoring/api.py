@@ -65,6 +65,7 @@ def score(
         ModelLoadError: the detector cannot be loaded.
     """
     from t2i_spatial.detectors import load_detector
+    from t2i_spatial.detectors.score_levels import fitted
     from t2i_spatial.metrics.base import PROTOCOLS
     from t2i_spatial.scoring.core import detect
 
@@ -84,6 +85,7 @@ def score(
     )
     table = _detections(asked, detect(pictures, asked, loaded))
     distinct = prompts_to_table({p.id: p for p in asked}.values())
+    judges = [fitted(judge, loaded.spec.backend) for judge in judges]
     return pl.concat([judge.judge(distinct, table) for judge in judges])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from t2i_spatial.detections import Detections
+from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
@@ -140,7 +141,7 @@ def score_batch(
     if len(pictures) != len(prompts):
         raise InputError(f"{len(pictures)} images for {len(prompts)} scenes; give one per image")
     found = detect(pictures, prompts, detector, color, batch_size)
-    return judge_batch(found, prompts, spec, protocols)
+    return judge_batch(found, prompts, spec, protocols, backend=detector.spec.backend)
 
 
 def as_spec(reward: RewardSpec | str | Mapping[str, float] | None) -> RewardSpec:
@@ -198,10 +199,13 @@ def judge_batch(
     prompts: Sequence[Prompt],
     spec: RewardSpec,
     protocols: Sequence[str] = (),
+    *,
+    backend: str | None = None,
 ) -> list[ItemScore]:
     """Verdicts and rewards of detections; a text in place of them is why there are none.
 
-    Prompt ids must differ.
+    Prompt ids must differ. `backend` is the detector's family, whose levels our own protocols take
+    (`detectors.score_levels`).
     """
     if not prompts:
         return []
@@ -216,7 +220,7 @@ def judge_batch(
     table, prompt_table = pl.DataFrame(rows, schema=DETECTIONS), prompts_to_table(prompts)
     verdicts: list[dict[str, dict[str, Any]]] = [{} for _ in prompts]
     for name in dict.fromkeys([*spec.protocols, *protocols]):
-        judged = PROTOCOLS[name]().judge(prompt_table, table)
+        judged = fitted(PROTOCOLS[name](), backend).judge(prompt_table, table)
         for i, verdict in enumerate(judged.iter_rows(named=True)):
             components = {c["name"]: c["value"] for c in verdict["components"] or ()}
             verdicts[i][name] = {**verdict, "components": components}

@@ -209,10 +209,13 @@ def _aligned(images: pl.LazyFrame, other: pl.LazyFrame) -> bool:
 
 
 def _second_opinion(run: Run, protocol: str, name: str) -> pl.LazyFrame:
+    from t2i_spatial.detectors.score_levels import fitted
     from t2i_spatial.metrics.base import PROTOCOLS
+    from t2i_spatial.run import detect_stage
 
     _require_detections(run, name)
-    judged = PROTOCOLS[protocol]().judge(run.prompts(), run.detections(name))
+    backend = run.plan(detect_stage(name)).get("backend")
+    judged = fitted(PROTOCOLS[protocol](), backend).judge(run.prompts(), run.detections(name))
     return judged.lazy().select(
         *KEY,
         pl.col("correct").alias("second_correct"),

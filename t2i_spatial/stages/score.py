@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from t2i_spatial.detectors.score_levels import fitted, misfits
 from t2i_spatial.files import read_json
 from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
@@ -58,6 +59,10 @@ def score_run(
         contents.require_same_names(run, "detect", images, prompts)
         contents.require_same(run, "detect", images)
     detections = complete(run.detections(), prompts, samples=samples, images=images)
+    protocols = [fitted(protocol, run.plan("detect").get("backend")) for protocol in protocols]
+    for protocol in protocols:
+        for said in misfits(protocol, prompts, detections):
+            note(said)
     scores = score_tables(prompts, detections, protocols, intervals)
     begin_scores(run, protocols, intervals)
     for protocol in protocols:

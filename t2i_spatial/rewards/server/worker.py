@@ -151,7 +151,11 @@ def _score_together(
         groups.setdefault((tuple(jobs[i].weights.items()), jobs[i].protocols), []).append(i)
     for (weights, protocols), ids in groups.items():
         judged = judge_batch(
-            [boxes[i] for i in ids], [prompts[i] for i in ids], RewardSpec(dict(weights)), protocols
+            [boxes[i] for i in ids],
+            [prompts[i] for i in ids],
+            RewardSpec(dict(weights)),
+            protocols,
+            backend=detector.spec.backend,
         )
         scores.update(zip(ids, judged, strict=True))
     return [scores[i] for i in range(len(jobs))]

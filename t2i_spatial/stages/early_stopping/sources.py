@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.run import Run
 from t2i_spatial.stages.score import complete
@@ -115,7 +116,8 @@ class RoundsLook:
             self._take_images(run, chosen)
         detect_run(run, self.detect, overwrite=self.overwrite)
         self.rounds.append(run)
-        return self.metric.judge(chosen, complete(run.detections(), chosen, images=run.images()))
+        metric = fitted(self.metric, run.plan("detect").get("backend"))
+        return metric.judge(chosen, complete(run.detections(), chosen, images=run.images()))
 
     def collect(self) -> Run:
         """Write prompts, images, detections and stages of all rounds as one run."""

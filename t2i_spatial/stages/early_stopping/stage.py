@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import Intervals
@@ -79,6 +80,7 @@ def score_to_precision(
         return judge_to_precision(table, stored, protocol, precision, **options)
     source = None if run is None else Run.open(run)
     if source is not None and source.has("detections/main.parquet"):
+        protocol = fitted(protocol, source.plan("detect").get("backend"))
         look = StoredLook(
             source.prompts(),
             source.detections(),
