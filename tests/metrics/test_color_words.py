@@ -1,4 +1,4 @@
-"""Colours beyond the ten words: judged where the colour expert can, else neither right nor wrong."""
+"""Colours beyond the ten words: judged where the expert can, else neither right nor wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from t2i_spatial.scene import COLORS, ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.tables import IN_PART, prompts_to_table
 from tests.builders import boxes, detection_rows
 
-PROTOCOL = ["geneval", "geneval_reward", "geneval_reward_fixed", "spatial"]
+PROTOCOL = ["geneval", "geneval_reward", "geneval_reward_fixed"]
 
 
 def judge(name, asked, seen):
@@ -29,8 +29,9 @@ def test_the_ten_words_are_judged_as_they_are(asked):
         assert color_fit(asked.capitalize(), seen) is (asked == seen)
 
 
-@pytest.mark.parametrize("word", ["silver", "gold", "golden", "beige", "tan", "red and white",
-                                  "teal", "multicolored", "black and white", "rainbow"])  # fmt: skip
+@pytest.mark.parametrize(
+    "word", ["silver", "gold", "golden", "beige", "tan", "red and white", "teal", "multicolored"]
+)
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_words_that_no_expert_knows_are_never_right_and_never_wrong(name, word):
     for seen in COLORS:
@@ -59,6 +60,4 @@ def test_shades_and_spellings(name, word, seen, fit):
 
 
 def test_a_colour_that_nobody_looked_at_is_not_satisfied():
-    verdict = judge("spatial", "red", None)
-    assert verdict["status"] == IN_PART and verdict["unjudged"] == ["red car"]
     assert judge("geneval", "red", None)["status"] == "detector_failed"
