@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from t2i_spatial.metrics.assignment_search import MAX_COMBINATIONS, Apart, Related, search
+from t2i_spatial.metrics.color_words import color_fit
 from t2i_spatial.metrics.frame import place_probability
 from t2i_spatial.metrics.geometry import Bools, Boxes, Floats, Ints, iou
 from t2i_spatial.metrics.labels import label_names
@@ -39,6 +40,9 @@ SAME_BOX_PROBABILITY = 0.1
 WRONG_COLOR = 0.05
 OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 _EPSILON = 1e-9
+
+UNJUDGED = "unjudged"
+"""Kind of a part that the evidence of an image cannot decide; no probability belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ def _fit(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> float:
     total = 0.0
     for i in ids:
         total += SCORE_WEIGHT * math.log(max(float(found.scores[i]), _EPSILON))
-        if spec.color and found.colors[i] is not None and found.colors[i] != spec.color:
+        seen = found.colors[i]
+        if spec.color and seen is not None and color_fit(spec.color, seen) is False:
             total += math.log(WRONG_COLOR)
         if spec.frame_position:
             place = _place_probability(spec.frame_position, i, found)
@@ -272,6 +277,10 @@ def _parts(
         if spec.frame_position and chosen[k]:
             places = [_place_probability(spec.frame_position, i, found) for i in chosen[k]]
             known = [p for p in places if p is not None]
+            if len(known) < len(places):
+                yield Part(
+                    UNJUDGED, 1.0, f"{spec.name} in the {spec.frame_position} of the picture"
+                )
             if known:
                 yield Part(
                     "frame", min(known), f"{spec.name} in the {spec.frame_position} of the picture"
@@ -356,12 +365,16 @@ def _off(rule: str, present: int, wanted: int) -> int:
 
 
 def _color_part(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> Iterator[Part]:
+    assert spec.color is not None
     seen = [found.colors[i] for i in ids]
-    known = [color for color in seen if color is not None]
+    fits = [None if color is None else color_fit(spec.color, color) for color in seen]
+    if None in fits:
+        yield Part(UNJUDGED, 1.0, f"{spec.color} {spec.name}")
+    known = [fit for fit in fits if fit is not None]
     if not known:
         return
-    right = sum(color == spec.color for color in known) / len(known)
-    other = next((color for color in known if color != spec.color), spec.color)
+    right = sum(known) / len(known)
+    other = next((c for c, fit in zip(seen, fits, strict=True) if fit is False), spec.color)
     yield Part(
         "colors",
         right if right == 1 else 0.5 * right,

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics import spatial_pairs
-from t2i_spatial.metrics.assignment import Assignment, Candidates, assign
+from t2i_spatial.metrics.assignment import UNJUDGED, Assignment, Candidates, Part, assign
 from t2i_spatial.metrics.base import PROTOCOLS, Metric, share
 from t2i_spatial.metrics.duplicates import not_things
 from t2i_spatial.metrics.frame import PLACES
@@ -103,7 +103,7 @@ class Spatial(Metric):
             .otherwise(pl.lit("no object could be read from the prompt")),
             "evidence": pl.col("evidence"),
             "components": pl.when(scored).then("components"),
-            "unjudged": pl.lit([]),
+            "unjudged": pl.when(scored).then("unjudged"),
         }
         images = images.with_columns(
             component_column(images, {kind: pl.col(kind) for kind in self.parts})
@@ -155,15 +155,17 @@ def _candidates(table: pl.DataFrame, width: int | None, height: int | None) -> C
 
 
 def _record(objects: Any, result: Assignment, found: Candidates) -> dict[str, Any]:
-    weakest = min(result.parts, key=lambda part: part.value)
+    judged = [part for part in result.parts if part.kind != UNJUDGED]
+    weakest = min(judged, key=lambda part: part.value)
     kinds: dict[str, float] = {}
-    for part in result.parts:
+    for part in judged:
         kinds[part.kind] = min(part.value, kinds.get(part.kind, 1.0))
     return {
         "value": weakest.value,
         **{kind: kinds.get(kind) for kind in KINDS},
-        "mean": float(np.mean([part.value for part in result.parts])),
-        "said": weakest.said if weakest.value <= 0.5 else _all_said(result),
+        "mean": float(np.mean([part.value for part in judged])),
+        "said": weakest.said if weakest.value <= 0.5 else _all_said(judged),
+        "unjudged": [part.said for part in result.parts if part.kind == UNJUDGED],
         "evidence": [
             {
                 "role": f"object {k}",
@@ -177,10 +179,10 @@ def _record(objects: Any, result: Assignment, found: Candidates) -> dict[str, An
     }
 
 
-def _all_said(result: Assignment) -> str:
+def _all_said(parts: Sequence[Part]) -> str:
     """What holds; that an object is there goes without saying once something else is said."""
-    told = [part.said for part in result.parts if part.kind != "objects"]
-    return "; ".join(told or [part.said for part in result.parts])
+    told = [part.said for part in parts if part.kind != "objects"]
+    return "; ".join(told or [part.said for part in parts])
 
 
 def _without_duplicates(boxes: pl.DataFrame, limit: float) -> pl.DataFrame:

@@ -32,6 +32,7 @@ _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(PARTS, pl.Float64),
     "said": pl.String,
     "evidence": pl.List(EVIDENCE),
+    "unjudged": pl.List(pl.String),
 }
 JUDGED = pl.Schema(_COLUMNS)
 
@@ -205,6 +206,7 @@ def _pair_verdicts(found: pl.DataFrame) -> pl.DataFrame:
         )
         .otherwise(_relation_said())
         .alias("said"),
+        pl.lit([], pl.List(pl.String)).alias("unjudged"),
     ).join(_pair_evidence(found), on="row", how="left", maintain_order="left")
     return judged.with_columns(pl.col("evidence").fill_null([])).select(
         pl.col(name).cast(dtype) for name, dtype in JUDGED.items()

@@ -85,7 +85,9 @@ def score(
     )
     table = _detections(asked, detect(pictures, asked, loaded))
     distinct = prompts_to_table({p.id: p for p in asked}.values())
-    judges = [fitted(judge, getattr(getattr(loaded, "spec", None), "backend", None)) for judge in judges]
+    judges = [
+        fitted(judge, getattr(getattr(loaded, "spec", None), "backend", None)) for judge in judges
+    ]
     return pl.concat([judge.judge(distinct, table) for judge in judges])
 
 

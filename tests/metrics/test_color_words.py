@@ -12,7 +12,7 @@ from t2i_spatial.scene import COLORS, ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.tables import IN_PART, prompts_to_table
 from tests.builders import boxes, detection_rows
 
-PROTOCOL = ["geneval", "geneval_reward", "geneval_reward_fixed"]
+PROTOCOL = ["geneval", "geneval_reward", "geneval_reward_fixed", "spatial"]
 
 
 def judge(name, asked, seen):
@@ -60,4 +60,6 @@ def test_shades_and_spellings(name, word, seen, fit):
 
 
 def test_a_colour_that_nobody_looked_at_is_not_satisfied():
+    verdict = judge("spatial", "red", None)
+    assert verdict["status"] == IN_PART and verdict["unjudged"] == ["red car"]
     assert judge("geneval", "red", None)["status"] == "detector_failed"

@@ -143,7 +143,7 @@ def test_colours_choose_among_boxes_and_are_judged_where_known():
     wrong = judge(prompt, two[0], colors=["blue"])
     assert (wrong["correct"], wrong["reason"]) == (False, "cat is blue (needs red)")
     unknown = judge(prompt, two[0])
-    assert unknown["correct"] and part(unknown, "colors") is None
+    assert unknown["status"] == "judged_in_part" and unknown["unjudged"] == ["red cat"]
 
 
 def test_two_objects_of_one_name_get_two_boxes():
