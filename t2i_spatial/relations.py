@@ -19,6 +19,7 @@ from typing import Generic, Literal, TypeVar, overload
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.registry import Registry
 
+Box = tuple[float, float, float, float]
 Witness = Literal["boxes", "answers"]
 
 
@@ -39,6 +40,8 @@ class Relation:
             subject comes first (-1), last (1) or level (0) there; no chain in one order may close.
         mirrored: the relation in the picture flipped left to right; itself when empty.
         ends: how many objects stand on the other side of it (2 for "between").
+        drawn: whether it plainly holds of two boxes (x1, y1, x2, y2 as fractions of the picture),
+            for witness layouts; those of this file are drawn by `prompts.witness_layout`.
         witness: what can show it: "boxes" where a box rule is meaningful, or only "answers".
     """
 
@@ -53,6 +56,7 @@ class Relation:
     axis: tuple[str, int] | None = None
     mirrored: str = ""
     ends: int = 1
+    drawn: Callable[[Box, Box], bool] | None = None
     witness: Witness = "boxes"
 
     @property

@@ -9,13 +9,11 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.prompts.inflection import article, plural
 from t2i_spatial.prompts.parser.function_words import NUMBERS
 from t2i_spatial.relation_algebra import inverse
+from t2i_spatial.relations import RELATION_TABLE, WORDINGS
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 
-PHRASES: dict[str, str] = {
-    "left of": "to the left of",
-    "right of": "to the right of",
-}
-"""The wording of a canonical relation, where it is not the relation itself."""
+PHRASES = WORDINGS
+"""The wording of every canonical relation."""
 
 _NUMBER_WORDS = {value: word for word, value in reversed(NUMBERS.items()) if value} | {
     1: "one",
@@ -54,7 +52,7 @@ def _place(position: str) -> str:
 
 
 def _words(relation: RelationSpec) -> str:
-    return PHRASES.get(relation.relation, relation.relation)
+    return RELATION_TABLE[relation.relation].words
 
 
 def _is(spec: ObjectSpec) -> str:
@@ -68,7 +66,7 @@ def _related(scene: SceneSpec) -> tuple[ObjectSpec, str, ObjectSpec] | None:
     if any(spec.frame_position or spec.count == 0 for spec in scene.objects):
         return None
     relation = scene.relations[0]
-    if relation.subject == relation.object:
+    if relation.subject == relation.object or relation.negated:
         return None
     return scene.objects[relation.subject], _words(relation), scene.objects[relation.object]
 
@@ -136,7 +134,7 @@ def told_inversely(scene: SceneSpec) -> SceneSpec | None:
     (RelationSpec(subject=1, relation='below', object=0, phrase=None),)
     """
     told = tuple(
-        RelationSpec(spec.object, other, spec.subject)
+        replace(spec, subject=spec.object, relation=other, object=spec.subject, phrase=None)
         if (other := inverse(spec.relation))
         else spec
         for spec in scene.relations
@@ -155,7 +153,7 @@ def _sentences(scene: SceneSpec) -> str | None:
     said: set[int] = set()
     sentences = []
     for index, spec in enumerate(objects):
-        alone = not any(index in (r.subject, r.object) for r in scene.relations)
+        alone = not any(index in r.indices for r in scene.relations)
         if spec.frame_position or alone or spec.count == 0:
             there = f"there {_is(spec)} {noun_phrase(spec)}"
             sentences.append(
@@ -166,11 +164,11 @@ def _sentences(scene: SceneSpec) -> str | None:
         if relation.subject == relation.object:
             return None
         ends = []
-        for index in (relation.subject, relation.object):
+        for index in relation.indices:
             ends.append(definite[index] if index in said else noun_phrase(objects[index]))
             said.add(index)
-        verb = f"{_is(objects[relation.subject])} "
-        sentences.append(f"{ends[0]} {verb}{_words(relation)} {ends[1]}")
+        verb = _is(objects[relation.subject]) + (" not" if relation.negated else "")
+        sentences.append(f"{ends[0]} {verb} {_words(relation)} {' and '.join(ends[1:])}")
     return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
 
 

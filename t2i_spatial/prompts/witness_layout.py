@@ -9,6 +9,7 @@ from typing import Any
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.relation_algebra import contradictions
+from t2i_spatial.relations import RELATION_TABLE
 from t2i_spatial.scene import RelationSpec, SceneSpec
 
 Box = tuple[float, float, float, float]
@@ -67,6 +68,37 @@ def _in_front(a: Box, b: Box) -> bool:
     return 0.1 <= hidden <= 0.6 and a[3] > b[3] and not _in(a, b)
 
 
+def _area(a: Box) -> float:
+    return (a[2] - a[0]) * (a[3] - a[1])
+
+
+def _larger(a: Box, b: Box) -> bool:
+    return _area(a) >= 2 * _area(b)
+
+
+def _same_size(a: Box, b: Box) -> bool:
+    return abs(_area(a) - _area(b)) <= 0.02 * _area(b)
+
+
+def _far(a: Box, b: Box) -> bool:
+    return _gap(a, b) >= 0.75 * (math.sqrt(_area(a)) + math.sqrt(_area(b)))
+
+
+def _touching(a: Box, b: Box) -> bool:
+    """Overlapping a good deal, neither being in the other."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return False
+    common = width * height
+    smaller = min(_area(a), _area(b))
+    return common / (_area(a) + _area(b) - common) >= 0.1 and common <= 0.6 * smaller
+
+
+def _around(a: Box, b: Box) -> bool:
+    return _in(b, a) and _larger(a, b)
+
+
 HOLDS: dict[str, Callable[[Box, Box], bool]] = {
     "left of": _left,
     "right of": lambda a, b: _left(b, a),
@@ -79,10 +111,39 @@ HOLDS: dict[str, Callable[[Box, Box], bool]] = {
     "near": _near,
     "in front of": _in_front,
     "behind": lambda a, b: _in_front(b, a),
+    "larger than": _larger,
+    "smaller than": lambda a, b: _larger(b, a),
+    "same size as": _same_size,
+    "far from": _far,
+    "touching": _touching,
+    "surrounding": _around,
+    "wearing": _around,
 }
 """Relation -> whether it plainly holds of two boxes: stricter than any protocol's rule."""
 
-_OVERLAPPING = ("on", "in", "in front of", "behind")
+_OVERLAPPING = ("on", "in", "in front of", "behind", "touching", "surrounding", "wearing")
+_CLOSE = ("next to", "near", *_OVERLAPPING)
+_SHARES = {
+    "in": (0.55, 0.55),
+    "on": (0.8, 1.0),
+    "surrounding": (0.55, 0.55),
+    "wearing": (0.6, 0.4),
+    "larger than": (0.65, 0.65),
+    "smaller than": (0.65, 0.65),
+}
+"""How much of the larger one's width and height the smaller one takes at most."""
+_LARGER_SUBJECT = ("surrounding", "wearing", "larger than")
+
+
+def can_draw(relation: str) -> bool:
+    """Whether a layout can show a relation: those of `HOLDS`, and rows of plugins with `drawn`."""
+    return _holds(relation) is not None
+
+
+def _holds(relation: str) -> Callable[[Box, Box], bool] | None:
+    return HOLDS.get(relation) or RELATION_TABLE[relation].drawn
+
+
 _REGIONS = {"left": (0, 0.0, 0.4), "right": (0, 0.6, 1.0), "top": (1, 0.0, 0.4)} | {
     "bottom": (1, 0.6, 1.0)
 }
@@ -115,7 +176,7 @@ def solve_layout(scene: SceneSpec, seed: int = 0) -> list[dict[str, Any]]:
     if any(relation.subject == relation.object for relation in scene.relations):
         raise InputError("this scene cannot be drawn: an object is related to itself")
     for relation in scene.relations:
-        if relation.relation not in HOLDS or relation.negated:
+        if not can_draw(relation.relation) or relation.negated:
             raise InputError(f"this scene cannot be drawn: {_say(scene, relation)} has no drawing")
     things = [index for index, spec in enumerate(scene.objects) if spec.count != 0]
     if not things:
@@ -185,17 +246,33 @@ def _sizes(
             width = min(0.9, width * (0.6 + 0.3 * min(columns, 4)))
             height *= 0.6 + 0.35 * (math.ceil(number / columns) - 1)
         sizes[index] = width, min(height, 0.9)
+    # what is in something itself is not enlarged for what is in it
+    inner = {
+        r.object if r.relation in _LARGER_SUBJECT else r.subject
+        for r in scene.relations
+        if r.relation in _SHARES
+    }
     for _ in range(len(things)):
-        for relation in scene.relations:
+        # equals last: what the others enlarged must not stay larger
+        for relation in sorted(scene.relations, key=lambda r: r.relation == "same size as"):
             small, big = relation.subject, relation.object
-            if relation.relation in ("in", "on") and small in sizes and big in sizes:
-                share = 0.55 if relation.relation == "in" else 0.8
-                big_width = min(0.9, max(sizes[big][0], 1.2 * base))
-                big_height = min(0.9, max(sizes[big][1], base))
+            if small not in sizes or big not in sizes:
+                continue
+            if relation.relation == "same size as":
+                both = sizes[small], sizes[big]
+                sizes[small] = sizes[big] = min(s[0] for s in both), min(s[1] for s in both)
+            if relation.relation not in _SHARES:
+                continue
+            if relation.relation in _LARGER_SUBJECT:
+                small, big = big, small
+            wide, high = _SHARES[relation.relation]
+            big_width, big_height = sizes[big]
+            if relation.relation in _OVERLAPPING and big not in inner:
+                big_width = min(0.9, max(big_width, 1.2 * base))
+                big_height = min(0.9, max(big_height, base))
                 sizes[big] = big_width, big_height
-                width = min(sizes[small][0], share * big_width)
-                limit = share * big_height if relation.relation == "in" else sizes[small][1]
-                sizes[small] = width, min(sizes[small][1], limit)
+            limit = sizes[small][1] if relation.relation == "on" else high * big_height
+            sizes[small] = min(sizes[small][0], wide * big_width), min(sizes[small][1], limit)
     return sizes
 
 
@@ -238,7 +315,7 @@ def _propose(
             high[1] = min(high[1], box[1] - _GAP - size[1])
         elif name in ("below", "under"):
             low[1] = max(low[1], box[3] + _GAP)
-        else:
+        elif name in _CLOSE:
             reach = 0.16
             for axis in (0, 1):
                 low[axis] = max(low[axis], box[axis] - size[axis] - reach)
@@ -261,7 +338,8 @@ def _fits(
         if other not in placed:
             continue
         pair = (box, placed[other]) if relation.subject == index else (placed[other], box)
-        if not HOLDS[relation.relation](*pair):
+        holds = _holds(relation.relation)
+        if holds is None or not holds(*pair):
             return False
         if relation.relation in _OVERLAPPING:
             together.add(other)
@@ -274,20 +352,29 @@ def _fits(
 
 
 def _share_a_place(scene: SceneSpec, one: int, other: int) -> bool:
-    """Whether a chain of containment joins two objects, so that their boxes may overlap."""
+    """Whether a chain of containment and contact joins two objects, so that their boxes may
+    overlap; two in one place may not.
+    """
     reached, frontier = {one}, [one]
     while frontier:
         index = frontier.pop()
         for relation in scene.relations:
-            if relation.relation in ("in", "on") and index in (relation.subject, relation.object):
+            if relation.relation in _OVERLAPPING and index in (relation.subject, relation.object):
                 new = relation.object if relation.subject == index else relation.subject
                 if new not in reached:
                     reached.add(new)
                     frontier.append(new)
-    siblings = {
-        r.object for r in scene.relations if r.subject == one and r.relation in ("in", "on")
-    } & {r.object for r in scene.relations if r.subject == other and r.relation in ("in", "on")}
-    return other in reached and not siblings
+    return other in reached and not _places(scene, one) & _places(scene, other)
+
+
+def _places(scene: SceneSpec, index: int) -> set[int]:
+    """What a thing is in, on, surrounded or worn by."""
+    found = {r.object for r in scene.relations if r.subject == index and r.relation in ("in", "on")}
+    return found | {
+        r.subject
+        for r in scene.relations
+        if r.object == index and r.relation in ("surrounding", "wearing")
+    }
 
 
 def _parts(box: Box, number: int, one_row: bool) -> list[tuple[float, float, float, float]]:

@@ -85,3 +85,17 @@ def test_describe_takes_a_template_or_the_first():
         describe(scene, "inverse")
     with pytest.raises(InputError, match="did you mean 'photo'"):
         describe(scene, "phot")
+
+
+def test_between_and_what_must_not_hold_are_said_in_sentences():
+    things = tuple(ObjectSpec(name) for name in ("cat", "dog", "bird"))
+    between = SceneSpec(things, (RelationSpec(0, "between", 1, second=2),))
+    assert phrasings(between) == {"sentences": "A cat is between a dog and a bird."}
+    denied = SceneSpec(things[:2], (RelationSpec(0, "left of", 1, negated=True),))
+    assert phrasings(denied)["sentences"] == "A cat is not to the left of a dog."
+    assert phrasings(denied)["inverse"] == "A dog is not to the right of a cat."
+    for scene in (between, denied):
+        for text in phrasings(scene).values():
+            read = parse_prompt(text)
+            assert read.unparsed == ()
+            assert scene.relations[0].negated == read.relations[0].negated
