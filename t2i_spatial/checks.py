@@ -15,6 +15,23 @@ SLACK = 1.0
 """Pixels by which a detector's box may stick out of its image before it is refused."""
 
 
+MOST_BOXES = 10_000
+"""Boxes of one image that are judged; what pairs of boxes cost grows with the square."""
+
+
+def check_box_counts(table: pl.DataFrame) -> None:
+    """Refuse images with more boxes than can be judged in reasonable time.
+
+    Raises:
+        InputError: naming the first such image.
+    """
+    _refuse(
+        table.filter(table["detections"].list.len().fill_null(0) > MOST_BOXES),
+        f"an image has more than {MOST_BOXES:,} boxes, which no image shows; raise the threshold "
+        "of the detector, or suppress overlapping boxes",
+    )
+
+
 def check_detections(table: pl.DataFrame, what: str) -> pl.DataFrame:
     """A table of a file in the DETECTIONS schema, or a clear error naming the first wrong row.
 

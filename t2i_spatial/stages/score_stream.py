@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from t2i_spatial.checks import check_detections
+from t2i_spatial.checks import check_box_counts, check_detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange.label_spelling import renamed
 from t2i_spatial.interchange.large import check_samples, names_of_labels
@@ -173,6 +173,7 @@ def _slices(
         if len(table) == 0:
             break
         offset += len(table)
+        check_box_counts(table)
         table = renamed(check_detections(table, path.name), names)
         table = table.filter(pl.col("sample").is_in(list(numbers)))
         seen.append(table.group_by("prompt_id").len())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from t2i_spatial.checks import check_box_counts
 from t2i_spatial.errors import IncompleteRunError, InputError
 from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
@@ -98,6 +99,7 @@ def complete(
     Raises:
         InputError: an image twice, or of no prompt of the set, or not in `images`.
     """
+    check_box_counts(detections)
     if detections.select(KEY).is_duplicated().any():
         twice = detections.filter(detections.select(KEY).is_duplicated()).select(KEY).row(0)
         raise InputError(f"the detections hold the same image twice: {twice}")

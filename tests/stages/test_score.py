@@ -387,6 +387,14 @@ def test_a_sample_number_that_is_none_is_refused_before_memory_is_taken():
         complete(detection_rows(FULL), TABLE, samples=1_000_000_000)
 
 
+def test_more_boxes_than_an_image_can_show_are_refused(monkeypatch):
+    monkeypatch.setattr("t2i_spatial.checks.MOST_BOXES", 2)
+    assert len(complete(detection_rows(FULL), TABLE)) == 4
+    many = detections(*[box("cat", k, 0, k + 9, 9) for k in range(3)])
+    with pytest.raises(InputError, match=r"more than 2 boxes.*raise the threshold.*'b'"):
+        complete(detection_rows({**FULL, ("b", 1): many}), TABLE)
+
+
 def test_a_folder_of_images_is_imported_detected_and_scored(tmp_path, prompt_file):
     folder = tmp_path / "pictures"
     folder.mkdir()
