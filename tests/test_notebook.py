@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
-from t2i_spatial.stages.compare import compare_runs
+from t2i_spatial.stages.compare import Comparison, Pairs, ProtocolComparison
+from t2i_spatial.stages.differences import Difference
 from t2i_spatial.stages.score import make_protocols, score_tables
+from t2i_spatial.statistics.paired import Difference as PairedDifference
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 
@@ -30,14 +32,11 @@ def test_a_run_shows_its_stages_as_text(tmp_path):
     assert "<run>" not in shown and len(shown) < 1000
 
 
-def test_a_comparison_shows_points_and_p(tmp_path):
-    import numpy as np
-
-    from tests.stages.test_compare import make_run
-
-    a = make_run(tmp_path / "a", np.zeros((6, 2), int))
-    b = make_run(tmp_path / "b", np.full((6, 2), 2))
-    shown = compare_runs(a, b, (), Intervals(resamples=100))._repr_html_()
-    assert "<tr><td>visor</td><td>OA</td><td>100.0</td>" in shown
-    other = make_run(tmp_path / "c", np.zeros((6, 2), int), detect={"threshold": 0.5})
-    assert "not measured alike (detect.threshold" in compare_runs(a, other)._repr_html_()
+def test_a_comparison_shows_points_and_p():
+    better = PairedDifference(0.0, 1.0, 1.0, 0.5, 1.0, 0.0312, 6, 0, 6, 12)
+    part = ProtocolComparison(Pairs(6, 12, 0, 0, 0, 0), {"OA": better}, None)
+    shown = Comparison("a", "b", [], {"visor": part})._repr_html_()
+    row = "<td>visor</td><td>OA</td><td>100.0</td><td>50.0 – 100.0</td><td>0.031</td>"
+    assert row in shown
+    apart = Difference("detect", "threshold", 0.1, 0.5, "measurement")
+    assert "not measured alike (detect.threshold" in Comparison("a", "b", [apart])._repr_html_()

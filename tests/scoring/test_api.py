@@ -55,7 +55,8 @@ FLOATS = PIXELS.astype(np.float32) / 255
 )
 def test_arrays_and_tensors_of_any_order_are_pictures(images):
     verdicts = t2i.score(images, (p for p in [drawing.ASKED]), detector=DETECTOR)
-    assert verdicts["correct"].to_list() == [True]
+    assert verdicts["protocol"].to_list() == ["visor", "spatial"]
+    assert verdicts["correct"].to_list() == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_phrase_that_the_detector_cannot_be_asked_costs_its_own_image_only():
     verdicts = t2i.score(
         [drawing.LEFT] * 2, ["a cat to the left of a unicorn", drawing.ASKED], detector=DETECTOR
     )
-    assert verdicts["status"].to_list() == ["detector_failed", "scored"]
+    assert verdicts["status"].to_list() == ["detector_failed", "scored"] * 2
     assert verdicts["reason"][0] == "'unicorn': not in its vocabulary"
 
 

@@ -456,7 +456,7 @@ def test_command_on_a_folder_then_on_the_run(tmp_path: Path, model: str) -> None
     ("arguments", "code", "message"),
     [
         (["--detector", "no/such-model"], 1, "HF_HUB_OFFLINE"),
-        (["--batch-size", "0"], 2, "from 1"),
+        (["--batch-size", "0"], 2, "above 0"),
         (["--option", "x"], 2, "KEY=VALUE"),
         (["--name", "a/b"], 2, "letters"),
         (["--prompts", "x.jsonl"], 2, "--images"),
