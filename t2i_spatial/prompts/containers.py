@@ -70,7 +70,8 @@ def read_records(path: Path, *, delimiter: str | None = None) -> Iterator[Locate
 def plain_lines(path: Path, text: str) -> Iterator[Located]:
     """One record per line; blank lines at the end of the file are dropped, others are refused."""
     # not splitlines(): a prompt may hold U+2028, form feeds and the like
-    lines = text.rstrip().split("\n") if text.strip() else []
+    sign = "\n" if "\n" in text else "\r"
+    lines = text.rstrip().split(sign) if text.strip() else []
     for number, line in enumerate(lines):
         yield f"{path}, line {number + 1}", number, {"text": line.strip()}
 

@@ -254,3 +254,10 @@ def test_a_pipe_is_read_once(tmp_path, monkeypatch):
 def test_any_unicode_is_a_prompt_and_comes_back(tmp_path, text):
     path = write(tmp_path / "p.jsonl", json.dumps({"id": "0", "text": text}))
     assert read(path) == [("0", text)]
+
+
+def test_lines_may_end_in_a_carriage_return(tmp_path):
+    assert read(write(tmp_path / "p.txt", "a cat\ra dog\r")) == [
+        ("00000", "a cat"),
+        ("00001", "a dog"),
+    ]
