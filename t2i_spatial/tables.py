@@ -190,7 +190,7 @@ def prompts_to_table(prompts: Iterable[Prompt]) -> pl.DataFrame:
                 "objects": [
                     {
                         "name": o.name,
-                        "count": o.count,
+                        "count": _fitting(o, prompt.id),
                         "color": o.color,
                         "attributes": list(o.attributes),
                         "frame_position": o.frame_position,
@@ -217,6 +217,13 @@ def prompts_to_table(prompts: Iterable[Prompt]) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows, schema=PROMPTS)
+
+
+def _fitting(spec: ObjectSpec, prompt_id: str) -> int | None:
+    """The count, if the column can hold it: polars makes null of one that it cannot."""
+    if spec.count is not None and spec.count >= 2**31:
+        raise InputError(f"prompt {prompt_id!r} asks for {spec.count} of {spec.name!r}")
+    return spec.count
 
 
 def table_to_prompts(table: pl.DataFrame) -> list[Prompt]:

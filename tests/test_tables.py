@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from t2i_spatial.errors import InputError
 from t2i_spatial.scene import COUNT_RULES, RELATIONS, ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import (
     PROMPTS,
@@ -76,3 +78,9 @@ def test_a_table_of_a_version_without_the_newer_fields_is_read():
     )  # fmt: skip
     assert table_to_prompts(old)[0].scene == scene
     assert table_to_prompts(conform(old, PROMPTS, "prompts"))[0].scene == scene
+
+
+def test_a_count_that_the_column_cannot_hold_is_refused_and_not_lost():
+    scene = SceneSpec((ObjectSpec("cat", 2**31),))
+    with pytest.raises(InputError, match="asks for 2147483648 of 'cat'"):
+        prompts_to_table([Prompt("0", "cats", scene=scene)])
