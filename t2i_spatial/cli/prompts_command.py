@@ -96,9 +96,12 @@ def convert(source: str, output: Path | None, **options: Any) -> None:
 @_seed
 def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
     """Show what TEXT asks for: objects, relations and what was not read."""
+    from t2i_spatial.prompts.parser import clean_prompt
     from t2i_spatial.prompts.scene_table import scene_table
 
     scene = parse_prompt(text)
+    if stripped := clean_prompt(text).stripped:
+        note(f"taken out before reading: {' '.join(stripped)}")
     click.echo(json.dumps(scene.to_dict(), ensure_ascii=False) if as_json else scene_table(scene))
     if drawing is not None:
         from t2i_spatial.prompts.drawing import draw_layout

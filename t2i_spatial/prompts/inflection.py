@@ -1,7 +1,7 @@
 """English number: singular and plural of nouns, and the indefinite article.
 
-Own tables and rules decide nearly every noun; `inflect` is asked only about a word that stands
-with a plural number and looks like no plural (its import takes longer than a thousand prompts).
+Own tables and rules: an inflection library would take longer to import than a thousand prompts take
+to read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,23 @@ _PLURAL_OF: dict[str, str] = {
     "cactus": "cacti",
     "fungus": "fungi",
 }
-_SINGULAR_OF = {plural: singular for singular, plural in _PLURAL_OF.items()}
+_RARE_PLURALS = (
+    "alumni alumnus,octopi octopus,hippopotami hippopotamus,platypi platypus,radii radius,"
+    "nuclei nucleus,syllabi syllabus,stimuli stimulus,foci focus,loci locus,bacilli bacillus,"
+    "larvae larva,algae alga,antennae antenna,vertebrae vertebra,formulae formula,nebulae nebula,"
+    "matrices matrix,vertices vertex,indices index,appendices appendix,crises crisis,oases oasis,"
+    "theses thesis,ellipses ellipse,phenomena phenomenon,criteria criterion,automata automaton,"
+    "bacteria bacterium,curricula curriculum,strata stratum,tableaux tableau,chateaux chateau,"
+    "gateaux gateau,bureaux bureau,plateaux plateau,seraphim seraph,cherubim cherub,"
+    "wharves wharf,kerchieves kerchief,beeves beef,brethren brother,kine cow,dwarfs dwarf,"
+    "scarfs scarf,hoofs hoof,wolves wolf,selves self,sheaves sheaf,staves staff,"
+    "paparazzi paparazzo,graffiti graffiti,spaghetti spaghetti,biscotti biscotto,zucchini zucchini,"
+    "stadia stadium,aquaria aquarium,terraria terrarium,millennia millennium,fora forum,"
+    "oxen ox,lice louse,dice die,passersby passerby,runners-up runner-up"
+)
+_SINGULAR_OF = {
+    rare: singular for rare, _, singular in (p.partition(" ") for p in _RARE_PLURALS.split(","))
+} | {plural: singular for singular, plural in _PLURAL_OF.items()}
 
 INVARIANT = word_set(
     "sheep deer fish shrimp moose bison elk salmon trout squid swine cod tuna aircraft spacecraft "
@@ -169,12 +185,3 @@ def article(phrase: str) -> str:
     if phrase.startswith(_CONSONANT_SOUND) and not phrase.startswith(("unin", "unim", "unid")):
         return "a"
     return "an" if phrase[:1] in tuple("aeiou") else "a"
-
-
-@lru_cache(maxsize=4096)
-def rare_singular(word: str) -> str | None:
-    """What `inflect` takes for the singular of a word, or `None` when it is no plural."""
-    import inflect
-
-    found: str | bool = inflect.engine().singular_noun(word)
-    return found if isinstance(found, str) else None

@@ -130,8 +130,9 @@ def told_inversely(scene: SceneSpec) -> SceneSpec | None:
     """The same scene with every relation that has an inverse told from its other side.
 
     >>> scene = SceneSpec((ObjectSpec("cat"), ObjectSpec("dog")), (RelationSpec(0, "above", 1),))
-    >>> told_inversely(scene).relations
-    (RelationSpec(subject=1, relation='below', object=0, phrase=None),)
+    >>> told = told_inversely(scene).relations[0]
+    >>> told.subject, told.relation, told.object
+    (1, 'below', 0)
     """
     told = tuple(
         replace(spec, subject=spec.object, relation=other, object=spec.subject, phrase=None)

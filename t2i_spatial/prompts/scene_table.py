@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from t2i_spatial.scene import SceneSpec
+from t2i_spatial.scene import ObjectSpec, SceneSpec
 
 
 def scene_table(scene: SceneSpec) -> str:
@@ -24,8 +24,8 @@ def scene_table(scene: SceneSpec) -> str:
         rows.append(
             (
                 str(index),
-                spec.name,
-                "any" if spec.count is None else str(spec.count),
+                spec.name if spec.text is None else f"{spec.name} {spec.text!r}",
+                _count(spec),
                 spec.color or "",
                 " ".join(spec.attributes),
                 spec.frame_position or "",
@@ -35,12 +35,23 @@ def scene_table(scene: SceneSpec) -> str:
     if scene.relations:
         told: list[Sequence[str]] = [("relation", "phrase")]
         for relation in scene.relations:
-            words = f"{relation.subject} {relation.relation} {relation.object}"
+            negation = "not " if relation.negated else ""
+            words = f"{relation.subject} {negation}{relation.relation} {relation.object}"
+            if relation.second is not None:
+                words += f" and {relation.second}"
             told.append((words, relation.phrase or relation.relation))
         parts.append(_aligned(told))
+    if scene.reading != "read":
+        parts.append(f"reading: {scene.reading}")
     if scene.unparsed:
         parts.append("not read: " + "; ".join(scene.unparsed))
     return "\n\n".join(parts)
+
+
+def _count(spec: ObjectSpec) -> str:
+    if spec.count is None:
+        return "any"
+    return str(spec.count) if spec.count_rule == "exactly" else f"{spec.count_rule} {spec.count}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -44,7 +44,7 @@ def sr2d(relations_only: bool = False) -> list[Prompt]:
     >>> len(prompts), prompts[1].text, prompts[1].tag
     (31680, 'a bicycle to the left of a person', 'left of')
     """
-    # the first letter decides as `inflect` does for these eighty names
+    # the first letter decides as it does for these eighty names
     said = {name: f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in COCO_NAMES}
     spec = {name: ObjectSpec(name) for name in COCO_NAMES}
     relations = {

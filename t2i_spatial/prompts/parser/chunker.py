@@ -58,6 +58,7 @@ from t2i_spatial.prompts.parser.relation_phrases import (
 from t2i_spatial.prompts.parser.verbs import BASE, HAVING, MODALS, PAST, VERBISH_S
 from t2i_spatial.prompts.parser.word_classes import (
     NOUN,
+    VERB_ING,
     classes,
 )
 from t2i_spatial.prompts.words import word_set
@@ -89,7 +90,9 @@ def chunk(tokens: list[str]) -> list[Chunk]:
                 at = end
                 continue
             kind = None if kind in (PREP, SKIPPED) else kind
-        if token == "her" and not _noun_may_follow(tokens, at + 1):
+        if token in _EACH and at + 1 < count and _acts(tokens[at + 1]):
+            at += 1  # "both wearing hats"
+        elif token == "her" and not _noun_may_follow(tokens, at + 1):
             chunks.append(Chunk(PRON, token))
             at += 1
         elif kind is None or kind in (DETERMINER, NUMBER):
@@ -133,6 +136,14 @@ def chunk(tokens: list[str]) -> list[Chunk]:
 
 
 _PLAIN = {word: Chunk(kind, word) for word, kind in TOKEN_KINDS.items() if kind < 100}
+
+
+_EACH = word_set("both each all")
+
+
+def _acts(word: str) -> bool:
+    kinds = classes(word)
+    return word in ("with", "having") or (bool(kinds & VERB_ING) and not kinds & NOUN)
 
 
 def _noun_may_follow(tokens: list[str], at: int) -> bool:
@@ -181,6 +192,8 @@ def _relation_or_preposition(
         return frame[1]
     found = match_relation(tokens, at)
     token = tokens[at]
+    if token == "nearby" and at + 1 < len(tokens) and TOKEN_KINDS.get(tokens[at + 1]) is None:
+        return at  # "nearby candles": an adjective
     if found is not None:
         phrase, end = found
         if token in _LEFT_RIGHT and end == at + 1:
@@ -212,6 +225,8 @@ def _infinitive(word: str, chunks: list[Chunk]) -> bool:
     return not (chunks and chunks[-1].kind == REL)
 
 
+_LONGEST_RUN = 40
+"""Words; what is longer is cut, so that no text costs more than its length."""
 _LEFT_RIGHT = frozenset(["left", "right"])
 _ALSO_ADJECTIVES = word_set("near close opposite far inside")
 _PARTICLES = word_set("over up down out off around by under through along back away")
@@ -277,9 +292,11 @@ def _content_run(tokens: list[str], at: int) -> tuple[tuple[str, ...], int]:
     skipped = 0
     words = [tokens[at]]
     quantity = kinds.get(tokens[at]) in (DETERMINER, NUMBER)
-    while end < count:
+    while end < count and len(words) < _LONGEST_RUN:
         word = tokens[end]
         kind = kinds.get(word)
+        if word == "can" and (quantity or _closed(tokens, end + 1)):
+            kind = None  # "a can of soda", "a soda can"
         if word in starters and word not in ("around", "like", "of"):
             found = match_relation(tokens, end)
             adjective = (quantity and word in _ALSO_ADJECTIVES) or (
@@ -328,6 +345,11 @@ def _content_run(tokens: list[str], at: int) -> tuple[tuple[str, ...], int]:
     return tuple(words), end
 
 
+def _closed(tokens: list[str], at: int) -> bool:
+    """Whether no content word stands at `at`."""
+    return at >= len(tokens) or TOKEN_KINDS.get(tokens[at]) not in (None, SKIPPED)
+
+
 def _adjectives_go_on(tokens: list[str], at: int) -> bool:
     """Whether the comma or "and" at `at` stands between two adjectives of one noun."""
     before = tokens[at - 1]
@@ -335,7 +357,7 @@ def _adjectives_go_on(tokens: list[str], at: int) -> bool:
         return False
     if classes(before) & NOUN and sort_of(before) != sort_of(tokens[at + 1]):
         return False  # "a green square and red rectangle"
-    count = len(tokens)
+    count = min(len(tokens), at + _LONGEST_RUN)
     end = at + 1
     for _ in range(8):
         begin = end

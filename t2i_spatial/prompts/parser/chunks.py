@@ -14,6 +14,7 @@ from t2i_spatial.prompts.parser.function_words import (
     OPEN_NUMBERS,
     OTHER_PREPOSITIONS,
     RELATIVES,
+    SPEAKERS,
     SUBORDINATORS,
 )
 from t2i_spatial.prompts.parser.noun_phrase import NounPhrase
@@ -47,7 +48,7 @@ class Chunk(NamedTuple):
 DETERMINER, NUMBER, SKIPPED = 100, 101, 102
 _QUANTIFIERS = word_set("at-least at-most more-than fewer-than or-more")
 TOKEN_KINDS: dict[str, int] = (
-    dict.fromkeys(ADVERBS, SKIPPED)
+    dict.fromkeys(ADVERBS | SPEAKERS, SKIPPED)
     | dict.fromkeys(OTHER_PREPOSITIONS, PREP)
     | dict.fromkeys([*NUMBERS, *OPEN_NUMBERS, *_QUANTIFIERS], NUMBER)
     | dict.fromkeys(DETERMINERS, DETERMINER)

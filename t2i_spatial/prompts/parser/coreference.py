@@ -19,6 +19,8 @@ from t2i_spatial.scene import ObjectSpec, RelationSpec
 
 _LOOK_BACK = 12
 """How many things of one name a phrase may choose among; more would not be linear."""
+_MOST_PAIRS = 100
+"""Of two lists that a relation joins; longer lists are not read."""
 
 
 def head_of(name: str) -> str:
@@ -123,7 +125,7 @@ class Things:
         negated: bool = False,
     ) -> None:
         """Relate objects as a phrase says; "between" takes its targets together."""
-        if not phrase.relations:
+        if not phrase.relations or len(subjects) * len(targets) > _MOST_PAIRS:
             self.unparsed.append(phrase.text)
             return
         if phrase.relations == ("between",) and not phrase.reversed:

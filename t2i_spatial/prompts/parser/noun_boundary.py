@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from t2i_spatial.prompts.inflection import is_plural, singular
+from t2i_spatial.prompts.inflection import INVARIANT, is_plural, singular
 from t2i_spatial.prompts.parser.nouns import (
+    ANIMATE,
     COMPOUNDS,
+    PLURALIA,
 )
 from t2i_spatial.prompts.parser.quantity import Quantity
 from t2i_spatial.prompts.parser.verbs import POSTURES, THIRD, VERBISH_S
@@ -99,8 +101,8 @@ def noun_end(words: tuple[str, ...], start: int, quantity: Quantity) -> int:
         if _ends_before(words, at, head, one, many):
             break
         if kinds & (ADJECTIVE | VERB_ED) and not kinds & NOUN:
-            # "a stone gray wall": an adjective inside, if a noun follows
-            if following & NOUN and at + 1 < total and not many_plural(words[head], many):
+            # "a plush red velvet cushion": adjectives inside, if a noun follows
+            if _noun_ahead(words, at) and not many_plural(words[head], many):
                 head = -1
                 at += 1
                 continue
@@ -108,6 +110,20 @@ def noun_end(words: tuple[str, ...], start: int, quantity: Quantity) -> int:
         head = at
         at += 1
     return head + 1 if head >= 0 else start
+
+
+def _noun_ahead(words: tuple[str, ...], at: int) -> bool:
+    """Whether a noun follows the adjectives behind `at`."""
+    for word in words[at + 1 : at + 5]:
+        kinds = classes(word)
+        if kinds & NOUN:
+            return True
+        if not kinds & (ADJECTIVE | VERB_ED | COLOR) or word == "of":
+            return False
+    return False
+
+
+_PLURAL_HEADS = INVARIANT | PLURALIA | word_set("series species")
 
 
 def many_plural(word: str, many: bool) -> bool:
@@ -123,9 +139,10 @@ def _ends_before(words: tuple[str, ...], at: int, head: int, one: bool, many: bo
     following = 0 if last else classes(words[at + 1])
     if kinds & ADVERB or word in ("full", "alone", "together", "upside", "apart", "ahead"):
         return True
-    if kinds & VERB_ING:
-        return not kinds & NOUN
     plural_before = bool(earlier & PLURAL) and before not in ("glass",)
+    if kinds & VERB_ING:
+        # "ducks crossing", "a man painting", but "a railroad crossing"
+        return not kinds & NOUN or plural_before or before in ANIMATE
     if kinds & VERB_ED and not kinds & (NOUN | ADJECTIVE):
         return True
     if kinds & VERB_ED and word not in ("cut", "set", "left", "bat", "fit", "lay", "rose", "lit"):
@@ -135,8 +152,10 @@ def _ends_before(words: tuple[str, ...], at: int, head: int, one: bool, many: bo
     if kinds & VERB_S and word in THIRD:
         if one and not plural_before:
             return True
-        if not kinds & NOUN or word in VERBISH_S:
-            return not plural_before
+        if plural_before or not kinds & NOUN or word in VERBISH_S:
+            return before not in ("sports", "clothes")
+    if one and last and kinds & PLURAL and not plural_before and word not in _PLURAL_HEADS:
+        return word.endswith("s")  # "a dog swivels": what "a" introduces does not end in a plural
     if kinds & VERB_BASE:
         if not kinds & (NOUN | ADJECTIVE):
             return True

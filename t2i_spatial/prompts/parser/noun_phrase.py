@@ -47,7 +47,7 @@ _SHELVES = word_set("shelf drawer floor bunk deck rack step stair story layer ti
 """What has a top or a left one of itself: no place in the picture."""
 _FRAME_ADJECTIVES = {k: v for k, v in FRAME_WORDS.items() if v not in ("foreground",)}
 _MAYBE_THINGS = word_set(
-    "shape form line circle light shadow pattern design sign display element figure stage lens "
+    "shape form line circle light surface pattern design sign display element figure stage lens "
     "camera track spring baseball basketball football volleyball symbol rainbow stripe title "
     "lights sight match storm"
 )
@@ -300,7 +300,7 @@ def _grouped(phrase: NounPhrase, inner: NounPhrase, group: str, quantity: Quanti
         count = 12
     elif inner.article == "the" and inner.spec.count == 1:
         count = None
-    name = "glass" if inner.spec.name == "glasses" else inner.spec.name
+    name = "glass" if inner.spec.name == "glasses" and group != "pair" else inner.spec.name
     spec = replace(
         inner.spec,
         name=name,

@@ -44,6 +44,7 @@ THE_PICTURE = word_set(
 )
 
 NOT_THINGS = word_set(
+    "surface surfaces "
     # the picture and its style
     "view image picture photo photograph scene frame shot composition style detail details focus "
     "closeup close-up perspective angle foreground background backdrop distance setting lighting "
@@ -77,7 +78,7 @@ NOT_THINGS = word_set(
     "contemplation anticipation excitement chaos calm calmness stillness reflection reflections "
     "shadow shadows symmetry geometry material surroundings environment world universe finish "
     "sheen shine sparkle blend layer layers type kind sort example version variation collection "
-    "opposite comparison addition contact line row circle traffic lots lot couple pair dozen "
+    "opposite comparison addition contact line row circle traffic lots lot pair dozen "
     "number amount anything kinds sorts types fact reason result cause person's journey "
     "destination adventure visit trip vacation holiday tour walk run ride swim jump nap sleep rest "
     "break bite sip dance lunch-time habit habits lives test sight city-life hustle bustle viewer "
@@ -178,7 +179,9 @@ REGIONS = word_set(
 )
 """Places: what stands in or on them is still next to what follows."""
 
-PHRASE_HEADS = word_set("top side front back middle center centre edge corner end bottom half")
+BACKDROPS = REGIONS | word_set("wall ceiling surface background shore bank")
+"""What "it" rarely means when something stands before it."""
+
 DEPICTIONS = word_set(
     "statue sculpture figure figurine drawing painting picture photo photograph portrait poster "
     "model image illustration map mural print sketch silhouette reflection shadow logo sign "

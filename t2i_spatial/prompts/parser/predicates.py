@@ -206,7 +206,9 @@ class Predicates(Relating):
             elif not classes(word) & ADVERB or word in COLORS:
                 attributes.append(word)
         says = self.after in (COP, VERB, AND, COMMA, ADJP)
-        target = self.actor if says else self.group
+        if not says:
+            self.actor = self.group
+        target = self.actor
         if self.negated:
             self.things.unparsed.append(f"not {chunk.word}")
             self.negated = False

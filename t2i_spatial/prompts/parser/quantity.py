@@ -11,6 +11,7 @@ from t2i_spatial.prompts.parser.function_words import (
     POSSESSIVES,
     SINGULAR_DETERMINERS,
 )
+from t2i_spatial.prompts.parser.word_classes import ADJECTIVE, NOUN, classes
 from t2i_spatial.prompts.words import word_set
 
 _ANOTHER = word_set("another second third fourth other")
@@ -76,7 +77,13 @@ def read_quantity(words: tuple[str, ...], at: int) -> tuple[int, Quantity]:
             if at + 1 == total and word != "other":
                 break
             new = True
-        elif word == "couple" and article and at + 1 < total and words[at + 1] != "of":
+        elif (
+            word == "couple"
+            and article
+            and at + 1 < total
+            and classes(words[at + 1]) & (NOUN | ADJECTIVE)
+            and words[at + 1] != "of"
+        ):
             count, article = 2, "number"
         else:
             break

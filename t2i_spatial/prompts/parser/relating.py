@@ -29,6 +29,7 @@ from t2i_spatial.prompts.parser.coreference import head_of
 from t2i_spatial.prompts.parser.naming import Naming
 from t2i_spatial.prompts.parser.noun_phrase import NounPhrase
 from t2i_spatial.prompts.parser.nouns import (
+    BACKDROPS,
     BODY_PARTS,
     CLOTHING,
     REGIONS,
@@ -90,6 +91,10 @@ class Relating(Naming):
             hers = following is not None and bool(following.possessive)
             if hers and following is not None and head_of(following.spec.name) in BODY_PARTS:
                 return self.group or self.actor  # "holding a donut in her hand"
+            if chunk.word == "in" and following is not None and self.group:
+                head = head_of(following.spec.name)
+                if head not in _NO_VESSELS:
+                    return self.group  # "watching a bird in a cage"
             return self.actor if self.actor else self.group
         if self.role == OWNED:
             heads = [self.things.heads[index] for index in self.group]
@@ -147,6 +152,12 @@ class Relating(Naming):
             if not grounds:
                 self._nowhere(relation, subjects)
                 return
+        elif following.kind == THAT and self.group:
+            # "a box in which a cat is sleeping"
+            self.at += 1
+            self.fronted.append((relations, list(self.group)))
+            self.group, self.role, self.after = [], OTHER, NP
+            return
         elif following.kind == PRON:
             self.at += 1
             if following.word == "each-other":
@@ -185,7 +196,8 @@ class Relating(Naming):
     def _loosely(self, relation: RelationPhrase, subjects: list[int]) -> bool:
         """ "A dog running around a tree", "shouting into a microphone": no relation of places."""
         if relation.text == "around":
-            return all(self.things.objects[index].count == 1 for index in subjects)
+            moves = self.verb != "" and self.verb not in POSTURES
+            return moves or all(self.things.objects[index].count == 1 for index in subjects)
         return relation.text in ("into", "onto") and self.verb in _TOWARDS
 
     def _related_to(self, subjects: list[int], grounds: list[int]) -> None:
@@ -262,13 +274,6 @@ class Relating(Naming):
             elif kind in (COP, THERE) and self.topic:
                 grounds = self.topic
                 subjects = []
-            elif (
-                self.things.objects
-                and self.after == NP
-                and self.subject == subjects
-                and (self.topic and self.topic != subjects and self.role == SUBJECT)
-            ):
-                grounds = self.topic
         side = {"left of": "left", "right of": "right"}.get(
             relation.relations[0] if relation.relations else ""
         )
@@ -296,7 +301,7 @@ class Relating(Naming):
         if self.owning and self.host:
             relation = self.relation.relations if self.relation else ()
             heads = {self.things.heads[index] for index in self.host}
-            if heads & REGIONS and not set(relation) & NESTING and self.related != self.host:
+            if heads & BACKDROPS and "in" not in relation and self.related != self.host:
                 # "a giraffe in a field with trees behind it"
                 preferred.append(self.related)
             preferred.append(self.host)
@@ -304,6 +309,7 @@ class Relating(Naming):
             preferred += [self.group if self.group != subjects else (), self.related]
         preferred += [self.subject, self.topic]
         if len(subjects) and self.subject == list(subjects):
-            grounds = [r.object for r in self.things.relations[-4:] if r.object not in subjects]
-            preferred.insert(0, grounds[-1:])
+            last = [r for r in self.things.relations[-4:] if r.object not in subjects][-1:]
+            backdrop = bool(last) and self.things.heads[last[0].object] in BACKDROPS
+            preferred.insert(0, [r.subject if backdrop else r.object for r in last])
         return self.things.pronoun(word, preferred, subjects)

@@ -49,13 +49,17 @@ in the likeness of=shaped-like|disguised as=shaped-like|can be seen=is seen|can 
 could be seen=is seen|may be seen=is seen|half full of=full-of|half filled with=full-of
 all kinds of=several|all sorts of=several
 """
-_FIXED: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+_FIXED: dict[str, dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]] = {}
+"""First word -> second word ("" for none) -> expressions, longest first, and what stands for them.
+"""
 for _entry in re.split(r"[|\n]+", _FIXED_TEXT.strip()):
     _words, _, _one = _entry.partition("=")
     _key = tuple(_words.split())
-    _FIXED.setdefault(_key[0], []).append((_key, tuple(_one.split())))
-for _list in _FIXED.values():
-    _list.sort(key=lambda pair: -len(pair[0]))
+    _second = _key[1] if len(_key) > 1 else ""
+    _FIXED.setdefault(_key[0], {}).setdefault(_second, []).append((_key, tuple(_one.split())))
+for _seconds in _FIXED.values():
+    for _list in _seconds.values():
+        _list.sort(key=lambda pair: -len(pair[0]))
 _NUMBERLIKE = re.compile(r"\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty")
 _COMPARED = {"more": "more-than", "fewer": "fewer-than", "less": "fewer-than", "over": "more-than"}
 
@@ -100,12 +104,25 @@ def _join(tokens: list[str]) -> list[str]:
                 joined.append(_COMPARED[token])
                 at = behind
                 continue
-        for words, one in _FIXED.get(token, ()):
-            if tuple(tokens[at : at + len(words)]) == words:
-                joined.extend(one)
-                at += len(words)
-                break
-        else:
+        found = _fixed(tokens, at, token)
+        if found is None:
             joined.append(token)
             at += 1
+        else:
+            joined += found[1]
+            at += len(found[0])
     return joined
+
+
+def _fixed(
+    tokens: list[str], at: int, token: str
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The fixed expression that begins at `at`."""
+    seconds = _FIXED.get(token)
+    if seconds is None:
+        return None
+    following = tokens[at + 1] if at + 1 < len(tokens) else ""
+    for words, one in (*seconds.get(following, ()), *seconds.get("", ())):
+        if len(words) < 3 or tuple(tokens[at : at + len(words)]) == words:
+            return words, one
+    return None

@@ -75,7 +75,7 @@ def _listed(word: str) -> int:
         found |= ADJECTIVE | (NOUN if noun else 0)
     if word in ING_NOUNS:
         found |= NOUN
-    elif word in GERUND:
+    if word in GERUND:
         found |= VERB_ING
     if word in PAST:
         found |= VERB_ED
