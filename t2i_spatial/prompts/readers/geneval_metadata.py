@@ -21,8 +21,9 @@ def geneval_scene(record: Record) -> SceneSpec:
 
     >>> scene = geneval_scene({"include": [{"class": "dog", "count": 1},
     ...     {"class": "cat", "count": 1, "position": ["left of", 0]}]})
-    >>> scene.relations
-    (RelationSpec(subject=1, relation='left of', object=0, phrase=None),)
+    >>> told = scene.relations[0]
+    >>> told.subject, told.relation, told.object
+    (1, 'left of', 0)
 
     Raises:
         InputError: a clause without class, a bad count, index or relation.
