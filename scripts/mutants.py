@@ -32,7 +32,7 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome
 ROOT = Path(__file__).parent.parent
 ROOMS: dict[str, str] = {
     "t2i_spatial/statistics/*.py": "tests/statistics",
-    "t2i_spatial/metrics/*.py": "tests/metrics",
+    "t2i_spatial/metrics/**/*.py": "tests/metrics",
     "t2i_spatial/relation*.py": "tests/test_relation*.py tests/metrics/test_relation*.py",
 }
 """Modules -> the tests that ought to notice a change in them, beside their own doctests."""

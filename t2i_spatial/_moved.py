@@ -24,6 +24,7 @@ MOVED: Mapping[str, str] = {
     "curation.filters.agreement": "curation.filters.external_scores",
     "curation.pipeline": "curation.selection",
     "curation.scop": "curation.object_pairs",
+    "curation.seeded": "curation.random_order",
     "detectors.adapters": "detectors.conversions",
     "detectors.clip_score": "detectors.clip_scorer",
     "detectors.depth": "detectors.depth_estimation",
@@ -51,6 +52,7 @@ MOVED: Mapping[str, str] = {
     "stages.annotate": "stages.box_values",
     "stages.candidates": "stages.curation_sources",
     "stages.looks": "stages.early_stopping.sources",
+    "stages.ordering": "statistics.sequential",
     "stages.until": "stages.early_stopping.stage",
     "training.adapters": "training.lora_layers",
     "training.cache": "training.latent_cache",
@@ -59,7 +61,12 @@ MOVED: Mapping[str, str] = {
 """Old module -> new one, both without `t2i_spatial.`."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "metrics.protocol": {"Protocol": "Metric", "TallyProtocol": "TallyMetric"},
+    "curation.seeded": {"seeded_numbers": "random_order"},
+    "metrics.given": {"given_tables": "input_tables"},
+    "metrics.protocol": {"Protocol": "Metric"},
+    "stages.adaptive": {"judge_until": "judge_to_precision"},
+    "stages.annotate": {"annotate_run": "add_box_values", "Annotator": "BoxModel"},
+    "stages.until": {"score_until": "score_to_precision"},
 }
 """Old module -> old name in it -> new name."""
 

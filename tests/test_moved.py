@@ -75,4 +75,6 @@ def test_every_old_place_is_empty_and_every_new_one_is_there():
         assert importlib.util.find_spec(f"t2i_spatial.{new}"), new
         parent = old.rpartition(".")[0]
         assert not parent or importlib.util.find_spec(f"t2i_spatial.{parent}"), old
-    assert RENAMED.keys() <= MOVED.keys()
+    for old, names in RENAMED.items():
+        new = importlib.import_module(f"t2i_spatial.{MOVED[old]}")
+        assert [name for name in names.values() if not hasattr(new, name)] == []

@@ -336,3 +336,10 @@ def test_precedes_is_the_share_of_point_pairs_in_order(ends):
     expected = np.mean((u < v) + 0.5 * (u == v))
     found = precedes(*(np.array([float(x)]) for x in (*a, *b)))[0]
     assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_fifth_of_the_depth_is_a_clear_case_and_a_tenth_is_not():
+    subject, other = [[0, 0, 10, 10]] * 3, [[20, 0, 30, 10]] * 3
+    nearness = (np.array([0.6, 0.7, 0.9]), np.full(3, 0.5))
+    tenth, fifth, more = relation_scores("spatial", "in front of", subject, other, depth=nearness)
+    assert tenth < fifth == pytest.approx(more)
