@@ -103,6 +103,15 @@ def test_its_relation_is_read_by_the_parser(command):
     assert [r["relation"] for r in scene["relations"]] == ["level with"]
 
 
+def test_its_relation_is_sampled_worded_and_drawn(command):
+    said = command("prompts", "sample", "--count", "2", "--relation", "level with")
+    for line in said.splitlines():
+        prompt = json.loads(line)
+        assert " level with " in prompt["text"]
+        one, other = (entry["box"] for entry in prompt["metadata"]["layout"])
+        assert one[1] + one[3] == pytest.approx(other[1] + other[3], abs=0.02)
+
+
 def test_its_filter_and_its_exporter_make_a_training_set(scores, command):
     said = command("curate", "run", "--protocol", "presence", "--filter", "wide", "--export",
                    "captions_tsv")  # fmt: skip

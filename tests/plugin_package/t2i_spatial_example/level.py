@@ -14,6 +14,9 @@ LEVEL = Relation(
     aliases=("at the same height as", "on a level with"),
     inverse="level with",
     axis=("y", 0),
+    drawn=lambda one, other: (
+        one[2] < other[0] and abs(one[1] + one[3] - other[1] - other[3]) < 0.02
+    ),
 )
 
 
