@@ -125,6 +125,8 @@ FRAME_WORDS: dict[str, str] = {
     "left": "left",
     "right": "right",
     "left-hand": "left",
+    "leftmost": "left",
+    "rightmost": "right",
     "right-hand": "right",
     "top-left": "top left",
     "top-right": "top right",

@@ -117,6 +117,9 @@ class SceneReader(Predicates):
             self.things.place(self.pending_place, found)
             self.pending_place = ""
         self.verb = ""
+        self.part = False
+        if self.subject and not owned and not self.earlier:
+            self.earlier = self.subject
         self.group = found
         self.role = OWNED if owned else SUBJECT
         if not owned:
@@ -204,6 +207,12 @@ class SceneReader(Predicates):
         if chunk.word == "each-other":
             return
         kind = self._next().kind
+        if chunk.word == "part":
+            # "two dogs, one on a chair and the other on the floor"
+            group = self.subject or self.group or self.topic
+            self.subject = self.group = self.actor = list(group)
+            self.role, self.after, self.part = SUBJECT, PRON if group else NP, True
+            return
         if self.fronted:
             known = self.things.pronoun(chunk.word, [self.topic])
         else:
@@ -238,6 +247,10 @@ class SceneReader(Predicates):
                 self.subject = []
             self.actor, self.group, self.role = [], [], OTHER
             return
+        if self.part:
+            self.things.unparsed.append(f"one {chunk.word}")
+            self.after = FRAME
+            return
         target = self._anchor(Chunk(REL)) if self.role != GROUND else None
         if self.role == GROUND:
             target = self.related if self.after in (NP, FRAME) else self.actor
@@ -260,11 +273,11 @@ class SceneReader(Predicates):
         following = self._next()
         if word == "topped-with" and following.kind == NP:
             host = self._anchor(Chunk(REL))
-            phrases, self.at = self._span(self.at, GROUND)
+            phrases, self.at = self._span(self.at, OWNED)
             found = self._objects(phrases, GROUND, host)
             if found and host:
                 self.things.relate(host, _TOPPED, found)
-            self.group, self.role, self.after, self.host = found, OWNED, NP, host
+            self.group, self.role, self.after = host or found, SUBJECT, NP
             return
         if following.kind not in (NP, PRON):
             if word in ("at", "against", "across", "towards", "toward", "past", "beyond"):
@@ -288,17 +301,18 @@ class SceneReader(Predicates):
                 self.things.describe(subject, None, (said,))
             self.after = NP
             return
-        phrases, self.at = self._span(self.at - 1, GROUND)
-        found = self._objects(phrases, GROUND if word != "full-of" else OWNED, subject)
-        if found and word not in ("full-of", "decorated-with"):
+        filled = word in ("full-of", "decorated-with")
+        phrases, self.at = self._span(self.at - 1, OWNED if filled else GROUND)
+        found = self._objects(phrases, OWNED if filled else GROUND, subject)
+        if found and not filled:
             names = self.things.objects[found[0]].name
             self.things.unparsed.append(f"{plain} {names}")
         if not subject and self.after == STOP:
             self.group, self.role = [], OTHER
         else:
             self.related = subject
-            self.group = found or list(subject)
-            self.role = GROUND if found else SUBJECT
+            self.group = list(subject) if filled else found or list(subject)
+            self.role = GROUND if found and not filled else SUBJECT
             self.relation = None
         self.after = NP
 

@@ -138,6 +138,7 @@ def chunk(tokens: list[str]) -> list[Chunk]:
 _PLAIN = {word: Chunk(kind, word) for word, kind in TOKEN_KINDS.items() if kind < 100}
 
 
+_PART_WORDS = frozenset(["one", "other", "others", "another", "two", "three", "some"])
 _EACH = word_set("both each all")
 
 
@@ -192,6 +193,9 @@ def _relation_or_preposition(
         return frame[1]
     found = match_relation(tokens, at)
     token = tokens[at]
+    side = _own_side(tokens, at)
+    if side:
+        return _of_possessor(tokens, at, chunks)
     if token == "nearby" and at + 1 < len(tokens) and TOKEN_KINDS.get(tokens[at + 1]) is None:
         return at  # "nearby candles": an adjective
     if found is not None:
@@ -216,6 +220,29 @@ def _relation_or_preposition(
         chunks.append(_PLAIN.get(token) or Chunk(PREP, token))
         return at + 1
     return at
+
+
+def _own_side(tokens: list[str], at: int) -> bool:
+    """ "To the dog's left"."""
+    if tokens[at] not in ("to", "on", "at") or at + 3 >= len(tokens):
+        return False
+    return tokens[at + 2].endswith(("'s", "’s")) and tokens[at + 3] in (*_LEFT_RIGHT, "own")
+
+
+def _of_possessor(tokens: list[str], at: int, chunks: list[Chunk]) -> int:
+    """The relation and the noun phrase of "to the dog's left"."""
+    own = tokens[at + 3] == "own"
+    end = at + 4 + own
+    side = tokens[end - 1]
+    found = match_relation(["left" if side == "left" else "right", "of"], 0)
+    noun = tokens[at + 2][:-2]
+    if own or found is None:
+        chunks.append(Chunk(PREP, f"on-own-{side}-of"))
+    else:
+        text = " ".join(tokens[at:end])
+        chunks.append(Chunk(REL, text, relation=found[0]._replace(text=text)))
+    chunks += split_run((tokens[at + 1], noun), START, False)
+    return end + (tokens[end : end + 1] == ["side"])
 
 
 def _infinitive(word: str, chunks: list[Chunk]) -> bool:
@@ -277,8 +304,18 @@ def _run(tokens: list[str], at: int, chunks: list[Chunk]) -> int:
             verb = Verb(PAST[word] or word, "ed", word)
             chunks += (*found[:-1], Chunk(VERB, word, relation=match[0], verb=verb))
             return match[1]
+    if not found and chunks and _speaks_of_part(words, tokens, end):
+        chunks.append(Chunk(PRON, "part"))
+        return max(end, at + 1 if tokens[end : end + 1] != ["of"] else end)
     chunks += found
     return max(end, at + 1)
+
+
+def _speaks_of_part(words: tuple[str, ...], tokens: list[str], end: int) -> bool:
+    """ "One", "the other", "two of them": some of what was named before."""
+    del tokens, end
+    words = tuple(word for word in words if word != "of")
+    return bool(words) and words[-1] in _PART_WORDS and len(words) < 4
 
 
 def _content_run(tokens: list[str], at: int) -> tuple[tuple[str, ...], int]:

@@ -10,6 +10,7 @@ from t2i_spatial.prompts.parser.chunks import (
     DETERMINER,
     NP,
     NUMBER,
+    PRON,
     SKIPPED,
     TOKEN_KINDS,
     VERB,
@@ -60,6 +61,10 @@ def split_run(words: tuple[str, ...], context: int, follows: bool) -> tuple[Chun
     """A run of content words as noun phrases, verbs and predicative adjectives."""
     found: list[Chunk] = []
     at, total = 0, len(words)
+    part = _part_that_acts(words)
+    if part:
+        found.append(Chunk(PRON, "part"))
+        at, context = part, AFTER_THAT
     while at < total:
         word = words[at]
         kind = TOKEN_KINDS.get(word)
@@ -100,6 +105,17 @@ def split_run(words: tuple[str, ...], context: int, follows: bool) -> tuple[Chun
         elif at <= before:
             at = before + 1
     return tuple(found)
+
+
+def _part_that_acts(words: tuple[str, ...]) -> int:
+    """Index of the verb behind "one" or "the other" ("one sitting on a chair"), else 0."""
+    verb = 2 if words[0] == "the" else 1
+    if len(words) <= verb or words[verb - 1] not in ("one", "other", "others", "another", "two"):
+        return 0
+    kinds = classes(words[verb])
+    noun_next = len(words) > verb + 1 and classes(words[verb + 1]) & (NOUN | ADJECTIVE)
+    acts = kinds & (VERB_ING | VERB_S) and not kinds & (NOUN | ADJECTIVE)
+    return verb if acts and not noun_next else 0
 
 
 def _without_verb(

@@ -102,7 +102,8 @@ class Coordination(ReadingState):
             if kind in (REL, FRAME):
                 return not phrase.article and phrase.spec.count is None
             if kind in (COP, VERB, HAVE):
-                return False
+                # "in a suit and tie standing": a noun without an article begins no clause
+                return not phrase.article and phrase.spec.count == 1
             holds = self.relation is not None and set(self.relation.relations) & NESTING
             if holds and animate and first is not None and phrase.article:
                 # "a cat on a mat and a dog"

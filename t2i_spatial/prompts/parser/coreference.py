@@ -128,6 +128,9 @@ class Things:
         if not phrase.relations or len(subjects) * len(targets) > _MOST_PAIRS:
             self.unparsed.append(phrase.text)
             return
+        middle = phrase.text.startswith(("in the middle", "in the cent"))
+        if middle and len(targets) == 1 and self.objects[targets[0]].count not in (0, 1):
+            phrase = phrase._replace(relations=("between",))  # "in the middle of two elephants"
         if phrase.relations == ("between",) and not phrase.reversed:
             self._between(subjects, phrase, targets, negated)
             return

@@ -10,7 +10,6 @@ from t2i_spatial.prompts.parser.adjectives import (
     COLORS,
     FRAME_WORDS,
     MATERIAL_NOUNS,
-    SHADES,
 )
 from t2i_spatial.prompts.parser.function_words import (
     DETERMINERS,
@@ -153,7 +152,7 @@ def _describe(words: tuple[str, ...], quantity: Quantity) -> NounPhrase:
                 skip += 1
                 continue
         elif kinds & (ADJECTIVE | VERB_ED | VERB_ING) and (
-            adverb or not kinds & NOUN or word in MATERIAL_NOUNS or word in SHADES
+            adverb or kinds & ADJECTIVE or not kinds & NOUN
         ):
             attributes.append(adverb + word)
         elif word in MATERIAL_NOUNS or _modified_later(words, skip):
@@ -266,6 +265,9 @@ def _with_of(
     if inner is None:
         return phrase, max(behind, end + 1)
     head = words[end - 1]
+    if head == "glasses" and phrase.spec.name.endswith("glasses"):
+        whole = phrase.spec.name[:-2]  # "glasses of wine" are no spectacles
+        phrase = phrase._replace(spec=replace(phrase.spec, name=whole))
     name = phrase.spec.name.split()[-1]
     if head in SCENE_NOUNS and phrase.article != "number":
         # "a photo of a cat"; a painting that hangs somewhere is told apart by the chunker

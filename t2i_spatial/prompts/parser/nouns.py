@@ -150,6 +150,13 @@ _ANIMALS = (
 )
 ANIMATE = PERSONS | frozenset(_ANIMALS.split())
 
+VEHICLES = word_set(
+    "car truck bus train boat ship plane airplane bike bicycle motorcycle helicopter van taxi jeep "
+    "sailboat kite flag balloon cloud ball rocket tractor wagon cart scooter tram jet river water "
+    "smoke wave leaf bird"
+)
+"""Things that move by themselves."""
+
 BODY_PARTS = word_set(
     "head face eye ear nose mouth lip tooth tongue chin cheek forehead hair beard mustache "
     "moustache neck shoulder arm elbow wrist hand palm finger thumb fingernail chest torso belly "
@@ -179,6 +186,12 @@ REGIONS = word_set(
 )
 """Places: what stands in or on them is still next to what follows."""
 
+PARTS = word_set(
+    "roof wall window door chimney leaf petal branch wheel handle lid sail mast page stripe spot "
+    "dot headlight tire curtain shutter balcony tower sleeve button pocket stem spire column arch "
+    "sprinkle frosting icing topping logo pattern print label trim edge rim cushion drawer"
+)
+"""What is part of a thing: a relation behind it speaks of the thing."""
 BACKDROPS = REGIONS | word_set("wall ceiling surface background shore bank")
 """What "it" rarely means when something stands before it."""
 
@@ -247,7 +260,8 @@ _COMPOUNDS = (
     "mounted police,flat bread,short cake,easy chair,folding chair,folding table,"
     "pine cone,traffic sign,body of water,bird of paradise,lily of the valley,bottle opener,"
     "living area,living space,seating area,dining area,parking garage,parking space,building site,"
-    "tennis match,pastry chef,potted flower,rubber band,wood stove,iron throne,steel drum,"
+    "tennis match,pastry chef,potted flower,rubber band,wood stove,television set,tv set,"
+    "tea set,chess set,drum set,iron throne,steel drum,"
     "brick oven,clay pot,crystal ball,silk worm,leather jacket,paper crane,paper lantern,"
     "paper boat,paper cup,paper plate,plastic bag,plastic bottle,glass jar,glass bottle,glass vase,"
     "glass window,glass bowl,metal bowl,bread basket,bean bag,wooden horse"

@@ -24,6 +24,7 @@ from t2i_spatial.prompts.parser.chunks import (
 from t2i_spatial.prompts.parser.nouns import (
     BODY_PARTS,
     CLOTHING,
+    VEHICLES,
 )
 from t2i_spatial.prompts.parser.reading_state import (
     GROUND,
@@ -97,7 +98,9 @@ class Predicates(Relating):
         assert verb is not None
         if chunk.relation is not None:
             self._unread(chunk.word, verb.stem)
-        elif (actor and verb.form in ("ing", "ed")) or actor:
+        elif actor and self.part:
+            self.things.unparsed.append(f"one {chunk.word}")
+        elif actor:
             self.things.describe(actor, None, (chunk.word,))
 
     def _unread(self, words: str, stem: str) -> None:
@@ -127,10 +130,10 @@ class Predicates(Relating):
         if verb.form == "finite" or chunk.word in _FINITE_PAST:
             return self.subject or self.group
         if after in (NP, PRON, FRAME, ADJP, TEXT):
-            return self._participle_subject(verb.stem)
+            return self._participle_subject(verb.stem, verb.form)
         return self.actor or self.subject
 
-    def _participle_subject(self, stem: str) -> list[int]:
+    def _participle_subject(self, stem: str, form: str) -> list[int]:
         """Whom a participle behind a noun phrase speaks of."""
         things, group = self.things, self.group
         if self.role == SUBJECT or not group:
@@ -140,7 +143,9 @@ class Predicates(Relating):
             earlier = self.host
         if self.role == THEME:
             earlier = self.actor
-        if stem in AGENTIVE and not things.animate(group):
+        moves = any(things.heads[index] in VEHICLES for index in group)
+        acts = stem in AGENTIVE or (form == "ing" and stem not in POSTURES and not moves)
+        if acts and not things.animate(group):
             if things.animate(earlier):
                 return earlier
             if things.animate(self.subject):
@@ -209,7 +214,9 @@ class Predicates(Relating):
         if not says:
             self.actor = self.group
         target = self.actor
-        if self.negated:
+        if self.part:
+            self.things.unparsed.append(f"one {chunk.word}")
+        elif self.negated:
             self.things.unparsed.append(f"not {chunk.word}")
             self.negated = False
         elif target and self.after != STOP:

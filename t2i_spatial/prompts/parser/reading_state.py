@@ -63,6 +63,8 @@ class ReadingState:
         self.pending_place = ""
         self.place_done = False
         self.fronted: list[tuple[list[RelationPhrase], list[int]]] = []
+        self.earlier: list[int] = []
+        self.part = False
         self.verb = ""
         self.after = STOP
 

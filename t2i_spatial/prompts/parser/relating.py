@@ -32,6 +32,7 @@ from t2i_spatial.prompts.parser.nouns import (
     BACKDROPS,
     BODY_PARTS,
     CLOTHING,
+    PARTS,
     REGIONS,
 )
 from t2i_spatial.prompts.parser.reading_state import (
@@ -53,6 +54,8 @@ _TOWARDS = word_set(
     "transform blend fade bloom break"
 )
 """Verbs whose "into" is no place."""
+_VAGUE = word_set("nearby overhead around")
+"""Without an object these say nothing of a thing named before."""
 _SIDES = {"left of": "left", "right of": "right"}
 
 
@@ -100,10 +103,23 @@ class Relating(Naming):
             heads = [self.things.heads[index] for index in self.group]
             if not heads or all(head in CLOTHING or head in BODY_PARTS for head in heads):
                 return self.host or self.subject
+            if self.host and self._of_host(chunk):
+                return self.host
             return self.group
         if self.role == OTHER and self.related:
             return self.related
         return self.group or self.subject
+
+    def _of_host(self, chunk: Chunk) -> bool:
+        """ "A house with a red roof beside a river", "a girl with a kite on the beach"."""
+        relation = chunk.relation
+        following = self._next()
+        if relation is None or relation.pronoun or following.kind != NP:
+            return False
+        if all(self.things.objects[index].name in PARTS for index in self.group):
+            return True
+        owner = self.things.animate(self.host) and not self.things.animate(self.group)
+        return owner and following.phrase is not None and not following.phrase.possessive
 
     def _behind_ground(self, chunk: Chunk) -> list[int]:
         """ "A cup on a table ...": of the cup or of the table?"""
@@ -162,6 +178,9 @@ class Relating(Naming):
             self.at += 1
             if following.word == "each-other":
                 self._alone(relation, subjects, negated)
+                return
+            if following.word == "part":
+                self._nowhere(relation, subjects)  # "holding onto the other"
                 return
             grounds = self._resolve(following.word, subjects)
             if self._next().kind == AND and self._next(1).kind == NP and grounds:
@@ -271,6 +290,8 @@ class Relating(Naming):
                 grounds = self.host
             elif self.role == SUBJECT and len(subjects) > 1 and self.after == NP:
                 subjects, grounds = subjects[1:], subjects[:1]
+            elif self.role == SUBJECT and self.earlier and relation.text not in _VAGUE:
+                grounds = [index for index in self.earlier if index not in subjects]
             elif kind in (COP, THERE) and self.topic:
                 grounds = self.topic
                 subjects = []

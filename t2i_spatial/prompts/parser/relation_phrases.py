@@ -61,7 +61,7 @@ _SYNONYMS = {
     "behind": "in the rear of|at the rear of|to the rear of|just behind|from behind|out behind|"
               "to the back of",
     "in front of": "in-front of|infront of|before the front of|out in front of|"
-                   "to the front of|at the forefront of|up in front of",
+                   "to the front of|ahead of|at the forefront of|up in front of",
     "near": "not far from|in close proximity to|in proximity to|in the neighborhood of|"
             "a short distance from|close up to|within reach of|around the corner from",
     "far from": "away from|far off from|at a distance from|well away from",
@@ -107,7 +107,7 @@ def _meanings() -> dict[str, RelationPhrase]:
         relations[f"right {phrase}"] = relations[phrase]
     for side, relation in (("left", "left of"), ("right", "right of")):
         for start, far, kind, end in itertools.product(
-            ("", "to the ", "on the ", "at the ", "in the ", "to "),
+            ("", "to the ", "on the ", "at the ", "in the ", "to ", "on ", "at "),
             ("", "immediate ", "far ", "direct ", "very "),
             ("", " side", " hand side", "-hand side", " hand"),
             (" of", " from"),

@@ -115,7 +115,7 @@ ALSO_NOUNS = word_set(
     "type text call phone whisper whistle howl roar flap taste smell stroke pet pat press tap "
     "knock scratch polish study train practice exercise skate ski surf skateboard snowboard sled "
     "cycle bike row paddle dive balance act pose model check measure score cast block link divide "
-    "split frame border fence contrast match fit suit tip hook pin tape plug circle orbit march "
+    "split frame border fence  match fit suit tip hook pin tape plug circle orbit march "
     "jog sprint hike sketch photograph film record snap gesture cheer control pilot load ship "
     "store pack sort wear sport dress top litter dot coat dust cluster crowd grip loop trail blend "
     "herd shepherd milk saddle trim sip feast picnic cruise taxi land glance frown grin project "
