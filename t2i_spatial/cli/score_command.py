@@ -87,7 +87,9 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Judge the detections of RUN, of --images or of --detections.
+    """Judge RUN, a folder of --images or stored --detections.
+
+    Protocols that judge by answers need a RUN of which a judge was asked.
 
     Prints the published numbers of every protocol in per cent, with 95 % intervals clustered by
     prompt. Images without a score count as failures, and end the command with exit code 1 after
@@ -143,7 +145,7 @@ def command(
             Run.open(run), judges, second, settings.intervals, samples=settings.samples
         )
     elif run is not None:
-        scores = score_run(Run.open(run), *way, samples=settings.samples)
+        scores = score_run(Run.open(run), *way, samples=settings.samples, answers=settings.answers)
     elif stored is not None:
         scores = score_detections(stored, asked or (), *way, output=output, **goal)
     elif images is not None and output is not None:
@@ -172,6 +174,8 @@ def _check_source(
         raise click.UsageError("--images needs --output")
     if settings.second is not None and (run is None or settings.precision is not None):
         raise click.UsageError("--second needs RUN, and does not go with --precision")
+    if run is None:
+        refuse_given(("answers",), "answers belong to RUN")
     if not detections:
         refuse_given(
             ("coco_images", "classes", "repeated_rows", "any_label"), "it describes --detections"

@@ -8,15 +8,16 @@ its part of the prompt undecided: like a part that was not read it never counts 
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric, settled
 from t2i_spatial.questions import ANSWERED
-from t2i_spatial.tables import DETECTOR_FAILED, KEY, NOT_APPLICABLE, SCORED, VERDICTS
+from t2i_spatial.tables import DETECTOR_FAILED, IN_PART, KEY, NOT_APPLICABLE, SCORED, VERDICTS
 
 QUESTION = ("prompt_id", "question_id")
 WEIGHED = pl.Schema(
@@ -37,6 +38,10 @@ class AnswerMetric(Metric):
     """
 
     evidence: ClassVar[str] = "answers"
+    counts_questions: ClassVar[bool] = False
+    """Components are shares of questions in which unusable answers count as wrong: they stand for
+    images that were judged in part, too, and a component of its own says what is possible."""
+
     rollouts: ClassVar[int] = 1
 
     @abc.abstractmethod
@@ -112,7 +117,12 @@ class AnswerMetric(Metric):
             "components",
             "unjudged",
         )
-        return settled(self, verdicts.select(list(VERDICTS)), prompts)
+        whole = verdicts.select(list(VERDICTS))
+        result = settled(self, whole, prompts)
+        if not self.counts_questions:
+            return result
+        kept = pl.when(result["status"] == IN_PART).then(whole["components"])
+        return result.with_columns(kept.otherwise(result["components"]).alias("components"))
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """Boxes are no evidence here.
@@ -164,3 +174,14 @@ def shares_right(asked: pl.DataFrame) -> pl.DataFrame:
         .group_by(*KEY, "question_id", maintain_order=True)
         .agg(surely.filter(usable).mean().alias("right"), (~usable).mean().alias("unsure"))
     )
+
+
+def judge_said(facts: Mapping[str, Any]) -> str:
+    """The judge in a few words: "Qwen3-VL-8B (yes_no/1; 5 votes)"."""
+    name = facts.get("model") or facts.get("judge") or facts.get("answers")
+    votes = facts.get("rollouts") or 0
+    if facts.get("probabilities"):
+        how = "probabilities" if votes < 2 else f"probabilities, {votes} times"
+    else:
+        how = f"{votes} votes" if votes != 1 else "1 vote"
+    return f"{name} ({', '.join([*facts.get('templates', ()), how])})"

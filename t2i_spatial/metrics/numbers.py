@@ -51,6 +51,8 @@ class Rate:
         optional: the numerator is a component that is null where a prompt does not ask for it;
             such images do not count.
         within: the numerator counts as 1 where it lies in this range, else as 0.
+        if_right: images that were judged in part count as right: what the number can be at most,
+            where the plain one counts that they are not.
         bounded: `False` for a mean of numbers outside [0, 1]; nothing can be said of such a
             number before all images are judged, so there is no `--precision` of it.
     """
@@ -62,6 +64,7 @@ class Rate:
     by_tag: bool = False
     optional: bool = False
     within: tuple[float, float] | None = None
+    if_right: bool = False
     bounded: bool = True
 
     @property
@@ -83,6 +86,10 @@ class Rate:
             below = above.is_not_null().cast(pl.Float64) if self.optional else pl.lit(1.0)
         if self.within is not None:
             above = above.is_between(*self.within).cast(pl.Float64)
+        if self.if_right:
+            open_ = pl.col("status") == IN_PART
+            above = pl.when(open_).then(1.0).otherwise(above)
+            below = pl.when(open_).then(1.0).otherwise(below)
         below = pl.when(scored).then(below).fill_null(0.0)
         return pl.when(below > 0).then(above).fill_null(0.0), below
 

@@ -61,11 +61,19 @@ class SpatialVQA(AnswerMetric):
     numbers: ClassVar[Numbers] = {
         "probability": Rate("value", meaning="mean probability that the picture shows the scene"),
         "accuracy": Rate("correct", meaning="images whose every part is likelier than not"),
+        "probability_at_most": Rate(
+            "value", meaning="the same if what the judge left open were right", if_right=True
+        ),
+        "accuracy_at_most": Rate(
+            "correct", meaning="the same if what the judge left open were right", if_right=True
+        ),
         "consistency": Rate(
             "consistency", meaning="agreement of the judge with itself, turned", optional=True
         ),
     }
-    groups: ClassVar[Mapping[str, Sequence[str]]] = {"relation": tuple(numbers)}
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "relation": ("probability", "accuracy", "consistency")
+    }
 
     def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """See `AnswerMetric.questions`."""

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.answers import judge_said
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.base import Metric as Judge
 from t2i_spatial.metrics.tally import not_whole
@@ -72,6 +73,8 @@ class Protocol:
     statuses: tuple[tuple[str, int], ...]
     not_whole: tuple[str, ...] = ()
     """What is said of prompts that were not judged whole."""
+    judge: str | None = None
+    """Whose answers it judges by."""
 
     @property
     def title(self) -> str:
@@ -120,11 +123,12 @@ def read_protocols(run: Run) -> list[Protocol]:
         if name in tables:
             counts = pl.scan_parquet(tables[name]).group_by("status").len().collect()
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
-        images = numbers.get("images")
+        images, judge = numbers.get("images"), numbers.get("judge")
+        by = judge_said(judge) if isinstance(judge, Mapping) else None
         said = tuple(not_whole(images)) if isinstance(images, Mapping) else ()
         found = _breakdowns(numbers)
         breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
-        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses, said))
+        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses, said, by))
     return protocols
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.run import Run, writes_run
@@ -70,6 +71,12 @@ def agree_run(
     Raises:
         InputError: one of the detections is missing.
     """
+    for protocol in protocols:
+        if protocol.evidence != "boxes":
+            raise InputError(
+                f"--second is another detector's opinion, and {protocol.name} does not judge boxes "
+                "alone; leave it out"
+            )
     prompts = run.prompts()
     images = run.images() if run.has("images.parquet") else None
     opinion = complete(run.detections(second), prompts, samples=samples, images=images)

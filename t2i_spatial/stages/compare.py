@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
+from t2i_spatial.metrics.answers import judge_said
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import (
     Intervals,
@@ -73,6 +74,7 @@ class ProtocolComparison:
         decision: with `--decide`, when a sequential look would have stopped.
         main: the number that these two are about.
         groups: the asked breakdowns: group -> member -> name -> paired difference.
+        judge: whose answers both were judged by.
     """
 
     pairs: Pairs
@@ -81,6 +83,7 @@ class ProtocolComparison:
     decision: StopResult | None = None
     main: str | None = None
     groups: Groups = field(default_factory=dict)
+    judge: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Comparison:
             what = "; ".join(str(d) for d in incomparable(self.differences))
             raise IncomparableRunsError(
                 f"the runs were not measured alike, so their difference is no result ({what}); "
-                "detect and score both in the same way on the same prompts"
+                "detect or ask, and score, both in the same way on the same prompts"
             )
 
     def require_complete(self) -> None:
@@ -188,7 +191,9 @@ def compare_runs(
         pairs = join_verdicts(tables[0], tables[1], name)
         part = compare_pairs(pairs, name, intervals, decide=decide, margin=margin)
         groups = group_differences(pairs, name, runs[0].prompts(), by, intervals)
-        comparison.protocols[name] = dataclasses.replace(part, groups=groups)
+        facts = runs[0].plan("score")[name].get("judge")
+        judge = judge_said(facts) if facts else None
+        comparison.protocols[name] = dataclasses.replace(part, groups=groups, judge=judge)
     return comparison
 
 

@@ -38,6 +38,8 @@ def format_comparison(comparison: Comparison) -> str:
 def _protocol(name: str, part: ProtocolComparison) -> list[str]:
     pairs = part.pairs
     lines = [f"{name}: {pairs.images:,} pairs of images of {pairs.prompts:,} prompts"]
+    if part.judge:
+        lines[0] += f"; judge: {part.judge}"
     if pairs.only_a or pairs.only_b:
         lines.append(f"  without a partner: {pairs.only_a:,} images of A, {pairs.only_b:,} of B")
     if pairs.unscored_a or pairs.unscored_b:

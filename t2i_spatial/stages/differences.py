@@ -53,11 +53,15 @@ def run_differences(
     Raises:
         InputError: a run without prompts.
     """
+    protocols = list(protocols)
+    scored = [run.plan("score") for run in (a, b)]
+    boxes = any("detections" in plan.get(name, {}) for plan in scored for name in protocols)
     found = _prompt_sets(a, b, "pairing" if shared_prompts else "measurement")
     stages = sorted({*a.manifest["stages"], *b.manifest["stages"]} - {"score"})
     for stage in stages:
         if stage == "detect":
-            found += _detection(a, b)
+            # how boxes were made is nothing to protocols that look at answers alone
+            found += _detection(a, b) if boxes or not protocols else []
         elif stage in ("generate", "import"):
             found += [
                 Difference(stage, key, x, y, "pairing" if key in _SEEDS else "compared")
@@ -65,7 +69,7 @@ def run_differences(
                 if key not in _CONTENT - {"images"}
             ]
     for name in protocols:
-        x, y = (run.plan("score").get(name, {}) for run in (a, b))
+        x, y = (plan.get(name, {}) for plan in scored)
         found += [
             Difference("score", f"{name}.{key}", left, right, "measurement")
             for key, left, right in _unequal(
@@ -73,6 +77,7 @@ def run_differences(
                 {**y.get("settings", {}), "allow_missing": y.get("allow_missing")},
             )
         ]
+        found += _judges(name, x.get("judge", {}), y.get("judge", {}))
     return found
 
 
@@ -104,6 +109,18 @@ def _detection(a: Run, b: Run) -> list[Difference]:
         x, y = (plan.get("source") for plan in plans)
         found.append(Difference("detect", "source", x, y, "unknown"))
     return found
+
+
+def _judges(protocol: str, a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
+    """Whose answers, to which templates, how often: another one is another measurement."""
+    same_model = a.get("model") is not None and a.get("model") == b.get("model")
+    # the name of the answers says nothing of them, nor does the port where one model is served
+    aside = {"answers", "judge"} if same_model else {"answers"}
+    return [
+        Difference("ask", f"{protocol}.{key}", x, y, "pairing" if key in _SEEDS else "measurement")
+        for key, x, y in _unequal(a, b)
+        if key not in aside
+    ]
 
 
 def _unequal(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -106,7 +106,9 @@ def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> t
     if settings.score.second is not None:
         scores = agree_run(run, protocols, settings.score.second, intervals, samples=samples)
     else:
-        scores = score_run(run, protocols, intervals, samples=samples)
+        scores = score_run(
+            run, protocols, intervals, samples=samples, answers=settings.score.answers
+        )
     try:
         if settings.curate is not None:
             curate_run(run, settings.curate)

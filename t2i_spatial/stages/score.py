@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,19 @@ import polars as pl
 
 from t2i_spatial.detectors.score_levels import fitted, misfits
 from t2i_spatial.files import read_json
+from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.protocols import make_protocols as make_protocols
+from t2i_spatial.stages.score_answers import Answers, answers_path, find_answers
 from t2i_spatial.stages.score_table import format_table as format_table
 from t2i_spatial.stages.scores import STAGE, STOPPING
 from t2i_spatial.stages.scores import Scores as Scores
 from t2i_spatial.stages.scores import complete as complete
+from t2i_spatial.stages.scores import expected as expected
 from t2i_spatial.stages.scores import score_tables as score_tables
 
 if TYPE_CHECKING:
@@ -41,30 +44,37 @@ def score_run(
     intervals: Intervals = DEFAULTS,
     *,
     samples: int | None = None,
+    answers: str | None = None,
 ) -> Scores:
-    """Score the stored detections of a run; writes `verdicts/*.parquet` and `summary.json`.
+    """Score what is stored in a run; writes `verdicts/*.parquet` and `summary.json`.
 
     Numbers of other protocols in `summary.json` are kept if they were made from the same
-    prompts and detections, and dropped with a note otherwise. Nothing is raised for missing
-    images; see `Scores.require_complete`.
+    prompts and detections or answers, and dropped with a note otherwise. Nothing is raised for
+    missing images; see `Scores.require_complete`.
+
+    Args:
+        answers: of `answers/<answers>.parquet`, for protocols that judge by answers; by default
+            the only ones there are.
 
     Raises:
-        InputError: the run has no prompts or detections, or `complete` refuses them.
+        InputError: the run has no prompts, or not what a protocol judges by, or `complete` refuses
+            the detections.
         PlanMismatchError: the pictures, or the names that prompts ask for, are not those that
             were detected.
     """
     prompts = run.prompts()
-    images = run.images() if run.has("images.parquet") else None
-    if images is not None:
-        contents.require_same_names(run, "detect", images, prompts)
-        contents.require_same(run, "detect", images)
-    detections = complete(run.detections(), prompts, samples=samples, images=images)
+    given = find_answers(run, protocols, answers)
+    shown = expected(run, prompts, samples) if given is not None else None
+    if shown is not None and not any(_needs_boxes(protocol) for protocol in protocols):
+        detections = shown
+    else:
+        detections = _detections(run, prompts, samples)
     protocols = [fitted(protocol, run.plan("detect").get("backend")) for protocol in protocols]
     for protocol in protocols:
-        for said in misfits(protocol, prompts, detections):
+        for said in misfits(protocol, prompts, detections) if _needs_boxes(protocol) else ():
             note(said)
-    scores = score_tables(prompts, detections, protocols, intervals)
-    begin_scores(run, protocols, intervals)
+    scores = score_tables(prompts, detections, protocols, intervals, images=shown, answers=given)
+    begin_scores(run, protocols, intervals, answers=given)
     for protocol in protocols:
         plan = run.plan(STAGE)[protocol.name]
         _give_stopped_bounds(run, plan, protocol.name, scores.summary)
@@ -74,8 +84,26 @@ def score_run(
     return scores
 
 
+def _needs_boxes(protocol: Metric) -> bool:
+    return protocol.evidence != "answers"
+
+
+def _detections(run: Run, prompts: pl.DataFrame, samples: int | None) -> pl.DataFrame:
+    """The stored detections, complete, of the images and prompts that the run has now."""
+    images = run.images() if run.has("images.parquet") else None
+    if images is not None:
+        contents.require_same_names(run, "detect", images, prompts)
+        contents.require_same(run, "detect", images)
+    return complete(run.detections(), prompts, samples=samples, images=images)
+
+
 def begin_scores(
-    run: Run, protocols: Sequence[Metric], intervals: Intervals, source: str | None = None
+    run: Run,
+    protocols: Sequence[Metric],
+    intervals: Intervals,
+    source: str | None = None,
+    *,
+    answers: Answers | None = None,
 ) -> None:
     """Record what is scored now; what was scored from other files, or not to its end, is dropped.
 
@@ -84,10 +112,16 @@ def begin_scores(
     Args:
         source: hash of detections that are not in the run.
     """
-    made = {
-        "detections": source or detections_hash(run),
-        "prompts": fingerprint(run.path / "prompts.parquet"),
-    }
+    asked = fingerprint(run.path / "prompts.parquet")
+    boxes = {"detections": source or detections_hash(run), "prompts": asked}
+
+    def made(known: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The hashes of what scores are made from, of judges' answers or of boxes."""
+        if known is None:
+            return boxes
+        file = fingerprint(run.path / answers_path(known["answers"]))
+        return {"answers": file, "prompts": asked}
+
     names = [protocol.name for protocol in protocols]
     stage = run.manifest["stages"].get(STAGE, {})
     halfway = () if run.is_finished(STAGE) else stage.get("record", {}).get("writing", ())
@@ -97,16 +131,22 @@ def begin_scores(
             continue
         if name in halfway:
             note(f"dropped the {name} scores: they were interrupted")
-        elif any(entry.get(key) != value for key, value in made.items()):
-            note(f"dropped the {name} scores: they were made from other detections or prompts")
+        elif any(entry.get(k) != value for k, value in made(entry.get("judge")).items()):
+            what = "answers" if "judge" in entry else "detections"
+            note(f"dropped the {name} scores: they were made from other {what} or prompts")
         else:
             plan[name] = entry
     kept = list(plan)
     for protocol in protocols:
+        judge = None
+        if isinstance(protocol, AnswerMetric) and answers is not None:
+            judge = answers.facts(protocol, run.prompts())
         plan[protocol.name] = {
             "settings": protocol.settings,
             **dataclasses.asdict(intervals),
-            **made,
+            **({} if judge is None else {"judge": judge}),
+            **({} if judge is not None and not _needs_boxes(protocol) else boxes),
+            **({} if judge is None else made(judge)),
         }
     run.discard("agree")  # the marks of a second opinion are those of the scores before
     # what a kill leaves between the two lines is a stage that has begun and whose parts go
@@ -127,7 +167,8 @@ def finish_scores(run: Run, scores: Scores) -> None:
     known = run.plan(STAGE)
     kept = {name: part for name, part in before.items() if name in known}
     run.write_summary(kept | scores.summary)
-    run.remember(STAGE, SOURCES)
+    judges = [entry["judge"]["answers"] for entry in known.values() if "judge" in entry]
+    run.remember(STAGE, [*SOURCES, *map(answers_path, judges)])
     run.finish(STAGE, n_expected=scores.n_expected, n_scored=scores.n_scored)
 
 
@@ -178,7 +219,7 @@ def _give_stopped_bounds(
     if (
         "precision" in stop
         and results.get("protocol") == protocol
-        and results.get("detections") == plan["detections"]
+        and results.get("detections") == plan.get("detections")
         and all(stop.get(key) == plan[key] for key in same)
     ):
         bounds = {key: results["bounds"][key] for key in ("value", "low", "high")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from t2i_spatial.metrics.answers import judge_said
 from t2i_spatial.metrics.base import Summary
 from t2i_spatial.metrics.tally import not_whole
 from t2i_spatial.tables import NOT_APPLICABLE, SCORED, STATUSES
@@ -17,6 +18,8 @@ def format_table(summary: dict[str, Summary]) -> str:
         if lines:
             lines.append("")
         lines.append(f"{name}: {images.get(SCORED, 0):,} of {images['expected']:,} images scored")
+        if "judge" in numbers:
+            lines[-1] += f"; judge: {judge_said(numbers['judge'])}"
         others = {s: n for s, n in images.items() if s not in (SCORED, NOT_APPLICABLE)}
         others = {s: n for s, n in others.items() if s in STATUSES}
         if others:

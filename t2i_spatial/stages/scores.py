@@ -9,10 +9,13 @@ import polars as pl
 
 from t2i_spatial.checks import check_box_counts
 from t2i_spatial.errors import IncompleteRunError, InputError
+from t2i_spatial.metrics.answers import AnswerMetric, judge_said
 from t2i_spatial.metrics.base import Metric, Summary
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.notebook import html_table, percent
 from t2i_spatial.progress import note
+from t2i_spatial.run import Run
+from t2i_spatial.stages.score_answers import Answers
 from t2i_spatial.tables import (
     DETECTIONS,
     DETECTOR_FAILED,
@@ -21,6 +24,7 @@ from t2i_spatial.tables import (
     KEY,
     NOT_APPLICABLE,
     SCORED,
+    conform,
     expected_images,
 )
 
@@ -39,7 +43,7 @@ class Scores:
         verdicts: protocol -> VERDICTS.
         summary: protocol -> published numbers, as in `summary.json`.
         n_expected: images that the prompt set asks for (prompts without any object left out).
-        n_scored: images among them that a detector has looked at.
+        n_scored: images among them that were looked at.
     """
 
     verdicts: dict[str, pl.DataFrame]
@@ -50,7 +54,11 @@ class Scores:
     def _repr_html_(self) -> str:
         """The numbers of every protocol in per cent, for a notebook."""
         rows = [
-            (name, number, *percent(entry))
+            (
+                f"{name} by {judge_said(numbers['judge'])}" if "judge" in numbers else name,
+                number,
+                *percent(entry),
+            )
             for name, numbers in self.summary.items()
             for number, entry in numbers.items()
             if "value" in entry
@@ -161,23 +169,48 @@ def score_tables(
     detections: pl.DataFrame,
     protocols: Sequence[Metric],
     intervals: Intervals = DEFAULTS,
+    *,
+    images: pl.DataFrame | None = None,
+    answers: Answers | None = None,
 ) -> Scores:
     """Judge a complete DETECTIONS table (see `complete`) by every protocol.
 
+    Args:
+        images: `prompt_id, sample, status, reason` of the expected images, for protocols that
+            judge by answers; a detector that failed is none of their business.
+        answers: for the same.
+
     Raises:
-        InputError: an image belongs to no prompt.
+        InputError: an image belongs to no prompt, or a protocol needs answers and there are none.
     """
     verdicts = {}
     summary = {}
     for protocol in protocols:
-        verdicts[protocol.name] = protocol.judge(prompts, detections)
+        if isinstance(protocol, AnswerMetric) and answers is not None:
+            shown = detections if images is None else images
+            verdicts[protocol.name] = protocol.judge_answers(prompts, shown, answers.table)
+        else:
+            verdicts[protocol.name] = protocol.judge(prompts, detections)
         summary[protocol.name] = protocol.summarize(verdicts[protocol.name], prompts, intervals)
+        if isinstance(protocol, AnswerMetric) and answers is not None:
+            summary[protocol.name]["judge"] = answers.facts(protocol, prompts)
         if summary[protocol.name]["images"]["expected"] == 0 and len(detections):
             reason = verdicts[protocol.name]["reason"][0]
             note(f"{protocol.name} applies to none of these prompts ({reason})")
     n_scored = int((detections["status"] == SCORED).sum())
     n_unasked = int((detections["status"] == NOT_APPLICABLE).sum())
     return Scores(verdicts, summary, len(detections) - n_unasked, n_scored)
+
+
+def expected(run: Run, prompts: pl.DataFrame, samples: int | None) -> pl.DataFrame:
+    """The images that a run is to have, as DETECTIONS without boxes: for protocols that need none.
+
+    Raises:
+        InputError: the run has no images.
+    """
+    images = run.images()
+    found = conform(images.drop("seed"), DETECTIONS, "images")
+    return complete(found, prompts, samples=samples, images=images)
 
 
 def _sample_numbers(

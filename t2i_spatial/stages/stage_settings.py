@@ -303,6 +303,11 @@ class ScoreSettings(Settings):
         description="Leave out prompts that a protocol judges in part (not all of them could be "
         "read, or it has no rule for a part), instead of counting them as not right.",
     )
+    answers: Annotated[TableName | None, Option(metavar="NAME")] = Field(
+        default=None,
+        description="Answers of the run (`ask --name NAME`) for protocols that judge by answers.  "
+        "[default: the only ones]",
+    )
     seed: int = Field(default=0, ge=0, description="Of bootstrap and random order.")
     resamples: int = Field(
         default=2000, ge=100, le=MOST_RESAMPLES, description="Bootstrap resamples."
