@@ -5,6 +5,9 @@
 DIR holds `geneval_evaluation_metadata.jsonl` and `t2i_compbench/*.txt` as the peers publish them
 (`t2i-spatial prompts fetch --help` says where). Even lines were read while the parser was written,
 odd lines were not. SR2D is built in and needs no file.
+
+Where `DIR/../golden/parser_cases.jsonl` exists (or `--labelled FILE`), a second table compares the
+scenes with hand-labelled ones, by source and by length; every second case was not looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from golden_scenes import rates, score
+
 from t2i_spatial.prompts import sr2d
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.parser import parse_prompt
@@ -27,6 +32,7 @@ from t2i_spatial.scene import RELATION_ALIASES, RELATIONS, SceneSpec, canonical_
 
 Check = Callable[[SceneSpec], str | None]
 Case = tuple[str, Check]
+KINDS = ("objects", "relations")
 
 _PHRASES = "|".join(sorted([*RELATIONS, *RELATION_ALIASES], key=len, reverse=True))
 _TEMPLATE = re.compile(rf"(?:an?|the) (.+?) (?:(?:is|are|was|were) )?({_PHRASES}) (?:an?|the) (.+)")
@@ -124,12 +130,41 @@ def cases(directory: Path) -> Iterator[tuple[str, list[Case]]]:
     yield "sr2d", [(p.text, same_as(p.scene)) for p in sr2d() if p.scene is not None]
 
 
+def labelled(path: Path, show: int) -> None:
+    """The table of hand-labelled cases."""
+    cases = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    start = time.process_time()
+    scenes = [parse_prompt(case["text"]) for case in cases]
+    rate = len(cases) / (time.process_time() - start)
+    scores = [score(scene, case) for scene, case in zip(scenes, cases, strict=True)]
+    groups: dict[str, list[int]] = {}
+    for index, case in enumerate(cases):
+        groups.setdefault(case["source"], []).append(index)
+    lengths = [len(case["text"].split()) for case in cases]
+    groups["up to 25 words"] = [i for i, length in enumerate(lengths) if length <= 25]
+    groups["more than 25 words"] = [i for i, length in enumerate(lengths) if length > 25]
+    groups["read half"] = list(range(0, len(cases), 2))
+    groups["held-out half"] = list(range(1, len(cases), 2))
+    groups["all"] = list(range(len(cases)))
+    print(f"\n{'labelled by hand':34}{'cases':>6}{'whole':>8}{'objects':>16}{'relations':>16}")
+    print(f"{'':48}{'recall/precision':>16}{'recall/precision':>16}")
+    for name, indices in groups.items():
+        share = rates([scores[i] for i in indices])
+        pairs = [f"{share[f'{k} recall']:.3f}/{share[f'{k} precision']:.3f}" for k in KINDS]
+        print(f"{name:34}{len(indices):6}{share['whole']:8.1%}{pairs[0]:>16}{pairs[1]:>16}")
+    print(f"{rate:,.0f} prompts/s, {sum(lengths) * rate / len(cases):,.0f} words/s")
+    for case, found in list(zip(cases, scores, strict=True))[::2]:
+        if found.wrong and show:
+            print(f"    {case['text']!r}: {'; '.join(found.wrong)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("directory", type=Path)
     parser.add_argument("--show", type=int, default=0, help="failing examples shown per half")
+    parser.add_argument("--labelled", type=Path, help="cases labelled by hand (JSON lines)")
     parser.add_argument("--half", choices=["read", "held out", "both"], default="both")
     arguments = parser.parse_args()
     print(f"{'file':24}{'prompts':>8}{'read half':>11}{'held out':>10}{'all':>9}{'prompts/s':>11}")
@@ -151,6 +186,9 @@ def main() -> None:
                 print(f"    {half}: {count} x {kind}")
             for verdict, text in wrong[: arguments.show]:
                 print(f"        {text!r}: {verdict}")
+    path = arguments.labelled or arguments.directory.parent / "golden" / "parser_cases.jsonl"
+    if path.is_file():
+        labelled(path, arguments.show)
 
 
 if __name__ == "__main__":

@@ -347,6 +347,7 @@ class SceneReader(Predicates):
         else:
             self.host = self.group or self.subject
         self.owning = True
+        self.owned_directly = after in (NP, VERB) and not have
         self.after = WITH
         following = self._next()
         if following.kind != NP:

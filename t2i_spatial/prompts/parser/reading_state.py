@@ -64,6 +64,7 @@ class ReadingState:
         self.place_done = False
         self.fronted: list[tuple[list[RelationPhrase], list[int]]] = []
         self.earlier: list[int] = []
+        self.owned_directly = False
         self.part = False
         self.verb = ""
         self.after = STOP

@@ -32,6 +32,7 @@ from t2i_spatial.prompts.parser.nouns import (
     BACKDROPS,
     BODY_PARTS,
     CLOTHING,
+    CONTAINERS,
     PARTS,
     REGIONS,
 )
@@ -118,8 +119,13 @@ class Relating(Naming):
             return False
         if all(self.things.objects[index].name in PARTS for index in self.group):
             return True
-        owner = self.things.animate(self.host) and not self.things.animate(self.group)
-        return owner and following.phrase is not None and not following.phrase.possessive
+        ground = following.phrase
+        if ground is None or ground.possessive or not self.owned_directly:
+            return False
+        if self.things.animate(self.group) or head_of(ground.spec.name) in PARTS:
+            return False
+        holds = all(self.things.heads[index] in CONTAINERS for index in self.host)
+        return holds or self.things.animate(self.host)
 
     def _behind_ground(self, chunk: Chunk) -> list[int]:
         """ "A cup on a table ...": of the cup or of the table?"""
