@@ -17,6 +17,7 @@ import polars as pl
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric, settled
 from t2i_spatial.questions import ANSWERED
+from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import DETECTOR_FAILED, IN_PART, KEY, NOT_APPLICABLE, SCORED, VERDICTS
 
 QUESTION = ("prompt_id", "question_id")
@@ -43,6 +44,10 @@ class AnswerMetric(Metric):
     images that were judged in part, too, and a component of its own says what is possible."""
 
     rollouts: ClassVar[int] = 1
+
+    def adjectives(self, prompt: Prompt) -> tuple[str, ...]:
+        """See `Metric.adjectives`: what is asked is judged."""
+        return ()
 
     @abc.abstractmethod
     def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:

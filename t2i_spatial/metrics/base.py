@@ -14,7 +14,16 @@ import polars as pl
 
 from t2i_spatial.detections import Detections
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.in_part import WHOLE, Scope, leave_out, outside, settle
+from t2i_spatial.metrics.adjectives import of_looks
+from t2i_spatial.metrics.in_part import (
+    WHOLE,
+    Scope,
+    leave_out,
+    outside,
+    settle,
+    tell_adjectives,
+    told_adjectives,
+)
 from t2i_spatial.metrics.inputs import input_tables, refuse_other_texts
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals, Numbers, Rate
 from t2i_spatial.metrics.tally import (
@@ -117,6 +126,10 @@ class Metric(abc.ABC):
         """What a prompt asks that this protocol does not judge, in words: see `in_part.outside`."""
         return outside(prompt.scene or SceneSpec(), self.scope)
 
+    def adjectives(self, prompt: Prompt) -> tuple[str, ...]:
+        """Adjectives of a prompt that are told as not judged, and held against no image."""
+        return of_looks(prompt.scene or SceneSpec()) if self.scope.attributes else ()
+
     def members(self, group: str, prompts: pl.DataFrame) -> pl.DataFrame:
         """`prompt_id, member` of one of `groups`: which relations, say, a prompt is counted to."""
         return members_of(group, prompts)
@@ -157,7 +170,8 @@ class Metric(abc.ABC):
                 {name: self.numbers[name] for name in names},
                 intervals,
             )
-        return summary | {"images": image_counts(tally)}
+        told = told_adjectives(rows.select("prompt_id").join(prompts, "prompt_id"), self.adjectives)
+        return summary | {"images": image_counts(tally, len(told))}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -238,6 +252,7 @@ def settled(metric: Metric, verdicts: pl.DataFrame, prompts: pl.DataFrame) -> pl
     if isinstance(metric, Published) and metric.as_published:
         return verdicts
     verdicts = settle(verdicts, prompts, metric.scope, metric.unjudged)
+    verdicts = tell_adjectives(verdicts, prompts, metric.adjectives)
     return leave_out(verdicts) if metric.only_read else verdicts
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from t2i_spatial.metrics.adjectives import HAS_ADJECTIVES, said
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import IN_PART, NOT_APPLICABLE, SCORED, VERDICTS, table_to_prompts
 
@@ -27,7 +28,9 @@ class Scope:
         limits: numbers that are meant as "at least" or "at most".
         absences: objects that must not be there.
         negations: relations that must not hold.
-        attributes: adjectives other than colours.
+        attributes: adjectives of looks ("wooden"). Where they are not judged they are told beside
+            the verdict (`Metric.adjectives`); `False` makes their prompts judged in part.
+        arrangements: adjectives that place or compare things ("in a row", "smaller").
         text: writing in the picture.
     """
 
@@ -38,7 +41,8 @@ class Scope:
     limits: bool = False
     absences: bool = False
     negations: bool = False
-    attributes: bool = False
+    attributes: bool = True
+    arrangements: bool = False
     text: bool = False
 
     def judges(self, words: Set[str] | None, word: str) -> bool:
@@ -54,7 +58,7 @@ WHOLE = Scope(
     limits=True,
     absences=True,
     negations=True,
-    attributes=True,
+    arrangements=True,
     text=True,
 )
 """Everything that could be read: the scope of a protocol that does not say otherwise."""
@@ -91,7 +95,9 @@ def _of_object(spec: ObjectSpec, scope: Scope) -> Iterator[str]:
     if spec.frame_position and not scope.judges(scope.places, spec.frame_position):
         yield f"{name} in the {spec.frame_position} of the picture"
     if not scope.attributes:
-        yield from (f"{attribute} {name}" for attribute in spec.attributes)
+        yield from said(spec, arranging=False)
+    if not scope.arrangements:
+        yield from said(spec, arranging=True)
     if spec.text and not scope.text:
         yield f"the text {spec.text!r}"
 
@@ -141,6 +147,35 @@ def settle(
         .otherwise("reason")
         .alias("reason"),
     ).select(list(VERDICTS))
+
+
+def tell_adjectives(
+    verdicts: pl.DataFrame, prompts: pl.DataFrame, adjectives: Callable[[Prompt], tuple[str, ...]]
+) -> pl.DataFrame:
+    """Settled VERDICTS whose reasons tell the adjectives that nobody judged; no value changes."""
+    words = told_adjectives(prompts, adjectives)
+    if not words:
+        return verdicts
+    told = pl.col("prompt_id").replace_strict(words, default=None, return_dtype=pl.String)
+    judged = pl.col("status").is_in([SCORED, IN_PART])
+    fresh = judged & told.is_not_null() & ~pl.col("reason").str.ends_with(told)
+    return verdicts.with_columns(
+        pl.when(fresh.fill_null(False))
+        .then(pl.concat_str("reason", told))
+        .otherwise("reason")
+        .alias("reason")
+    )
+
+
+def told_adjectives(
+    prompts: pl.DataFrame, adjectives: Callable[[Prompt], tuple[str, ...]]
+) -> dict[str, str]:
+    """What is told of the prompts with adjectives that are not judged, by prompt id."""
+    return {
+        prompt.id: f"; adjectives not judged: {', '.join(words)}"
+        for prompt in table_to_prompts(prompts.filter(HAS_ADJECTIVES))
+        if (words := adjectives(prompt))
+    }
 
 
 def leave_out(verdicts: pl.DataFrame) -> pl.DataFrame:

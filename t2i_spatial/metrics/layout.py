@@ -123,6 +123,10 @@ class Layout(Metric):
         layout = prompt.metadata.get("layout")
         return unread_plan_keys(layout) if isinstance(layout, Mapping) else ()
 
+    def adjectives(self, prompt: Prompt) -> tuple[str, ...]:
+        """See `Metric.adjectives`: a plan has none."""
+        return ()
+
     iou_threshold: float = share(0.5)
     """IoU from which a planned box counts as met."""
 

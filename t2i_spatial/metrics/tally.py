@@ -56,14 +56,17 @@ def add_tallies(tallies: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def image_counts(tally: pl.DataFrame) -> dict[str, int]:
+def image_counts(tally: pl.DataFrame, with_adjectives: int = 0) -> dict[str, int]:
     """`expected` (all that the protocol applies to) and the number of images of every status.
 
-    When not all prompts were judged whole: how many `prompts` there are, and which (`NOT_WHOLE`).
+    When not all prompts were judged whole: how many `prompts` there are, and which (`NOT_WHOLE`),
+    and those `with_adjectives` that are not judged.
     """
     by_status = {s: int(tally[s].sum()) for s in STATUSES}
     expected = sum(n for s, n in by_status.items() if s != NOT_APPLICABLE)
     not_whole = {name: n for name in NOT_WHOLE if (n := int((tally[name] > 0).sum()))}
+    if with_adjectives:
+        not_whole["prompts_with_adjectives"] = with_adjectives
     return (
         {"expected": expected}
         | {s: n for s, n in by_status.items() if n}
@@ -169,8 +172,11 @@ def not_whole(images: Mapping[str, Any]) -> list[str]:
         "prompts_in_part": "judged in part: not right (--only-read leaves them out)",
         "prompts_left_out": "not judged whole, and left out",
     }
-    return [
+    lines = [
         f"{images[key]:,} of {images['prompts']:,} prompts {words}"
         for key, words in told.items()
         if images.get(key)
     ]
+    if number := images.get("prompts_with_adjectives"):
+        lines.append(f"adjectives are not judged in {number:,} of {images['prompts']:,} prompts")
+    return lines

@@ -70,7 +70,8 @@ def test_a_picture_that_is_wrong_by_what_was_read_stays_wrong(name):
 @pytest.mark.parametrize(
     ("spec", "part", "judged_by"),
     [
-        (ObjectSpec("cat", attributes=("fluffy",)), "fluffy cat", ()),
+        (ObjectSpec("cat", attributes=("in a row",)), "in a row cat", ()),
+        (ObjectSpec("cat", attributes=("smaller",)), "smaller cat", ()),
         (ObjectSpec("cat", frame_position="left"), "cat in the left of the picture", ("spatial",)),
         (ObjectSpec("cat", 2), "2 cat", ("spatial", "geneval", "geneval_reward",
                                          "geneval_reward_fixed")),
@@ -82,6 +83,46 @@ def test_what_a_protocol_has_no_rule_for_is_not_satisfied(name, spec, part, judg
     assert (part in verdict["unjudged"]) == (name not in judged_by)
     if name not in judged_by:
         assert not verdict["correct"] and verdict["value"] != 1
+
+
+@pytest.mark.parametrize("name", POSITIONAL)
+def test_adjectives_of_looks_are_told_and_void_nothing(name):
+    plain = SceneSpec(TWO, (LEFT,))
+    wooden = replace(plain, objects=(TWO[0], ObjectSpec("dog", attributes=("small", "wooden"))))
+    for found in (RIGHT, WRONG):
+        with_them, without = judge(name, asked(wooden), found), judge(name, asked(plain), found)
+        told = "; adjectives not judged: small dog, wooden dog"
+        assert with_them == without | {"reason": without["reason"] + told}
+    # whatever is judged in part for other reasons says both
+    verdict = judge(name, asked(replace(wooden, unparsed=("facing",))), RIGHT)
+    assert verdict["unjudged"] == ["facing"]
+    assert verdict["reason"].endswith(f"; not judged: facing{told}")
+    prompts = prompts_to_table([asked(plain, "0"), asked(wooden, "1")])
+    rows = detection_rows({("0", 0): RIGHT, ("1", 0): RIGHT})
+    summary = score_tables(prompts, rows, make_protocols([name])).summary
+    assert summary[name]["images"] == {
+        "expected": 2, "scored": 2, "prompts": 2, "prompts_with_adjectives": 1
+    }  # fmt: skip
+    assert "adjectives are not judged in 1 of 2 prompts" in format_table(summary)
+    (only,) = make_protocols([name], only_read=True)
+    assert score_tables(prompts, rows, [only]).verdicts[name]["status"].to_list() == ["scored"] * 2
+
+
+def test_a_protocol_can_void_adjectives():
+    class Strict(PROTOCOLS["spatial"]):
+        scope = replace(PROTOCOLS["spatial"].scope, attributes=False)
+
+    scene = SceneSpec((TWO[0], ObjectSpec("dog", attributes=("small", "wooden"))), (LEFT,))
+    prompts, rows = prompts_to_table([asked(scene)]), detection_rows({("0", 0): RIGHT})
+    verdict = Strict().judge(prompts, rows).row(0, named=True)
+    assert verdict["status"] == IN_PART and verdict["unjudged"] == ["small dog", "wooden dog"]
+    assert verdict["reason"].count("wooden") == 1
+
+
+def test_a_reward_is_given_to_prompts_with_adjectives():
+    scene = SceneSpec((TWO[0], ObjectSpec("dog", attributes=("wooden",))), (LEFT,))
+    (result,) = judge_batch([RIGHT], [asked(scene)], RewardSpec({"spatial": 1.0}))
+    assert result.reward is not None and result.status == "scored"
 
 
 def test_absent_objects_are_judged_where_there_is_a_rule():
