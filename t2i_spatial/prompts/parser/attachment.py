@@ -117,7 +117,7 @@ class SceneReader(Predicates):
             self.things.place(self.pending_place, found)
             self.pending_place = ""
         self.verb = ""
-        self.part = False
+        self.part = self.shines = False
         if self.subject and not owned and not self.earlier:
             self.earlier = self.subject
         self.group = found
@@ -303,7 +303,7 @@ class SceneReader(Predicates):
             return
         filled = word in ("full-of", "decorated-with")
         phrases, self.at = self._span(self.at - 1, OWNED if filled else GROUND)
-        found = self._objects(phrases, OWNED if filled else GROUND, subject)
+        found = self._objects(phrases, OWNED if filled or word == "at" else GROUND, subject)
         if found and not filled:
             names = self.things.objects[found[0]].name
             self.things.unparsed.append(f"{plain} {names}")

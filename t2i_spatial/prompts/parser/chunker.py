@@ -254,6 +254,8 @@ def _infinitive(word: str, chunks: list[Chunk]) -> bool:
 
 _LONGEST_RUN = 40
 """Words; what is longer is cut, so that no text costs more than its length."""
+_DIRECTIONS = word_set("up down over back straight directly out intently")
+_AIMS = (["at"], ["towards"], ["toward"])
 _LEFT_RIGHT = frozenset(["left", "right"])
 _ALSO_ADJECTIVES = word_set("near close opposite far inside")
 _PARTICLES = word_set("over up down out off around by under through along back away")
@@ -289,7 +291,12 @@ def _run(tokens: list[str], at: int, chunks: list[Chunk]) -> int:
     found = split_run(words, context, follows)
     if found and found[-1].kind == VERB:
         last = found[-1]
-        match = match_verb(last.word, tokens, end)
+        behind = end
+        while tokens[behind : behind + 1] and tokens[behind] in _DIRECTIONS:
+            behind += 1  # "gazing down at"
+        match = match_verb(
+            last.word, tokens, behind if tokens[behind : behind + 1] in _AIMS else end
+        )
         chunks += found[:-1]
         if match is not None:
             chunks.append(last._replace(relation=match[0]))

@@ -149,7 +149,8 @@ def _verb_at(words: tuple[str, ...], at: int, context: int, follows: bool) -> Ve
     following = 0 if last else classes(words[at + 1])
     noun_next = bool(following & (NOUN | ADJECTIVE)) and not last
     stem = THIRD.get(word) or GERUND.get(word) or (word if word in BASE else PAST.get(word, word))
-    if kinds & VERB_ING and not (kinds & NOUN and context not in (AFTER_NOUN, AFTER_COPULA)):
+    acts = context in (AFTER_NOUN, AFTER_COPULA) or (context == AFTER_AND and follows)
+    if kinds & VERB_ING and (acts or not kinds & NOUN):
         if context == START and noun_next and not last:
             return None
         if context == AFTER_AND and noun_next and stem in _INTRANSITIVE:

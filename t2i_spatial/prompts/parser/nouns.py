@@ -44,6 +44,7 @@ THE_PICTURE = word_set(
 )
 
 NOT_THINGS = word_set(
+    "lunch dinner breakfast brunch supper "
     "surface surfaces "
     # the picture and its style
     "view image picture photo photograph scene frame shot composition style detail details focus "
@@ -176,6 +177,7 @@ CLOTHING = word_set(
     "harness collar"
 )
 REGIONS = word_set(
+    "sand mud dirt gravel air hay clouds fog water "
     "room kitchen bedroom bathroom office park garden field forest street road beach city town "
     "village house yard backyard desert jungle ocean sea lake river pond pool water sky snow grass "
     "meadow mountain hill valley zoo farm pasture station restaurant cafe store shop market "

@@ -21,6 +21,7 @@ from t2i_spatial.prompts.parser.chunks import (
     VERB,
     Chunk,
 )
+from t2i_spatial.prompts.parser.coreference import head_of
 from t2i_spatial.prompts.parser.nouns import (
     BODY_PARTS,
     CLOTHING,
@@ -38,6 +39,8 @@ from t2i_spatial.prompts.parser.verbs import AGENTIVE, LIGHT, POSTURES, SAYING
 from t2i_spatial.prompts.parser.word_classes import ADVERB, classes
 from t2i_spatial.prompts.words import word_set
 
+_LIGHTS = word_set("shadow light glow reflection silhouette beam shade")
+"""What falls on something else than what casts it."""
 _FINITE_PAST = word_set("sat stood lay flew ran swam ate rode fell rose hung slept wore")
 """Past forms that are no participles."""
 
@@ -162,8 +165,10 @@ class Predicates(Relating):
         assert following.phrase is not None
         phrases, self.at = self._span(first, THEME)
         found = self._objects(phrases, THEME, self.actor)
+        self.shines = not found and head_of(phrases[0].spec.name) in _LIGHTS
         if found:
-            self._unread(chunk.word, verb.stem)
+            if self.actor:
+                self._unread(chunk.word, verb.stem)
         elif self.actor and verb.stem not in POSTURES:
             words = f"{chunk.word} {phrases[0].spec.name}"
             self.things.describe(self.actor, None, (words,))

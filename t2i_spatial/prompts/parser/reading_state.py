@@ -65,6 +65,7 @@ class ReadingState:
         self.fronted: list[tuple[list[RelationPhrase], list[int]]] = []
         self.earlier: list[int] = []
         self.owned_directly = False
+        self.shines = False
         self.part = False
         self.verb = ""
         self.after = STOP

@@ -211,7 +211,9 @@ class Relating(Naming):
             self.subject = []
             self.actor = []
             return
-        if self._loosely(relation, subjects):
+        if self.things.heads[grounds[0]] == "leash":
+            self.things.describe(subjects, None, ("on a leash",))
+        elif self.shines or self._loosely(relation, subjects):
             self.things.unparsed.append(relation.text)
         else:
             for phrase in relations:
@@ -296,7 +298,7 @@ class Relating(Naming):
                 grounds = self.host
             elif self.role == SUBJECT and len(subjects) > 1 and self.after == NP:
                 subjects, grounds = subjects[1:], subjects[:1]
-            elif self.role == SUBJECT and self.earlier and relation.text not in _VAGUE:
+            elif self._known_before(relation):
                 grounds = [index for index in self.earlier if index not in subjects]
             elif kind in (COP, THERE) and self.topic:
                 grounds = self.topic
@@ -320,6 +322,12 @@ class Relating(Naming):
         elif relation.text not in ("around", "on the side") and self.after not in (VERB, STOP):
             self.things.unparsed.append(relation.text)
         self.after = FRAME
+
+    def _known_before(self, relation: RelationPhrase) -> bool:
+        """ "A man on a horse, trees behind": behind the man."""
+        if self.role != SUBJECT or not self.earlier or self.after != NP:
+            return False
+        return relation.text not in _VAGUE and not _SIDES.keys() & set(relation.relations)
 
     def _resolve(self, word: str, subjects: Sequence[int]) -> list[int]:
         """What a pronoun in the object of a relation speaks of."""

@@ -54,7 +54,7 @@ _IRREGULAR = (
     "built sold bought broke broken spoke spoken spun swung stuck struck hid hidden bit bitten met "
     "lost won fought taught thought left sent spent bent crept leapt dreamt knelt dug sank sunk "
     "sprang stole stolen swept wept woke woken wound blew blown froze frozen chose chosen began "
-    "became knew known saw seen put shot split spread told got did done had shown set leant shaken "
+    "became knew known saw seen put split spread told got did done had shown set leant shaken "
     "sewn woven torn fed sped slid clung flung ground hewn strewn"
 )
 _DOUBLING = word_set(
