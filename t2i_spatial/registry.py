@@ -29,11 +29,17 @@ class Registry(Generic[T]):
     Args:
         kind: the word used in messages ("protocol").
         package: the room whose modules register entries; also the entry-point group.
+        classes: entries are finished subclasses of one of these.
+        instance: entries are objects of this class.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(
+        self, kind: str, package: str, *, classes: tuple[type, ...] = (), instance: type = object
+    ) -> None:
         self.kind = kind
         self.package = package
+        self._classes = classes
+        self._instance = instance
         self._entries: dict[str, T] = {}
         self._loaded = self._loading = False
 
@@ -41,11 +47,13 @@ class Registry(Generic[T]):
         """Decorator that adds an entry and gives a class its `name`.
 
         Raises:
-            InputError: another entry has this name, or the class states another one than this:
-                its results would be published under a name that it is not found by.
+            InputError: the object is of another kind than this registry's, another entry has this
+                name, or the class states another one than this: its results would be published
+                under a name that it is not found by.
         """
 
         def add(entry: T) -> T:
+            self._check_kind(name, entry)
             if name in self._entries and self._entries[name] is not entry:
                 raise InputError(f"{self.kind} {name!r} is registered twice")
             if isinstance(entry, type):
@@ -60,6 +68,17 @@ class Registry(Generic[T]):
             return entry
 
         return add
+
+    def _check_kind(self, name: str, entry: object) -> None:
+        if not self._classes:
+            fits, wanted = isinstance(entry, self._instance), f"a {self._instance.__name__}"
+        else:
+            fits = isinstance(entry, type) and issubclass(entry, self._classes)
+            wanted = " or ".join(f"a subclass of {base.__name__}" for base in self._classes)
+        if not fits:
+            raise InputError(f"{self.kind} {name!r} must be {wanted}, got {entry!r}")
+        if lacking := sorted(getattr(entry, "__abstractmethods__", ())):
+            raise InputError(f"{self.kind} {name!r} does not define {', '.join(lacking)}")
 
     def __getitem__(self, name: str) -> T:
         self._load()
@@ -92,9 +111,9 @@ class Registry(Generic[T]):
     def _load_point(self, point: EntryPoint) -> None:
         try:
             loaded = point.load()
-            if not isinstance(loaded, ModuleType) and point.name not in self._entries:
+            if not isinstance(loaded, ModuleType):
                 self.register(point.name)(loaded)
-        except Exception as error:  # noqa: BLE001 - code of others; what they break is their own
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others; what they break is their own
             owner = f" of {point.dist.name}" if point.dist else ""
             told = f"{type(error).__name__}: {error}"
             print(

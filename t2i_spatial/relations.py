@@ -78,7 +78,7 @@ class _Table(Registry[Relation]):
     """Rows by name in the order of registration; a spelling means one relation."""
 
     def __init__(self) -> None:
-        super().__init__("relation", "t2i_spatial.relations")
+        super().__init__("relation", "t2i_spatial.relations", instance=Relation)
         self.spellings: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[Relation], Relation]:
@@ -86,8 +86,7 @@ class _Table(Registry[Relation]):
         add = super().register(name)
 
         def checked(entry: Relation) -> Relation:
-            if not isinstance(entry, Relation):
-                raise InputError(f"relation {name!r} must be a Relation, got {entry!r}")
+            self._check_kind(name, entry)
             if entry.name != name:
                 raise InputError(f"relation {entry.name!r} is registered as {name!r}")
             for spelling in (name, *entry.aliases, *entry.reversed_aliases):

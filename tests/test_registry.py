@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import abc
 import importlib
 import sys
 
 import pytest
 
+from t2i_spatial.curation.exporter import EXPORTERS
+from t2i_spatial.curation.filter import FILTERS
+from t2i_spatial.detectors import DETECTORS
 from t2i_spatial.errors import InputError
+from t2i_spatial.interchange.readers import FORMATS as DETECTIONS
+from t2i_spatial.judges import JUDGES
+from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.prompts.readers import FORMATS as PROMPTS
 from t2i_spatial.registry import Registry
+from t2i_spatial.relations import RELATION_TABLE
 
 
 def distribution(folder, name, entry_points):
@@ -80,3 +89,57 @@ def test_an_entry_point_of_another_name_than_its_class_is_left_out(room, capsys)
     registry = Registry("thing", "a_room")
     assert list(registry) == []
     assert "says that its name is 'other'" in capsys.readouterr().err
+
+
+class Base(abc.ABC):
+    @abc.abstractmethod
+    def do(self): ...
+
+
+class Whole(Base):
+    def do(self): ...
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("made = 3", "thing 'made' must be a subclass of Base, got 3"),
+        ("def made(): ...", "thing 'made' must be a subclass of Base, got <function made"),
+        ("class made: ...", "must be a subclass of Base, got <class 'good_plugin.made'>"),
+        ("from tests.test_registry import Whole\nmade = Whole()", "a subclass of Base, got <tests"),
+        ("from tests.test_registry import Base\nclass made(Base): ...", "does not define do"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_plugin_of_the_wrong_kind_is_left_out_and_named(room, capsys, code, said):
+    (room / "good_plugin.py").write_text(code)
+    registry = Registry("thing", "a_room", classes=(Base,))
+    registry.register("own")(Whole)
+    assert list(registry) == ["own"]
+    told = capsys.readouterr().err
+    assert "the thing 'made' of good is left out" in told and said in told
+
+
+def test_a_registry_of_objects_refuses_their_class(room, capsys):
+    (room / "good_plugin.py").write_text("from tests.test_registry import Whole as made")
+    registry = Registry("thing", "a_room", instance=Whole)
+    registry.register("own")(Whole())
+    assert list(registry) == ["own"]
+    assert "must be a Whole, got <class" in capsys.readouterr().err
+
+
+def test_a_plugin_that_takes_a_name_of_ours_is_told(room, capsys):
+    registry = Registry("thing", "a_room")
+    own = registry.register("made")(lambda: None)
+    assert registry["made"] is own
+    assert "thing 'made' is registered twice" in capsys.readouterr().err
+
+
+def test_every_registry_says_what_its_entries_are():
+    for registry in (PROTOCOLS, DETECTORS, FILTERS, EXPORTERS, JUDGES, PROMPTS, DETECTIONS,
+                     RELATION_TABLE):  # fmt: skip
+        before = list(registry)
+        for odd in (3, object, lambda: None):
+            with pytest.raises(InputError, match=f"{registry.kind} 'odd' must be"):
+                registry.register("odd")(odd)
+        assert list(registry) == before

@@ -56,7 +56,9 @@ class Exporter(ABC):
         """
 
 
-EXPORTERS: Registry[type[Exporter]] = Registry("exporter", "t2i_spatial.curation.exporters")
+EXPORTERS: Registry[type[Exporter]] = Registry(
+    "exporter", "t2i_spatial.curation.exporters", classes=(Exporter,)
+)
 """All exporters by name."""
 
 

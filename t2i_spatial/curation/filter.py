@@ -82,7 +82,7 @@ Definition = Filter | FilterGroup | str | Mapping[str, Any]
 """A filter as data: a name, or a mapping `{"filter": name, parameter: value, ...}`."""
 
 FILTERS: Registry[type[Filter] | type[FilterGroup]] = Registry(
-    "filter", "t2i_spatial.curation.filters"
+    "filter", "t2i_spatial.curation.filters", classes=(Filter, FilterGroup)
 )
 """All filters by name: `FILTERS["correct"]()` makes one with its default parameters."""
 

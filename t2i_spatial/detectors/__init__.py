@@ -12,7 +12,9 @@ from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, ModelLoadError, nearest
 from t2i_spatial.registry import Registry
 
-DETECTORS: Registry[type[Detector]] = Registry("detector", "t2i_spatial.detectors")
+DETECTORS: Registry[type[Detector]] = Registry(
+    "detector", "t2i_spatial.detectors", classes=(Detector,)
+)
 
 __all__ = ["DETECTORS", "Detector", "DetectorSpec", "load_detector", "resolve_detector"]
 

@@ -12,7 +12,7 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply
 from t2i_spatial.registry import Registry
 
-JUDGES: Registry[type[Judge]] = Registry("judge", "t2i_spatial.judges")
+JUDGES: Registry[type[Judge]] = Registry("judge", "t2i_spatial.judges", classes=(Judge,))
 
 __all__ = [
     "JUDGES",

@@ -265,5 +265,5 @@ class Published(Metric):
     does. Without it such images are never right, which changes nothing on prompts of its kind."""
 
 
-PROTOCOLS: Registry[type[Metric]] = Registry("protocol", "t2i_spatial.metrics")
+PROTOCOLS: Registry[type[Metric]] = Registry("protocol", "t2i_spatial.metrics", classes=(Metric,))
 """All protocols by name: `PROTOCOLS["visor"]()` makes one with its published settings."""

@@ -102,7 +102,9 @@ class DetectionFormat:
     fallback: bool = False
 
 
-FORMATS: Registry[DetectionFormat] = Registry("detection format", "t2i_spatial.interchange.readers")
+FORMATS: Registry[DetectionFormat] = Registry(
+    "detection format", "t2i_spatial.interchange.readers", instance=DetectionFormat
+)
 
 
 def find_format(content: Content) -> DetectionFormat:

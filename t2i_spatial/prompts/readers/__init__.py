@@ -34,7 +34,9 @@ class PromptFormat:
     fallback: bool = False
 
 
-FORMATS: Registry[PromptFormat] = Registry("prompt format", "t2i_spatial.prompts.readers")
+FORMATS: Registry[PromptFormat] = Registry(
+    "prompt format", "t2i_spatial.prompts.readers", instance=PromptFormat
+)
 
 
 def find_format(record: Record) -> PromptFormat:
