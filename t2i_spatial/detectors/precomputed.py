@@ -1,24 +1,66 @@
 """Boxes that somebody else computed: `precomputed:FILE` in place of a detector.
 
-FILE is a detections table in any format that `t2i_spatial.interchange` reads. No model is loaded;
-the detect stage takes the rows of its run's images from the file.
+FILE is a detections table in any format that `t2i_spatial.interchange` reads; the options of this
+"detector" say how, as those of `score --detections` do. No model is loaded; the detect stage takes
+the rows of its run's images from the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
+from pydantic import ValidationError
 
-from t2i_spatial.errors import InputError
+from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.settings import Settings
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, KEY, SCORED, conform
+
+if TYPE_CHECKING:
+    from t2i_spatial.interchange.reading import DetectionFiles
 
 PREFIX = "precomputed:"
 SIDES = ("width", "height")
 
 
+class ReadingOptions(Settings):
+    """What `--option` can say of a file of boxes: the options of `score --detections`."""
+
+    coco_images: Path | None = None
+    classes: str | None = None
+    repeated_rows: Literal["refuse", "once"] = "refuse"
+    any_label: bool = False
+
+
+def stored_file(detector: str, options: Mapping[str, Any]) -> DetectionFiles:
+    """The file that `precomputed:FILE` names, and how it is to be read.
+
+    Raises:
+        InputError: there is no such file, or an option that says nothing of one.
+    """
+    from t2i_spatial.interchange.reading import DetectionFiles
+
+    path = Path(detector.removeprefix(PREFIX)).expanduser()
+    if not path.is_file():
+        raise InputError(f"no such file of detections: {path}")
+    try:
+        said = ReadingOptions.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            known = nearest(key, ReadingOptions.model_fields)
+            raise InputError(f"{PREFIX}FILE has no option {key!r}; {known}") from None
+        raise InputError(f"option {key} of {PREFIX}FILE: {first['msg']}") from None
+    return DetectionFiles(
+        (path,), said.coco_images, said.classes, said.repeated_rows, said.any_label
+    )
+
+
 def stored_detections(
-    path: str | Path, prompts: pl.DataFrame, images: pl.DataFrame
+    file: DetectionFiles, prompts: pl.DataFrame, images: pl.DataFrame
 ) -> pl.DataFrame:
     """The DETECTIONS rows of a run's readable images from a file.
 
@@ -28,9 +70,7 @@ def stored_detections(
         InputError: the file cannot be read, holds none of the run's images, or speaks of images of
             another size.
     """
-    from t2i_spatial.interchange import read_detections
-
-    found = read_detections(path, prompts, known=images)
+    found = file.read(prompts, known=images)
     readable = images.filter(pl.col("status") == SCORED)
     wanted = readable.select(*KEY, "image")
     sizes = readable.select(*KEY, *[pl.col(side).alias(f"own_{side}") for side in SIDES])
@@ -41,16 +81,16 @@ def stored_detections(
     if other.height:
         row = other.row(0, named=True)
         raise InputError(
-            f"{path}: the boxes of {row['prompt_id']!r}, sample {row['sample']} are those of an "
-            f"image of {row['width']} x {row['height']} pixels; this run's has "
+            f"{file.name}: the boxes of {row['prompt_id']!r}, sample {row['sample']} are those of "
+            f"an image of {row['width']} x {row['height']} pixels; this run's has "
             f"{row['own_width']} x {row['own_height']}"
         )
     known = found.drop("image").join(wanted, on=KEY, how="inner")
     if found.height and not known.height:
-        raise InputError(f"{path} has no boxes for any image of this run")
+        raise InputError(f"{file.name} has no boxes for any image of this run")
     absent = wanted.join(found, on=KEY, how="anti").with_columns(
         status=pl.lit(DETECTOR_FAILED),
-        reason=pl.lit(f"{Path(path).name} has no row for this image"),
+        reason=pl.lit(f"{file.name} has no row for this image"),
     )
     whole = pl.concat([known, absent], how="diagonal_relaxed")
     return conform(whole, DETECTIONS, "detections")

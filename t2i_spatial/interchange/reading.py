@@ -38,8 +38,8 @@ class DetectionFiles:
         """For messages and records."""
         return ", ".join(path.name for path in self.paths)
 
-    def read(self, prompts: pl.DataFrame) -> pl.DataFrame:
-        """The DETECTIONS table for PROMPTS."""
+    def read(self, prompts: pl.DataFrame, known: pl.DataFrame | None = None) -> pl.DataFrame:
+        """The DETECTIONS table for PROMPTS; `known` as in `read_detections`."""
         from t2i_spatial.interchange.class_numbers import read_classes
 
         return read_detections(
@@ -49,6 +49,7 @@ class DetectionFiles:
             classes=None if self.classes is None else read_classes(self.classes),
             repeated=self.repeated,
             any_label=self.any_label,
+            known=known,
         )
 
 

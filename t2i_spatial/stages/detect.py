@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,7 @@ from t2i_spatial.detectors import load_detector
 from t2i_spatial.detectors.canary import run_canary
 from t2i_spatial.detectors.loading import weights_hash
 from t2i_spatial.detectors.masks import MASKS
-from t2i_spatial.detectors.precomputed import PREFIX, stored_detections
+from t2i_spatial.detectors.precomputed import PREFIX, stored_detections, stored_file
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import (
@@ -87,13 +87,20 @@ def check_names(settings: DetectSettings) -> None:
         T2ISpatialError: an unknown name, or a file that is not there.
     """
     if settings.detector.startswith(PREFIX):
-        path = Path(settings.detector.removeprefix(PREFIX)).expanduser()
-        if not path.is_file():
-            raise InputError(f"no such file of detections: {path}")
+        _refuse_without_effect(settings)
+        stored_file(settings.detector, settings.options)
     else:
         settings.resolve()
     if settings.color:
         color_method(settings.color)
+
+
+def _refuse_without_effect(settings: DetectSettings) -> None:
+    """What says how a detector looks, of boxes that are there already."""
+    looking = ("revision", "query_template", "query_mode", "nms", "compile", "vocabulary")
+    for name in looking:
+        if getattr(settings, name) != DetectSettings.model_fields[name].default:
+            raise InputError(f"{name} has no effect on {settings.detector}: nothing is detected")
 
 
 @writes_run
@@ -260,12 +267,14 @@ def _unannotated(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
-    path = Path(settings.detector.removeprefix(PREFIX)).expanduser()
+    _refuse_without_effect(settings)
+    file = stored_file(settings.detector, settings.options)
     images = run.images()
-    table = stored_detections(path, run.prompts(), images)
+    table = stored_detections(file, run.prompts(), images)
     plan = {
         "detector": settings.detector,
-        "weights": weights_hash(str(path)),
+        "weights": weights_hash(str(file.paths[0])),
+        **_reading(settings.options),
         "threshold": settings.threshold,
         "input": contents.fingerprint(images, {}),
     }
@@ -275,6 +284,14 @@ def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool
         above = pl.element().struct.field("score") > settings.threshold
         table = table.with_columns(pl.col("detections").list.filter(above))
     _finish(run, stage, settings.name, _join(images, table), pl.DataFrame(schema=MASKS))
+
+
+def _reading(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a file of boxes is read, with the contents of the files that say so."""
+    if not options:
+        return {}
+    texts = {key: str(value) for key, value in sorted(options.items())}
+    return {"reading": {key: [text, weights_hash(text)] for key, text in texts.items()}}
 
 
 def _begin(

@@ -20,7 +20,7 @@ from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.clip_score import clip_score_run
 from t2i_spatial.stages.color import color_run
 from t2i_spatial.stages.depth import depth_run
-from t2i_spatial.stages.detect import DetectSettings, detect_run
+from t2i_spatial.stages.detect import DetectSettings, check_names, detect_run
 from t2i_spatial.stages.import_images import import_images
 from tests.builders import box, detection_rows, detections
 from tests.detectors import tiny
@@ -89,6 +89,67 @@ def test_stored_boxes_that_lack_an_image(run: Run, tmp_path: Path) -> None:
     twice.write_parquet(tmp_path / "large.parquet")
     with pytest.raises(InputError, match=r"those of an image of .* this run's has"):
         detect_run(run, DetectSettings(detector=f"precomputed:{tmp_path}/large.parquet", name="l"))
+
+
+def test_how_stored_boxes_are_read_is_an_option(run: Run, tmp_path: Path) -> None:
+    lines = [
+        "image,label,score,x1,y1,x2,y2",
+        "p_0.png,15,0.9,5,5,25,20",
+        "p_0.png,16,0.8,30,20,55,38",
+    ]
+    path = tmp_path / "numbered.csv"
+    path.write_text("\n".join([*lines, "p_1.png,16,0.8,20,30,38,39"]))
+    settings = DetectSettings(detector=f"precomputed:{path}", name="numbered")
+    with pytest.raises(InputError, match="say what they mean with --classes"):
+        detect_run(run, settings)
+    by_coco = settings.model_copy(update={"options": {"classes": "coco80"}})
+    detect_run(run, by_coco)
+    assert [d["label"] for d in run.detections("numbered")["detections"][0]] == ["cat", "dog"]
+    # what the file of names says is part of what was detected
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(["-"] * 15 + ["dog", "cat"]))
+    by_file = settings.model_copy(update={"options": {"classes": str(names)}, "name": "by_file"})
+    detect_run(run, by_file)
+    assert [d["label"] for d in run.detections("by_file")["detections"][0]] == ["dog", "cat"]
+    names.write_text("\n".join(["-"] * 15 + ["cat", "dog"]))
+    with pytest.raises(PlanMismatchError):
+        detect_run(run, by_file)
+    others = settings.model_copy(update={"options": {"any_label": True, "classes": str(names)}})
+    names.write_text("\n".join(["-"] * 15 + ["tree", "bird"]))
+    detect_run(run, others, overwrite=True)
+    assert run.detections("numbered")["status"].to_list()[0] == "scored"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"options": {"clases": "coco80"}}, "no option 'clases'; did you mean 'classes'"),
+        ({"options": {"repeated_rows": "twice"}}, "option repeated_rows of precomputed:FILE"),
+        ({"options": {"coco_images": "/nowhere.json"}}, "nowhere.json"),
+        ({"nms": 0.5}, "nms has no effect on precomputed:"),
+        ({"query_template": "a {name}"}, "query_template has no effect"),
+        ({"vocabulary": ("cat",)}, "vocabulary has no effect"),
+    ],
+)
+def test_options_that_say_nothing_of_stored_boxes(run, tmp_path, settings, said) -> None:
+    detector = f"precomputed:{tmp_path / 'boxes.parquet'}"
+    made = DetectSettings(detector=detector, name="other", **settings)
+    with pytest.raises(InputError, match=said):
+        detect_run(run, made)
+    if "coco_images" not in made.options:
+        with pytest.raises(InputError, match=said):
+            check_names(made)
+
+
+def test_rows_that_repeat_may_be_counted_once(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "twice.csv"
+    table = run.detections().drop_nulls("detections")
+    pl.concat([table, table.head(1)]).write_parquet(path.with_suffix(".parquet"))
+    settings = DetectSettings(detector=f"precomputed:{path.with_suffix('.parquet')}", name="twice")
+    with pytest.raises(InputError, match="repeated-rows"):
+        detect_run(run, settings)
+    detect_run(run, settings.model_copy(update={"options": {"repeated_rows": "once"}}))
+    assert run.detections("twice").equals(run.detections())
 
 
 def test_colour_then_depth_without_detecting_again(run: Run, depth_model: str) -> None:
