@@ -5,6 +5,7 @@ from __future__ import annotations
 from t2i_spatial.prompts.inflection import INVARIANT, is_plural, singular
 from t2i_spatial.prompts.parser.nouns import (
     ANIMATE,
+    COMPOUND_STARTS,
     COMPOUNDS,
     PLURALIA,
 )
@@ -43,6 +44,8 @@ def is_modifier(word: str) -> bool:
 
 def is_compound(name: str) -> bool:
     """Whether a name of several words is known as one noun, in the singular or plural."""
+    if name.partition(" ")[0] not in COMPOUND_STARTS:
+        return False
     return name in COMPOUNDS or singular(name) in COMPOUNDS
 
 

@@ -18,6 +18,7 @@ from t2i_spatial.prompts.parser.noun_boundary import INNER_PARTICIPLES, noun_end
 from t2i_spatial.prompts.parser.nouns import (
     ABSTRACT_EXCEPTIONS,
     ABSTRACT_SUFFIXES,
+    COMPOUND_STARTS,
     COMPOUNDS,
     CONTAINERS,
     GROUPS,
@@ -199,8 +200,10 @@ def _modified_later(words: tuple[str, ...], at: int) -> bool:
 
 
 def _compound(words: tuple[str, ...]) -> bool:
-    return len(words) > 1 and (
-        singular(" ".join(words)) in COMPOUNDS or " ".join(words) in COMPOUNDS
+    return (
+        len(words) > 1
+        and words[0] in COMPOUND_STARTS
+        and (singular(" ".join(words)) in COMPOUNDS or " ".join(words) in COMPOUNDS)
     )
 
 

@@ -275,6 +275,8 @@ COMPOUNDS -= {
     "wooden horse", "leather jacket", "plastic bag", "plastic bottle", "paper plate", "glass door",
 }  # fmt: skip
 
+COMPOUND_STARTS = frozenset(name.partition(" ")[0] for name in COMPOUNDS)
+
 ED_NOUNS = word_set(
     "bed shed sled seed weed reed steed breed feed red need toolshed watershed speed bobsled "
     "flowerbed riverbed seabed moped biped quadruped hotbed crossbreed"
