@@ -168,6 +168,9 @@ class SceneReader(Predicates):
 
     def _text(self, chunk: Chunk) -> None:
         index = self._write(self._quoted())
+        if self.after == WITH:
+            self.group, self.role, self.after = [index], OWNED, NP
+            return
         if self.after in (WITH, NP, VERB, REL, TEXT, STOP, COMMA, AND, COP):
             self.after = TEXT
         if self.role == OTHER or not self.group:

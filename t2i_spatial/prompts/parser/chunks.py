@@ -66,7 +66,7 @@ TOKEN_KINDS: dict[str, int] = (
     | dict.fromkeys(NEGATIONS, NOT)
     | dict.fromkeys(
         word_set(
-            "made-of in-style-of full-of topped-with decorated-with as-if due-to shaped-like"
+            "made-of in-style-of full-of topped-with decorated-with as-if due-to shaped-like out-of"
         ),
         PREP,
     )

@@ -54,6 +54,8 @@ class Coordination(ReadingState):
                     break
                 if role == SUBJECT and self._numbered(first, last):
                     break
+                if role == GROUND and self._counted_clauses(end, last):
+                    break
                 phrases += [c.phrase for c in chunks[end + 1 : last + 1] if c.kind == NP]
                 end = last + 1
                 break
@@ -85,6 +87,13 @@ class Coordination(ReadingState):
         if self._kind(last + 1) != REL:
             return False
         phrases = (self.chunks[at].phrase for at in range(first, last + 1))
+        return any(p is not None and p.article == "number" for p in phrases)
+
+    def _counted_clauses(self, comma: int, last: int) -> bool:
+        """ "In front of a couch, three kites, and a bus": counted things are clauses."""
+        if self._kind(last - 2) != COMMA:
+            return False
+        phrases = (self.chunks[at].phrase for at in range(comma + 1, last + 1))
         return any(p is not None and p.article == "number" for p in phrases)
 
     def _joins(self, at: int, role: int, phrases: Sequence[NounPhrase | None]) -> bool:

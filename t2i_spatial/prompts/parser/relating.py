@@ -347,4 +347,9 @@ class Relating(Naming):
             last = [r for r in self.things.relations[-4:] if r.object not in subjects][-1:]
             backdrop = bool(last) and self.things.heads[last[0].object] in BACKDROPS
             preferred.insert(0, [r.subject if backdrop else r.object for r in last])
+        if word == "them":
+            last = self.things.relations[-1:]
+            both = [index for r in last for index in (r.subject, r.object)]
+            if all(self.things.objects[index].count == 1 for index in both):
+                preferred.insert(0, both)  # "a cube next to a ball, and a cone behind them"
         return self.things.pronoun(word, preferred, subjects)

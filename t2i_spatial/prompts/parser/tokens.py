@@ -32,8 +32,8 @@ as if=as-if|as though=as-if|on the other hand=also|at the same time=also|in addi
 of course=also|for example=also|a few=several|quite a few=several|a couple more=several
 a number of=several|a variety of=several|a lot of=several|lots of=several|plenty of=several
 hundreds of=several|dozens of=several|thousands of=several|an array of=several
-an assortment of=several|a multitude of=several|a series of=several|tons of=several|kind of=
-sort of=|type of=|types of=|kinds of=|out of focus=blurry|black and white=black-and-white
+an assortment of=several|a multitude of=several|a series of=several|tons of=several|out of=out-of
+kind of=|sort of=|type of=|types of=|kinds of=|out of focus=blurry|black and white=black-and-white
 there 's=there's|oil on canvas=oil-on-canvas|hand in hand=together|face to face=together
 side-by-side=side by side|up close=|of of=of|a-top=atop|there are=there's|there is=there's
 there was=there's|there were=there's|in the act of=|in the process of=|none of=no|with no=without
