@@ -16,8 +16,9 @@ import numpy as np
 
 from t2i_spatial.metrics.assignment_search import MAX_COMBINATIONS, Apart, Related, search
 from t2i_spatial.metrics.color_words import color_fit
+from t2i_spatial.metrics.duplicates import SAME_THING
 from t2i_spatial.metrics.frame import place_probability
-from t2i_spatial.metrics.geometry import Bools, Boxes, Floats, Ints, iou
+from t2i_spatial.metrics.geometry import Boxes, Floats, Ints, iou
 from t2i_spatial.metrics.labels import label_names
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
 from t2i_spatial.relations import relation_row
@@ -34,7 +35,13 @@ CANDIDATES = 8
 """Boxes of one object that are considered, the most confident first (more if it asks for more)."""
 
 SAME_BOX = 0.9
-"""IoU above which boxes of two different objects are taken for one thing."""
+"""IoU above which boxes of two objects are one thing though the prompt has one cover the other: a
+pizza on a plate, a dog behind a fence. For `ASIDE` and unrelated ones `duplicates.SAME_THING`."""
+
+ASIDE = frozenset(
+    ["next to", "near", "far from", "touching", "larger than", "smaller than", "same size as"]
+)
+"""Relations that have no thing cover another, and that boxes on one thing would still satisfy."""
 
 SAME_BOX_PROBABILITY = 0.1
 WRONG_COLOR = 0.05
@@ -124,8 +131,13 @@ def assign(scene: SceneSpec, text: str, found: Candidates) -> Assignment:
         [i for i, label in enumerate(found.labels) if matches(label, spec.name, names)]
         for spec in scene.objects
     ]
-    present = [len(ids) for ids in own]
     wanted = [_wanted(scene, k) for k in range(len(own))]
+    distinct = [_distinct(ids, found) for ids in own]
+    present = [len(ids) for ids in distinct]
+    own = [
+        ids if number == 1 else once
+        for number, ids, once in zip(wanted, own, distinct, strict=True)
+    ]
     own = [_best(number, ids, found) for number, ids in zip(wanted, own, strict=True)]
     kept = sorted({i for ids in own for i in ids})
     found = found.take(kept)
@@ -136,11 +148,26 @@ def assign(scene: SceneSpec, text: str, found: Candidates) -> Assignment:
         for spec, choices in zip(scene.objects, options, strict=True)
     ]
     related = [_related(scene, relation, own, found) for relation in scene.relations]
-    apart = _apart(own, found)
+    apart = _apart(scene, own, found)
     picks = search(unary, options, [*(r for r in related if r), *apart])
     best = tuple(choices[p] for choices, p in zip(options, picks, strict=True))
     parts = tuple(_parts(scene, text, present, best, found, related, apart))
     return Assignment(tuple(tuple(kept[i] for i in ids) for ids in best), parts)
+
+
+def _distinct(ids: list[int], found: Candidates) -> list[int]:
+    """The boxes of an object without those that are one more label on a better one ("couch" and
+    "sofa"); boxes of one label were looked at before.
+    """
+    if len({found.labels[i] for i in ids}) < 2:
+        return ids
+    part = found.take(ids)
+    same = _overlaps(part) > SAME_THING
+    kept: list[int] = []
+    for k in np.argsort(-part.scores, kind="stable").tolist():
+        if not any(same[k, j] and part.labels[k] != part.labels[j] for j in kept):
+            kept.append(k)
+    return [ids[k] for k in sorted(kept)]
 
 
 def _wanted(scene: SceneSpec, k: int) -> int:
@@ -241,24 +268,36 @@ def pair_probability(
     return 1 - holds if relation.negated else holds
 
 
-def _apart(own: Sequence[list[int]], found: Candidates) -> list[Apart]:
+def _apart(scene: SceneSpec, own: Sequence[list[int]], found: Candidates) -> list[Apart]:
     """The pairs of objects whose boxes may be one or cover the same thing."""
-    alike = _alike(found)
-    mine = np.zeros((len(own), len(alike)), dtype=bool)
+    overlap = _overlaps(found)
+    mine = np.zeros((len(own), len(overlap)), dtype=bool)
     for k, ids in enumerate(own):
         mine[k, ids] = True
-    meet = mine.astype(np.float64) @ alike @ mine.T.astype(np.float64) > 0
+    alike = {limit: overlap > limit for limit in (SAME_THING, SAME_BOX)}
+    meet = mine.astype(np.float64) @ alike[SAME_THING] @ mine.T.astype(np.float64) > 0
     logs = math.log(_EPSILON), math.log(SAME_BOX_PROBABILITY)
+    overlapping = _overlapping(scene)
     pairs = np.argwhere(np.triu(meet, 1)).tolist()
-    return [Apart((a, b), alike, *logs) for a, b in pairs]
+    return [
+        Apart((a, b), alike[SAME_BOX if (a, b) in overlapping else SAME_THING], *logs)
+        for a, b in pairs
+    ]
 
 
-def _alike(found: Candidates) -> Bools:
-    """Which boxes cover the same thing, every one itself among them, (n, n)."""
+def _overlapping(scene: SceneSpec) -> set[tuple[int, int]]:
+    """The pairs of objects that may cover each other or whose direction decides, in order."""
+    related = (r for r in scene.relations if r.relation not in ASIDE and not r.negated)
+    return {pair for r in related for pair in itertools.combinations(sorted(set(r.indices)), 2)}
+
+
+def _overlaps(found: Candidates) -> Floats:
+    """IoU of any two boxes, above 1 for a box and itself, (n, n)."""
     n = len(found.labels)
     first, second = (np.repeat(np.arange(n), n), np.tile(np.arange(n), n))
     a, b = (Boxes(*(c[ids] for c in found.columns)) for ids in (first, second))
-    return (iou(a, b) > SAME_BOX).reshape(n, n) | np.eye(n, dtype=bool)
+    overlap: Floats = iou(a, b).reshape(n, n) + 2 * np.eye(n)
+    return overlap
 
 
 def _parts(

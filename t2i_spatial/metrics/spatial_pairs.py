@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.metrics.assignment import (
+    ASIDE,
     DOUBT,
     OPPOSITES,
     SAME_BOX,
@@ -18,6 +19,7 @@ from t2i_spatial.metrics.assignment import (
     SCORE_WEIGHT,
     matches,
 )
+from t2i_spatial.metrics.duplicates import SAME_THING
 from t2i_spatial.metrics.geometry import Boxes, columns, iou
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
 from t2i_spatial.metrics.tabular import CORNERS, box_column, evidence_lists
@@ -147,7 +149,8 @@ def _best_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
         probability[at] = find_rule("spatial", name)(part)
         if name in OPPOSITES:
             opposite[at] = find_rule("spatial", OPPOSITES[name])(part)
-    shared = iou(a, b) > SAME_BOX
+    aside = pairs["relation"].is_in(list(ASIDE)).to_numpy()
+    shared = iou(a, b) > np.where(aside, SAME_THING, SAME_BOX)
     same = (pairs["subject_place"] == pairs["object_place"]).to_numpy()
     weight = (pairs["subject_score"] * pairs["object_score"]).to_numpy() ** SCORE_WEIGHT
     fit = weight * np.maximum(probability, DOUBT) * np.where(shared, SAME_BOX_PROBABILITY, 1.0)

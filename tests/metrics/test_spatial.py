@@ -103,6 +103,33 @@ def test_one_box_cannot_be_two_objects():
     assert verdict["reason"] == "cat and dog share one box"
 
 
+@pytest.mark.parametrize(
+    ("relation", "two_things"),
+    [(None, False), ("next to", False), ("larger than", False), ("touching", False),
+     ("on", True), ("in front of", True)],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["pairs", "any scene"])
+def test_two_labels_on_one_thing_unless_one_may_cover_the_other(relation, two_things, path):
+    """IoU 0.85; a third object takes the scene off the path for pairs."""
+    relations = () if relation is None else (RelationSpec(0, relation, 1),)
+    more = () if path == "pairs" else (ObjectSpec("bird"),)
+    prompt = scene(ObjectSpec("cat"), ObjectSpec("dog"), *more, relations=relations)
+    items = [box("cat", 100, 100, 200, 200), box("dog", 100, 100, 200, 217.5, 0.8)]
+    verdict = judge(prompt, *items, *[box("bird", 300, 0, 350, 50)] * len(more), depths=None)
+    assert ("share one box" in verdict["reason"]) != two_things, verdict["reason"]
+    if not two_things:
+        assert verdict["value"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("count", "value"), [(1, 1), (2, 1 / 4)])
+def test_two_words_for_one_thing_are_one_thing(count, value):
+    prompt = scene(ObjectSpec("couch", count), text="one couch")
+    seen = box("couch", 100, 100, 200, 200), box("sofa", 100, 100, 200, 202, 0.8)
+    assert judge(prompt, *seen)["value"] == pytest.approx(value)
+    two = scene(ObjectSpec("couch", 2))
+    assert judge(two, *seen, box("sofa", 300, 100, 400, 200))["correct"]
+
+
 @pytest.mark.parametrize(("n", "value"), [(0, 0), (1, 1 / 3), (2, 1 / 3), (3, 1), (4, 1 / 3)])
 def test_counts_from_two_on_are_exact(n, value):
     prompt = scene(ObjectSpec("cat", 3))
