@@ -350,11 +350,12 @@ def _content_run(tokens: list[str], at: int) -> tuple[tuple[str, ...], int]:
                 break
             if match_frame(tokens, end) is not None or kind == PREP:
                 break
-            kind = None if kind != DETERMINER and kind != NUMBER else kind
+            if kind not in (None, DETERMINER, NUMBER):
+                if not quantity:
+                    break
+                kind = None
         if kind is None:
             if end + 1 < count and tokens[end + 1] == "than":
-                break
-            if word in starters and word not in _LEFT_RIGHT and not quantity:
                 break
             quantity = False
         elif kind in (DETERMINER, NUMBER):
@@ -391,7 +392,9 @@ def _content_run(tokens: list[str], at: int) -> tuple[tuple[str, ...], int]:
 
 def _closed(tokens: list[str], at: int) -> bool:
     """Whether no content word stands at `at`."""
-    return at >= len(tokens) or TOKEN_KINDS.get(tokens[at]) not in (None, SKIPPED)
+    if at >= len(tokens) or tokens[at] in table().starters:
+        return True
+    return TOKEN_KINDS.get(tokens[at]) not in (None, SKIPPED)
 
 
 def _adjectives_go_on(tokens: list[str], at: int) -> bool:

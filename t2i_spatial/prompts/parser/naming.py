@@ -10,6 +10,7 @@ from t2i_spatial.prompts.parser.chunks import (
     AND,
     COMMA,
     COP,
+    FRAME,
     HAVE,
     NP,
     OR,
@@ -63,6 +64,10 @@ class Naming(Coordination):
         self, phrases: Sequence[NounPhrase], role: int, others: Sequence[int] = ()
     ) -> list[int]:
         found: list[int] = []
+        if len(phrases) == 1 and phrases[0].definite and self._next().kind == FRAME:
+            # "the bird on the right" is no bird that was on the left
+            spec = replace(phrases[0].spec, frame_position=self._next().word)
+            phrases = [phrases[0]._replace(spec=spec)]
         for phrase in phrases:
             found += self._object(phrase, role, (*others, *found))
         return found

@@ -277,7 +277,12 @@ def _with_of(
         return inner._replace(scene=False, part_of=phrase._replace(scene=True)), behind
     if (name in GROUPS or head in GROUPS) and (phrase.article or head in GROUPS):
         return _grouped(phrase, inner, name, quantity), behind
-    if name in MEASURES and not inner.article:
+    if not classes(head) & NOUN and classes(head) & ADJECTIVE:
+        # "the largest of the three boxes"
+        attributes = (*phrase.spec.attributes, head, *inner.spec.attributes)
+        one = replace(inner.spec, count=phrase.spec.count, attributes=attributes)
+        return inner._replace(spec=one, article=phrase.article, new=True), behind
+    if name in MEASURES and not inner.article and inner.thing:
         whole = f"{phrase.spec.name} of {' '.join(words[end + 1 : behind])}"
         return phrase._replace(spec=replace(phrase.spec, name=whole), thing=True), behind
     said = " ".join(words[end:behind])

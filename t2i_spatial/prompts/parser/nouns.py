@@ -105,9 +105,9 @@ ABSTRACT_EXCEPTIONS = word_set(
 )
 
 GENERIC = word_set(
-    "animal creature vehicle structure object figure item bird insect pet beast machine device "
-    "building person couple duo pair trio group subject one fruit container feline canine plant "
-    "furniture instrument appliance piece"
+    "animal creature vehicle structure object figure item insect pet beast machine device "
+    "couple duo pair trio group subject one container feline canine "
+    "appliance "
 )
 """ "The animal", behind a cat, is that cat."""
 
@@ -177,7 +177,7 @@ CLOTHING = word_set(
     "harness collar"
 )
 REGIONS = word_set(
-    "sand mud dirt gravel air hay clouds fog water "
+    "runway sand mud dirt gravel air hay clouds fog water "
     "room kitchen bedroom bathroom office park garden field forest street road beach city town "
     "village house yard backyard desert jungle ocean sea lake river pond pool water sky snow grass "
     "meadow mountain hill valley zoo farm pasture station restaurant cafe store shop market "

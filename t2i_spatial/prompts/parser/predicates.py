@@ -25,6 +25,7 @@ from t2i_spatial.prompts.parser.coreference import head_of
 from t2i_spatial.prompts.parser.nouns import (
     BODY_PARTS,
     CLOTHING,
+    PARTS,
     VEHICLES,
 )
 from t2i_spatial.prompts.parser.reading_state import (
@@ -144,6 +145,8 @@ class Predicates(Relating):
         earlier = self.related if self.role in (GROUND,) else self.actor
         if self.role == OWNED:
             earlier = self.host
+            if all(things.heads[index] in PARTS for index in group):
+                return earlier or group
         if self.role == THEME:
             earlier = self.actor
         moves = any(things.heads[index] in VEHICLES for index in group)

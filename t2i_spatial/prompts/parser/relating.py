@@ -92,9 +92,11 @@ class Relating(Naming):
             return self._behind_ground(chunk)
         if self.role == THEME:
             following = self._next().phrase
-            hers = following is not None and bool(following.possessive)
+            hers = following is not None and following.article == "the"
             if hers and following is not None and head_of(following.spec.name) in BODY_PARTS:
                 return self.group or self.actor  # "holding a donut in her hand"
+            if chunk.word in ("into", "onto") and self.group:
+                return self.group  # "pouring coffee into a cup"
             if chunk.word == "in" and following is not None and self.group:
                 head = head_of(following.spec.name)
                 if head not in _NO_VESSELS:

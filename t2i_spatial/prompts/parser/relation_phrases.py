@@ -64,7 +64,7 @@ _SYNONYMS = {
                    "to the front of|ahead of|at the forefront of|up in front of",
     "near": "not far from|in close proximity to|in proximity to|in the neighborhood of|"
             "a short distance from|close up to|within reach of|around the corner from",
-    "far from": "away from|far off from|at a distance from|well away from",
+    "far from": "away from|far off from|at a distance from",
     "between": "in-between|sandwiched between|caught between|midway between|halfway between|"
                "right between|somewhere between|nestled between|squeezed between|wedged between",
     "touching": "up against|pressed against",
