@@ -11,6 +11,9 @@ from hypothesis import settings
 
 from t2i_spatial.progress import set_quiet
 
+# a package of its own, which tests install elsewhere: reading it here would register its rules
+collect_ignore = ["plugin_package"]
+
 settings.register_profile("t2i-spatial", deadline=None)  # a busy machine is no bug
 settings.load_profile("t2i-spatial")
 

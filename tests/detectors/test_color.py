@@ -79,7 +79,8 @@ def test_clip_color_names_every_box_and_embeds_each_text_once(
     found = judge.measure(images, boxes)
     assert [len(own) for own in found] == [2, 1]
     assert all(color in COLORS for own in found for color in own)
-    assert seen == [30, 20]
+    # alone, so that its features do not depend on what was asked beside it
+    assert seen == [1] * 50
     prepared = judge.clip.images([judge.clip.prepare(crop(images[1], boxes[1].boxes[0]))])[0]
     best = int((judge.classifier("bus") @ prepared).argmax())
     assert found[1] == [COLORS[best]]

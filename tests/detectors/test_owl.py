@@ -97,7 +97,8 @@ def test_each_name_is_embedded_once(owlvit_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(core, "get_text_features", counting)
     detector(noise((20, 20), (20, 20), (20, 20)), NAMES)
     detector(noise((30, 20)), [("bus", "cat", "cup")])
-    assert embedded == [4, 1]
+    # alone, so that its features do not depend on what was asked beside it
+    assert embedded == [1] * 5
 
 
 def test_threads_share_the_cache_without_mixing_names(owlvit_folder: Path) -> None:

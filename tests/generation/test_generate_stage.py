@@ -284,7 +284,7 @@ def test_a_model_that_only_gives_nan_stops_the_run(run, monkeypatch):
 
     original = generator._finish
     monkeypatch.setattr(generator, "_finish", lambda a, f: original(a * np.nan, f))
-    with pytest.raises(T2ISpatialError, match="try bf16 or fp32"):
+    with pytest.raises(T2ISpatialError, match="try bfloat16 or float32"):
         generate_run(run, PROMPTS, settings())
 
 
@@ -369,7 +369,7 @@ def test_the_command_makes_a_run_and_resumes_after_an_interrupt(
 def test_a_batch_size_that_makes_no_sense_is_a_usage_error(prompt_file, tmp_path, size):
     result = invoke(prompt_file, "-o", tmp_path / "run", "--batch-size", size)
     assert result.exit_code == 2
-    assert "neither a positive number nor auto" in result.stderr
+    assert "expected a number above 0 (at most 1,000,000), or auto" in result.stderr
 
 
 def test_an_unknown_model_is_one_line(prompt_file, tmp_path):

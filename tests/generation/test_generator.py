@@ -118,7 +118,7 @@ def test_options_that_the_pipeline_refuses(family, sampling, message):
 
 
 def test_unknown_dtype_and_device():
-    with pytest.raises(InputError, match="known: auto, fp32"):
+    with pytest.raises(InputError, match="known: bfloat16, float16"):
         load_generator(str(tiny_model("sd1")), device="cpu", dtype="int3")
     with pytest.raises(InputError, match="'nonsense' cannot be used"):
         load_generator(str(tiny_model("sd1")), device="nonsense")
