@@ -26,7 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("judges",),
     ("judges", "curation", "generation"),
     ("detectors",),
-    ("interchange", "bundled"),
+    ("interchange", "bundled", "labels"),
     ("metrics",),
     ("prompts", "statistics"),
     (FOUNDATION,),

@@ -71,7 +71,7 @@ class Metric(abc.ABC):
     """What it looks at: "boxes", or "answers" (see `answers.AnswerMetric`)."""
 
     numbers: ClassVar[Numbers] = {
-        "score": Rate("value", meaning="mean score"),
+        "score": Rate("value", meaning="mean score", own_scale=True),
         "correct": Rate("correct", meaning="right images"),
     }
     """Every number of the summary by its published name, the main one first. Summary, streamed

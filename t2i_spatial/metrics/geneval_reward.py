@@ -38,7 +38,7 @@ class _Reward(ClauseMetric):
         "strict": Rate("correct", meaning="images with every count, colour and position exact"),
         "nonstrict": Rate("nonstrict", meaning="images that GenEval accepts"),
         # it has no lower end, except where it is mended
-        "soft": Rate("value", meaning="mean reward", bounded=False),
+        "soft": Rate("value", meaning="mean reward", bounded=False, own_scale=True),
         "overall": OVERALL,
         "prompts_correct": PROMPTS_CORRECT,
     }
@@ -165,7 +165,10 @@ class GenEvalRewardFixed(_Reward):
 
     things: ClassVar[bool] = True
 
-    numbers: ClassVar[Numbers] = {**_Reward.numbers, "soft": Rate("value", meaning="mean reward")}
+    numbers: ClassVar[Numbers] = {
+        **_Reward.numbers,
+        "soft": Rate("value", meaning="mean reward", own_scale=True),
+    }
 
     def _score(self, clauses: pl.DataFrame) -> pl.DataFrame:
         count = (1 - (pl.col("count") - pl.col("found")).abs() / pl.col("count")).clip(0, 1)

@@ -111,7 +111,7 @@ class Layout(Metric):
 
     parts: ClassVar[tuple[str, ...]] = ("iou", "centres", "relations", "found")
     numbers: ClassVar[Numbers] = {
-        "iou": Rate("value", meaning="mean IoU of planned and detected boxes"),
+        "iou": Rate("value", meaning="mean IoU of planned and detected boxes", own_scale=True),
         "centres": Rate("centres", meaning="1 - mean distance of the centres / image diagonal"),
         "relations": Rate("relations", meaning="planned relations that are kept", optional=True),
         "found": Rate("found", meaning="planned boxes that have a partner"),

@@ -55,6 +55,8 @@ class Rate:
             where the plain one counts that they are not.
         bounded: `False` for a mean of numbers outside [0, 1]; nothing can be said of such a
             number before all images are judged, so there is no `--precision` of it.
+        own_scale: a mean of scores that are no probabilities of being right, which labels of right
+            and wrong images cannot correct.
     """
 
     numerator: str
@@ -66,6 +68,7 @@ class Rate:
     within: tuple[float, float] | None = None
     if_right: bool = False
     bounded: bool = True
+    own_scale: bool = False
 
     @property
     def is_mean(self) -> bool:

@@ -51,7 +51,7 @@ class PairScore(Metric):
     scope: ClassVar[Scope] = Scope(relations=None)
     parts: ClassVar[tuple[str, ...]] = ("position", "subject_score", "object_score")
     numbers: ClassVar[Numbers] = {
-        "score": Rate("value", meaning="mean score"),
+        "score": Rate("value", meaning="mean score", own_scale=True),
         "correct": Rate("correct", meaning="images with a score of at least 0.5"),
     }
     groups: ClassVar[Mapping[str, Sequence[str]]] = {"relation": tuple(numbers)}

@@ -35,7 +35,7 @@ class _Numeracy(Metric):
     scope: ClassVar[Scope] = Scope(counts=True)
     parts: ClassVar[tuple[str, ...]] = ("present", "counted")
     numbers: ClassVar[Numbers] = {
-        "score": Rate("value", meaning="mean score"),
+        "score": Rate("value", meaning="mean score", own_scale=True),
         "present": Rate("present", meaning="asked objects that were found"),
         "counted": Rate("counted", meaning="asked objects of the right number"),
         "correct": Rate("correct", meaning="images with every number exact"),
