@@ -118,6 +118,8 @@ def asks(rate: Rate) -> tuple[str, str | None] | str:
     """
     if rate.at_least is not None:
         return "it needs labels of all images of a prompt"
+    if rate.if_right:
+        return "it is the bound of a number that labels settle"
     if rate.own_scale or not rate.bounded or rate.within is not None:
         return "it is no share of right images"
     names = (rate.numerator, rate.denominator)
