@@ -7,7 +7,7 @@ DIR holds `geneval_evaluation_metadata.jsonl` and `t2i_compbench/*.txt` as the p
 odd lines were not. SR2D is built in and needs no file.
 
 Where `DIR/../golden/parser_cases.jsonl` exists (or `--labelled FILE`), a second table compares the
-scenes with hand-labelled ones, by source and by length; every second case was not looked at.
+scenes with hand-labelled ones, by source and by length.
 """
 
 from __future__ import annotations

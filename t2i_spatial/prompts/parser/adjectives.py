@@ -82,7 +82,7 @@ _OTHER_ADJECTIVES = (
     "surprised shocked confused bored annoyed frightened scared terrified nervous anxious proud "
     "confident shy timid bashful sly clever smart wise foolish crazy mad insane evil wicked "
     "sinister ominous eerie spooky haunted cursed enchanted bewitched sacred divine godly royal "
-    "imperial noble regal fierce-eyed solitary faraway remote far-off close-by neighboring "
+    "imperial noble regal fierce-eyed solitary faraway far-off close-by neighboring "
     "adjacent opposing upside-down inverted reversed horizontal vertical diagonal parallel "
     "perpendicular slanted tilted crooked bent straightened twisted spiraling coiled curled rolled "
     "folded unfolded crumpled wrinkled creased flattened stretched inflated deflated swollen "

@@ -413,9 +413,14 @@ def _adjectives_go_on(tokens: list[str], at: int) -> bool:
             or (TOKEN_KINDS.get(tokens[end]) == SKIPPED and tokens[end] not in MODALS)
         ):
             end += 1
-        if end == begin or end >= count:
+        if end == begin:
             return False
+        if end >= count:
+            return end - begin > 1 and bool(classes(tokens[end - 1]) & NOUN)
         kind = TOKEN_KINDS.get(tokens[end])
+        closed = kind is not None or tokens[end] in table().starters
+        if closed and end - begin > 1 and classes(tokens[end - 1]) & NOUN:
+            return True  # "a small, matte red square": the last of them is the noun
         if kind in (AND, COMMA):
             end += 1
             if kind == COMMA and end < count and TOKEN_KINDS.get(tokens[end]) == AND:

@@ -46,7 +46,7 @@ SUBJECT_PRONOUNS = word_set("it they he she one")
 OBJECT_PRONOUNS = word_set("it them him her itself himself herself themselves each-other")
 SPEAKERS = word_set("i we you")
 ADVERBS = word_set(
-    "twice thrice "
+    "twice thrice ahead "
     "directly slightly just immediately partially partly completely somewhat diagonally exactly "
     "mostly fully very quite also still clearly too so really rather extremely almost nearly only "
     "even perfectly neatly mainly firmly safely gently slowly again already now both all together "

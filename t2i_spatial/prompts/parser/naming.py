@@ -82,7 +82,8 @@ class Naming(Coordination):
             head = head_of(phrase.spec.name)
         if part is not None and part.scene:
             part = None
-        if not phrase.thing:
+        known = phrase.definite and head in self.things.by_head
+        if not phrase.thing and not known:
             if part is not None and part.thing:
                 return self._object(part, role, others)
             return []

@@ -79,7 +79,7 @@ NOT_THINGS = word_set(
     "contemplation anticipation excitement chaos calm calmness stillness reflection reflections "
     "shadow shadows symmetry geometry material surroundings environment world universe finish "
     "sheen shine sparkle blend layer layers type kind sort example version variation collection "
-    "opposite comparison addition contact line row circle traffic lots lot pair dozen "
+    "opposite comparison addition contact row traffic lots lot pair dozen "
     "number amount anything kinds sorts types fact reason result cause person's journey "
     "destination adventure visit trip vacation holiday tour walk run ride swim jump nap sleep rest "
     "break bite sip dance lunch-time habit habits lives test sight city-life hustle bustle viewer "

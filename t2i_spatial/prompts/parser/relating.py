@@ -57,6 +57,8 @@ _TOWARDS = word_set(
 """Verbs whose "into" is no place."""
 _VAGUE = word_set("nearby overhead around")
 """Without an object these say nothing of a thing named before."""
+_SCRIPTS = word_set("letter lettering writing handwriting font ink chalk paint pencil crayon neon")
+"""What something is written in: no place."""
 _SIDES = {"left of": "left", "right of": "right"}
 
 
@@ -172,7 +174,8 @@ class Relating(Naming):
                 relations = [_IN_WORN]
             self.at = end
             leads = self._leads(subjects, before)
-            grounds = self._objects(phrases, GROUND, () if leads else subjects)
+            written = relation.text == "in" and head_of(phrases[0].spec.name) in _SCRIPTS
+            grounds = [] if written else self._objects(phrases, GROUND, () if leads else subjects)
             if not grounds:
                 self._nowhere(relation, subjects)
                 return
@@ -308,6 +311,8 @@ class Relating(Naming):
         side = {"left of": "left", "right of": "right"}.get(
             relation.relations[0] if relation.relations else ""
         )
+        if any(self.things.objects[index].text is not None for index in subjects):
+            grounds = []  # "a word written on top": part of how it is written
         if grounds and grounds != subjects and not set(grounds) & set(subjects):
             if not subjects:
                 self.fronted.append(([relation], list(grounds)))
