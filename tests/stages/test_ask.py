@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.judges.sending import JudgeError
 from t2i_spatial.metrics.spatial_vqa import SpatialVQA
 from t2i_spatial.questions import ANSWERED, ERROR
-from t2i_spatial.run import Run
-from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
+from t2i_spatial.scene import Prompt, SceneSpec
 from t2i_spatial.stages.ask import AskSettings, ask_run
-from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED, prompts_to_table
+from t2i_spatial.tables import IMAGE_MISSING, prompts_to_table
 from tests.judges.replaying_server import ReplayingServer, failure, said, text_of
+from tests.stages.asked_run import make_run
 
-SCENE = SceneSpec((ObjectSpec("cat"), ObjectSpec("dog")), (RelationSpec(0, "left of", 1),))
 QUESTIONS = 4  # two objects, one relation from both sides
-
-
-def make_run(folder, prompts=3, samples=2, missing=()):
-    run = Run.create(folder)
-    made = [Prompt(f"p{k}", "a cat to the left of a dog", scene=SCENE) for k in range(prompts)]
-    run.write_prompts(prompts_to_table(made))
-    rows = []
-    (run.path / "images").mkdir()
-    rng = np.random.default_rng(0)
-    for prompt in made:
-        for sample in range(samples):
-            name = f"images/{prompt.id}_{sample}.png"
-            pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(run.path / name)
-            lost = (prompt.id, sample) in missing
-            rows.append(
-                {
-                    "prompt_id": prompt.id,
-                    "sample": sample,
-                    "image": name,
-                    "width": 8,
-                    "height": 8,
-                    "status": IMAGE_MISSING if lost else SCORED,
-                    "reason": "not there" if lost else None,
-                }
-            )
-    run.write_images(pl.DataFrame(rows, schema=IMAGES))
-    return run
 
 
 def right(body, number):

@@ -10,44 +10,17 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
-from t2i_spatial.questions import TEMPLATES
 from t2i_spatial.run import Run
-from t2i_spatial.stages.ask import questions_of, stage_name
 from t2i_spatial.stages.compare import compare_runs
 from t2i_spatial.stages.protocols import make_protocols
 from t2i_spatial.stages.score import score_run
 from t2i_spatial.tables import DETECTIONS, IN_PART, SCORED
-from tests.stages.test_ask import make_run
+from tests.stages.asked_run import add_answers, make_run
 
-PLAN = {"judge": "http://judge", "backend": "http", "model": "Tiny-VL", "probabilities": True}
 BOXES = [
     {"label": "cat", "score": 0.9, "box": [0.0, 2.0, 2.0, 6.0], "color": None, "depth": None},
     {"label": "dog", "score": 0.9, "box": [5.0, 2.0, 8.0, 6.0], "color": None, "depth": None},
 ]
-
-
-def add_answers(run, p, protocols=("spatial_vqa",), name="judge", rollouts=2, **plan):
-    """Answers of a judge with probability `p(prompt_id, sample, question)` of the right one."""
-    questions = questions_of(make_protocols(protocols), run.prompts())
-    rows = []
-    for prompt_id, sample in run.images().select("prompt_id", "sample").iter_rows():
-        for question in questions.filter(pl.col("prompt_id") == prompt_id).iter_rows(named=True):
-            said = p(prompt_id, sample, question)
-            row = {
-                "prompt_id": prompt_id,
-                "sample": sample,
-                "question_id": question["question_id"],
-                "status": said if isinstance(said, str) else "answered",
-            }
-            if not isinstance(said, str):
-                row["answer"] = question["gold"]
-                row["chances"] = [{"answer": question["gold"], "p": said}]
-            rows += [{**row, "rollout": rollout} for rollout in range(rollouts)]
-    templates = {t: TEMPLATES[t].to_dict() for t in sorted(set(questions["template"]))}
-    run.begin(stage_name(name), {**PLAN, "templates": templates, **plan})
-    run.write_answers(pl.DataFrame(rows, infer_schema_length=None), name)
-    run.finish(stage_name(name))
-    return run
 
 
 def with_boxes(run):
