@@ -2,10 +2,10 @@
 
 The name stands in one place: a class that registers gets it as its `name`.
 
-In-tree entries are found by importing the modules of the registry's room; out-of-tree ones by an
-entry-point group of the same name (`t2i_spatial.metrics`, `t2i_spatial.detectors`, ...), whose
-entry points name a module that registers on import, or the object itself. One that cannot be loaded
-is left out with a warning.
+In-tree entries are found by importing the modules of the registry's room and of the rooms in it;
+out-of-tree ones by an entry-point group of the same name (`t2i_spatial.metrics`,
+`t2i_spatial.detectors`, ...), whose entry points name a module that registers on import, or the
+object itself. One that cannot be loaded is left out with a warning.
 """
 
 from __future__ import annotations
@@ -100,8 +100,9 @@ class Registry(Generic[T]):
         self._loading = True
         try:
             room = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(getattr(room, "__path__", ())):
-                importlib.import_module(f"{self.package}.{module.name}")
+            within = getattr(room, "__path__", ())
+            for module in pkgutil.walk_packages(within, f"{self.package}."):
+                importlib.import_module(module.name)
             for point in entry_points(group=self.package):
                 self._load_point(point)
             self._loaded = True

@@ -36,6 +36,8 @@ class AnswerMetric(Metric):
 
     Attributes:
         rollouts: how often each question is asked.
+        enough: usable answers after which it is asked no more; `None` asks `rollouts` times,
+            whatever comes back.
     """
 
     evidence: ClassVar[str] = "answers"
@@ -44,6 +46,7 @@ class AnswerMetric(Metric):
     images that were judged in part, too, and a component of its own says what is possible."""
 
     rollouts: ClassVar[int] = 1
+    enough: ClassVar[int | None] = None
 
     def adjectives(self, prompt: Prompt) -> tuple[str, ...]:
         """See `Metric.adjectives`: what is asked is judged."""
@@ -128,6 +131,10 @@ class AnswerMetric(Metric):
             return result
         kept = pl.when(result["status"] == IN_PART).then(whole["components"])
         return result.with_columns(kept.otherwise(result["components"]).alias("components"))
+
+    def baselines(self, prompts: pl.DataFrame) -> dict[str, float]:
+        """What a judge scores that looks at no picture, by name; shown beside the numbers."""
+        return {}
 
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """Boxes are no evidence here.

@@ -125,7 +125,11 @@ def read_protocols(run: Run) -> list[Protocol]:
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
         images, judge = numbers.get("images"), numbers.get("judge")
         by = judge_said(judge) if isinstance(judge, Mapping) else None
+        blind = numbers.get("baselines")
         said = tuple(not_whole(images)) if isinstance(images, Mapping) else ()
+        if isinstance(blind, Mapping):
+            told = ", ".join(f"{what} {100 * value:.1f} %" for what, value in blind.items())
+            said += (f"A judge that looks at no picture: {told}",)
         found = _breakdowns(numbers)
         breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
         protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses, said, by))

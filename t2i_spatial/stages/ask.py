@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
-from t2i_spatial.errors import InputError
 from t2i_spatial.files import write_table
 from t2i_spatial.judges import Judge, JudgeSpec, load_judge, resolve_judge
 from t2i_spatial.judges.base import Asked, Picture, Reply
@@ -29,20 +28,19 @@ from t2i_spatial.provenance import environment
 from t2i_spatial.questions import (
     ANSWER_STATUSES,
     ANSWERS,
-    ERROR,
     TEMPLATES,
     Question,
     option_order,
     table_to_question,
 )
 from t2i_spatial.run import Run, writes_run
-from t2i_spatial.tables import KEY, SCORED, conform
+from t2i_spatial.stages import plan_of_asking
+from t2i_spatial.stages.plan_of_asking import ASKED
+from t2i_spatial.stages.plan_of_asking import questions_of as questions_of
+from t2i_spatial.tables import KEY, SCORED
 
-ASKED = ("prompt_id", "sample", "question_id", "rollout")
 BATCH = 32
 """Pictures of one batch: what an interruption can cost."""
-IMAGE_TOKENS = 1_000
-"""What `--dry-run` takes an image to cost; models differ from 64 to several thousand."""
 
 
 class AskSettings(BaseModel):
@@ -136,26 +134,6 @@ def stage_name(name: str) -> str:
     return f"ask-{name}"
 
 
-def questions_of(protocols: Iterable[AnswerMetric], prompts: pl.DataFrame) -> pl.DataFrame:
-    """QUESTIONS of all protocols with the `rollouts` each needs, what is the same once.
-
-    Raises:
-        InputError: no protocol asks anything of these prompts.
-    """
-    tables = [
-        p.questions(prompts).with_columns(pl.lit(p.rollouts, pl.Int32).alias("rollouts"))
-        for p in protocols
-    ]
-    if not tables or not any(len(table) for table in tables):
-        names = ", ".join(p.name for p in protocols) or "none given"
-        raise InputError(f"there is nothing to ask about these prompts by the protocols: {names}")
-    return (
-        pl.concat(tables)
-        .group_by("prompt_id", "question_id", maintain_order=True)
-        .agg(pl.exclude("rollouts").first(), pl.col("rollouts").max())
-    )
-
-
 @writes_run
 def ask_run(
     run: Run,
@@ -183,19 +161,20 @@ def ask_run(
     images = run.images()
     if dry_run:
         done = _folded(run, stage, name)
-        pending = _pending(images, questions, done, settings.rollouts)
+        questions = plan_of_asking.times(questions, settings.rollouts)
+        pending = plan_of_asking.pending(images, questions, done)
         note(
             "{requests:,} requests about {images:,} images, about {tokens:,} tokens".format(
-                **cost(pending, questions)
+                **plan_of_asking.cost(pending, questions)
             )
         )
-        return _counted(name, images, questions, done, pending, 0, settings.rollouts)
+        return _counted(name, images, questions, done, pending, 0)
     judge = load_judge(spec, device=resolve_devices(settings.device)[0])
     try:
-        rollouts = settings.rollouts
-        if not judge.gives_probabilities and rollouts is None:
-            rollouts = settings.votes
-            note(f"{settings.judge} gives no probabilities: {rollouts} sampled votes per question")
+        votes = None if judge.gives_probabilities else settings.votes
+        if votes is not None and settings.rollouts is None:
+            note(f"{settings.judge} gives no probabilities: {votes} sampled votes per question")
+        questions = plan_of_asking.times(questions, settings.rollouts, votes)
         plan = {
             **judge.plan(),
             "seed": settings.seed,
@@ -217,27 +196,52 @@ def ask_run(
         run.begin(stage, plan, record=environment(), overwrite=overwrite or same)
         if run.is_finished(stage):
             run.reopen(stage)
-        pending = _pending(images, questions, done, rollouts)
-        chosen = pending.head(settings.max_requests) if settings.max_requests else pending
         worker = AskWorker(judge, questions, settings.seed, settings.max_tokens)
-        batches = _batches(run, images, chosen)
-        try:
-            run_batches(run, stage, batches, lambda _: worker, unit="question")
-        except BudgetSpent:
-            note(
-                f"stopped: {worker.tokens:,} tokens are used, {settings.max_tokens:,} were allowed"
-            )
-        finally:
-            answered = _folded(run, stage, name)
+        pending, tried, answered = _asked_in_rounds(run, settings, worker, questions, images, done)
     finally:
         judge.close()
-    asked = len(chosen.join(answered, on=ASKED, how="semi"))
-    run.write_answers(_complete(images, questions, answered, rollouts), name)
+    asked = len(tried.join(answered, on=ASKED, how="semi"))
+    run.write_answers(plan_of_asking.complete(images, questions, answered), name)
     write_table(run.path / "questions" / f"{name}.parquet", questions)
-    result = _counted(name, images, questions, answered, pending, asked, rollouts)
+    result = _counted(name, images, questions, answered, pending, asked)
     if result.left == 0:
         run.finish(stage, **result.to_json(), **judge.found_out())
     return result
+
+
+def _asked_in_rounds(
+    run: Run,
+    settings: AskSettings,
+    worker: AskWorker,
+    questions: pl.DataFrame,
+    images: pl.DataFrame,
+    done: pl.DataFrame,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """What was wanted, what was tried, and all that is answered.
+
+    One round, but for questions that are asked again until enough answers are usable.
+    """
+    name, stage = settings.answers_name, stage_name(settings.answers_name)
+    wanted = tried = done.select(*ASKED).clear()
+    while True:
+        fresh = plan_of_asking.pending(images, questions, done, tried)
+        wanted = pl.concat([wanted, fresh]).unique(maintain_order=True)
+        if settings.max_requests:
+            fresh = fresh.head(settings.max_requests - len(tried))
+        if fresh.is_empty():
+            return wanted, tried, done
+        tried = pl.concat([tried, fresh])
+        spent = False
+        try:
+            run_batches(run, stage, _batches(run, images, fresh), lambda _: worker, unit="question")
+        except BudgetSpent:
+            spent = True
+        finally:
+            done = _folded(run, stage, name)
+        if spent:
+            allowed = settings.max_tokens
+            note(f"stopped: {worker.tokens:,} tokens are used, {allowed:,} were allowed")
+            return wanted, tried, done
 
 
 def _same(known: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
@@ -319,28 +323,6 @@ class Pending:
     wanted: tuple[tuple[str, int], ...]
 
 
-def _expected(images: pl.DataFrame, questions: pl.DataFrame, rollouts: int | None) -> pl.DataFrame:
-    """`prompt_id, sample, question_id, rollout` of everything, pictures that are lost included."""
-    asked = questions.select(
-        "prompt_id",
-        "question_id",
-        pl.int_ranges(
-            0, pl.lit(rollouts) if rollouts else pl.col("rollouts"), dtype=pl.Int32
-        ).alias("rollout"),
-    ).explode("rollout")
-    return images.select(*KEY).join(asked, on="prompt_id", how="inner", maintain_order="left_right")
-
-
-def _pending(
-    images: pl.DataFrame, questions: pl.DataFrame, done: pl.DataFrame, rollouts: int | None
-) -> pl.DataFrame:
-    there = images.filter(pl.col("status") == SCORED)
-    answered = done.filter(pl.col("status") != ERROR).select(*ASKED)
-    return _expected(there, questions, rollouts).join(
-        answered, on=ASKED, how="anti", maintain_order="left"
-    )
-
-
 def _batches(run: Run, images: pl.DataFrame, pending: pl.DataFrame) -> list[list[Pending]]:
     wanted: dict[tuple[str, int], list[tuple[str, int]]] = {}
     for prompt_id, sample, question_id, rollout in pending.select(*ASKED).iter_rows():
@@ -392,21 +374,6 @@ def _folded(run: Run, stage: str, name: str) -> pl.DataFrame:
     return done
 
 
-def _complete(
-    images: pl.DataFrame, questions: pl.DataFrame, done: pl.DataFrame, rollouts: int | None
-) -> pl.DataFrame:
-    """A row for everything that was asked or can never be: lost pictures have their own status."""
-    lost = images.filter(pl.col("status") != SCORED).select(*KEY, "status", "reason")
-    gone = _expected(lost, questions, rollouts).join(lost, on=KEY, maintain_order="left")
-    order = images.select(*KEY).with_row_index("place")
-    return (
-        pl.concat([done, conform(gone, ANSWERS, "answers")])
-        .join(order, on=KEY, maintain_order="left")
-        .sort("place", maintain_order=True)
-        .drop("place")
-    )
-
-
 def _counted(
     name: str,
     images: pl.DataFrame,
@@ -414,10 +381,11 @@ def _counted(
     answered: pl.DataFrame,
     pending: pl.DataFrame,
     asked: int,
-    rollouts: int | None,
 ) -> Asking:
-    expected = _expected(images, questions, rollouts)
-    mine = answered.join(expected, on=ASKED, how="semi")
+    mine = answered.join(plan_of_asking.expected(images, questions), on=ASKED, how="semi")
+    lost = plan_of_asking.expected(images.filter(pl.col("status") != SCORED), questions, "enough")
+    parts = [mine, plan_of_asking.pending(images, questions, answered), lost]
+    expected = pl.concat([part.select(*ASKED) for part in parts]).unique()
     statuses = dict(mine["status"].value_counts().sort("status").iter_rows())
     return Asking(
         name, len(expected), len(pending), asked, pending.select(*KEY).n_unique(), statuses
@@ -429,20 +397,3 @@ def _fingerprint(images: pl.DataFrame) -> str:
     for row in images.select(*KEY, "image", "width", "height", "status").iter_rows():
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
-
-
-def cost(pending: pl.DataFrame, questions: pl.DataFrame) -> dict[str, int]:
-    """What asking would take: requests, pictures sent, tokens (pictures at `IMAGE_TOKENS`)."""
-    texts = questions.select(
-        "prompt_id",
-        "question_id",
-        (pl.col("text").str.len_chars() + pl.col("options").list.join(" ").str.len_chars())
-        .floordiv(4)
-        .alias("tokens"),
-    )
-    tokens = pending.join(texts, on=["prompt_id", "question_id"])["tokens"].sum()
-    return {
-        "requests": len(pending),
-        "images": pending.select(*KEY).n_unique(),
-        "tokens": int(tokens) + len(pending) * IMAGE_TOKENS,
-    }

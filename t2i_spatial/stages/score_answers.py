@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.judges.openai_api import LISTED
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.progress import note
@@ -50,12 +51,17 @@ class Answers:
         """Who answered the questions of a protocol, how often and to which templates."""
         questions = protocol.questions(prompts)
         asked = self.table.join(questions, on=["prompt_id", "question_id"], how="semi")
-        rollouts = asked.group_by(*KEY, "question_id").len()["len"].max() or 0
+        rollouts: Any = asked.group_by(*KEY, "question_id").len()["len"].max() or 0
+        if protocol.enough is not None:  # how many replies were unusable is no other way of asking
+            rollouts = min(rollouts, protocol.enough)
         named = sorted(set(questions["template"]))
         known = self.plan.get("templates", {})
+        plan = {key: self.plan[key] for key in DECIDING if key in self.plan}
+        if not questions["kind"].is_in(LISTED).any():
+            plan["probabilities"] = False  # of a judge that has them for other kinds of question
         return {
             "answers": self.name,
-            **{key: self.plan[key] for key in DECIDING if key in self.plan},
+            **plan,
             "rollouts": rollouts,
             "templates": {name: known.get(name) for name in named},
         }

@@ -28,6 +28,9 @@ def format_table(summary: dict[str, Summary]) -> str:
         lines += [f"  {said}" for said in not_whole(images)]
         if images.get(NOT_APPLICABLE):
             lines.append(f"  the protocol does not apply to {images[NOT_APPLICABLE]:,} others")
+        if "baselines" in numbers:
+            blind = ", ".join(f"{k} {100 * v:.1f}" for k, v in numbers["baselines"].items())
+            lines.append(f"  without looking at a picture: {blind}")
         lines += _rows(numbers)
         for group, members in numbers.items():
             if group in ("by_relation", "by_tag") and len(members) > 1:

@@ -194,6 +194,8 @@ def score_tables(
         summary[protocol.name] = protocol.summarize(verdicts[protocol.name], prompts, intervals)
         if isinstance(protocol, AnswerMetric) and answers is not None:
             summary[protocol.name]["judge"] = answers.facts(protocol, prompts)
+            if blind := protocol.baselines(prompts):
+                summary[protocol.name]["baselines"] = blind
         if summary[protocol.name]["images"]["expected"] == 0 and len(detections):
             reason = verdicts[protocol.name]["reason"][0]
             note(f"{protocol.name} applies to none of these prompts ({reason})")

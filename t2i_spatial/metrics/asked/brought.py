@@ -1,0 +1,132 @@
+"""Prompts that bring their questions along: the base of the peers' protocols on answers."""
+
+from __future__ import annotations
+
+import abc
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.answers import QUESTION, WEIGHED, AnswerMetric
+from t2i_spatial.questions import ANSWERED, Question, questions_to_table
+from t2i_spatial.scene import Prompt
+from t2i_spatial.tables import KEY, table_to_prompts
+
+Reply = Mapping[str, Any]
+"""One row of ANSWERS: `rollout, status, answer, mass, chances, raw, reason`."""
+Replies = Mapping[str, Sequence[Reply]]
+"""Question id -> the replies to it, in the order of rollouts."""
+READ = ("question_id", "rollout", "status", "answer", "mass", "chances", "raw", "reason")
+
+
+@dataclass(kw_only=True)
+class BroughtQuestions(AnswerMetric):
+    """A protocol whose prompts bring their questions: these are the measure, not the scene.
+
+    Attributes:
+        record: key of the prompt's metadata that holds them.
+    """
+
+    record: ClassVar[str]
+
+    @abc.abstractmethod
+    def asked(self, prompt: Prompt) -> Iterator[Question]:
+        """The questions of a prompt that has such a record."""
+
+    @abc.abstractmethod
+    def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
+        """Verdict on one image: `value, correct, margin, reason, components, unjudged`.
+
+        `components` are given by name; what is left out is null.
+        """
+
+    def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        """See `AnswerMetric.questions`.
+
+        Raises:
+            InputError: a record without what it must have, naming the prompt.
+        """
+        rows: list[tuple[str, Question]] = []
+        for prompt in self.holding(prompts):
+            try:
+                rows += [(prompt.id, question) for question in self.asked(prompt)]
+            except InputError as error:
+                raise InputError(f"prompt {prompt.id!r}: {error}") from None
+        return questions_to_table(rows).unique(QUESTION, maintain_order=True)
+
+    def weigh(
+        self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
+    ) -> pl.DataFrame:
+        """See `AnswerMetric.weigh`."""
+        known = {prompt.id: prompt for prompt in self.holding(prompts)}
+        given: dict[tuple[str, int], dict[str, list[Reply]]] = {}
+        read = answers.join(images.select(*KEY), on=KEY, how="semi").select(*KEY, *READ)
+        for row in read.sort("rollout", maintain_order=True).iter_rows(named=True):
+            of_image = given.setdefault((row["prompt_id"], row["sample"]), {})
+            of_image.setdefault(row["question_id"], []).append(row)
+        rows = []
+        for prompt_id, sample in images.select(*KEY).iter_rows():
+            if (prompt_id, sample) not in given:
+                continue
+            found = dict(self.verdict(known[prompt_id], given[prompt_id, sample]))
+            parts = found["components"]
+            found["components"] = [{"name": name, "value": parts.get(name)} for name in self.parts]
+            rows.append({"prompt_id": prompt_id, "sample": sample, **found})
+        return pl.DataFrame(rows, schema=WEIGHED)
+
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """Nothing: what the questions ask is what is measured."""
+        return ()
+
+    def holding(self, prompts: pl.DataFrame) -> Iterator[Prompt]:
+        """The prompts of PROMPTS that bring questions of this protocol."""
+        holding = pl.col("metadata").str.contains(f'"{self.record}"', literal=True)
+        for prompt in table_to_prompts(prompts.filter(holding.fill_null(False))):
+            if isinstance(prompt.metadata.get(self.record), Mapping):
+                yield prompt
+
+
+def share_bounds(replies: Sequence[Reply], gold: str) -> tuple[float, float]:
+    """Between which the share of right answers lies: unusable replies wrong, or right.
+
+    A reply with probabilities counts with that of the right answer.
+
+    >>> share_bounds([{"status": "answered", "answer": "yes", "chances": None},
+    ...     {"status": "refused", "answer": None, "chances": None}], "yes")
+    (0.5, 1.0)
+    """
+    if not replies:
+        return 0.0, 1.0
+    usable = [reply for reply in replies if reply["status"] == ANSWERED]
+    right = sum(chance_of(reply, gold) for reply in usable)
+    unsure = len(replies) - len(usable)
+    return right / len(replies), (right + unsure) / len(replies)
+
+
+def chance_of(reply: Reply, answer: str) -> float:
+    """Probability of an answer among the allowed ones; 1 or 0 where the judge gives none."""
+    if reply["chances"] is None:
+        return float(reply["answer"] == answer)
+    return next((c["p"] for c in reply["chances"] if c["answer"] == answer), 0.0)
+
+
+def given_answer(replies: Sequence[Reply]) -> str | None:
+    """What most usable replies say, the first to say it where several are as frequent."""
+    said = Counter(reply["answer"] for reply in replies if reply["status"] == ANSWERED)
+    return said.most_common(1)[0][0] if said else None
+
+
+def listed(record: Mapping[str, Any], key: str, kind: type = str) -> list[Any]:
+    """A list of a record.
+
+    Raises:
+        InputError: it is missing, or holds something else than `kind`.
+    """
+    value = record.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        raise InputError(f"{key} must be a list of {kind.__name__}, got {value!r:.80}")
+    return value
