@@ -143,8 +143,8 @@ def labelled(path: Path, show: int) -> None:
     lengths = [len(case["text"].split()) for case in cases]
     groups["up to 25 words"] = [i for i, length in enumerate(lengths) if length <= 25]
     groups["more than 25 words"] = [i for i, length in enumerate(lengths) if length > 25]
-    groups["read half"] = list(range(0, len(cases), 2))
-    groups["held-out half"] = list(range(1, len(cases), 2))
+    groups["even lines"] = list(range(0, len(cases), 2))
+    groups["odd lines"] = list(range(1, len(cases), 2))
     groups["all"] = list(range(len(cases)))
     print(f"\n{'labelled by hand':34}{'cases':>6}{'whole':>8}{'objects':>16}{'relations':>16}")
     print(f"{'':48}{'recall/precision':>16}{'recall/precision':>16}")
