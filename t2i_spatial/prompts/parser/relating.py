@@ -354,7 +354,7 @@ class Relating(Naming):
             last = [r for r in self.things.relations[-4:] if r.object not in subjects][-1:]
             backdrop = bool(last) and self.things.heads[last[0].object] in BACKDROPS
             preferred.insert(0, [r.subject if backdrop else r.object for r in last])
-        if word == "them":
+        if word == "them" and max(map(len, (self.host, self.subject, self.topic))) < 2:
             last = self.things.relations[-1:]
             both = [index for r in last for index in (r.subject, r.object)]
             if all(self.things.objects[index].count == 1 for index in both):
