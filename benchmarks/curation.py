@@ -210,7 +210,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--pandas-most", type=int, default=1_000_000)
-    parser.add_argument("--duplicates", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument(
+        "--duplicates", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000]
+    )
     options = parser.parse_args()
     print(f"{'rows':>12}  {'pipeline':<28}{'seconds':>9}{'rows/s':>12}{'peak MB':>9}")
     for rows in options.rows:
