@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 from PIL import Image, ImageOps
 
@@ -136,19 +137,34 @@ MARK = ".t2i-spatial-export"
 """File that says a folder is ours to replace; its content: name of the exporter, origin."""
 
 
-def write_image(row: Mapping[str, Any], target: Path, *, resolution: int | None) -> str:
+Size = tuple[int, int]
+
+
+def write_image(
+    row: Mapping[str, Any],
+    target: Path,
+    *,
+    resolution: int | None,
+    suffix: str | None = None,
+    pad: Callable[[Size], Size] | None = None,
+) -> str:
     """Write the image of an EXPORT row as `target` with the fitting suffix; returns the file name.
 
     A PNG or JPEG in RGB that lies upright is copied byte for byte unless it has to change;
     everything else is decoded and written as PNG, 8-bit RGB, without metadata.
+
+    Args:
+        suffix: ".png" to write JPEG files as PNG, too.
+        pad: from the size of an image to the size that it gets by repeating its outermost pixels.
 
     Raises:
         T2ISpatialError: the image cannot be read, or has another size than the row says: its
             boxes would be those of another picture.
     """
     path, mirrored, crop = row["path"], row["mirrored"], row["crop"]
-    if not mirrored and crop is None and (suffix := _copyable(row, resolution)):
-        named = target.with_name(target.name + suffix)
+    found = None if mirrored or crop is not None else _copyable(row, resolution, pad)
+    if found and suffix in (None, found):
+        named = target.with_name(target.name + found)
         shutil.copyfile(path, named)
         return named.name
     try:
@@ -167,18 +183,52 @@ def write_image(row: Mapping[str, Any], target: Path, *, resolution: int | None)
         image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
     if mirrored:
         image = ImageOps.mirror(image)
+    if pad is not None:
+        image = padded(image, pad(image.size))
     named = target.with_name(target.name + ".png")
     image.save(named)
     return named.name
 
 
-def write_images(rows: pl.DataFrame, folder: Path, *, resolution: int | None) -> list[str]:
+def padded(image: Image.Image, size: Size) -> Image.Image:
+    """An image in the middle of a larger one whose rest repeats its outermost pixels."""
+    across, down = size[0] - image.width, size[1] - image.height
+    if not across and not down:
+        return image
+    left, top = across // 2, down // 2
+    pixels = np.pad(
+        np.asarray(image), ((top, down - top), (left, across - left), (0, 0)), mode="edge"
+    )
+    return Image.fromarray(pixels)
+
+
+def common_suffix(rows: pl.DataFrame, resolution: int | None) -> str:
+    """ ".jpg" when all images of a set can be copied as JPEG files, else ".png"."""
+    changed = (pl.col("mirrored") | pl.col("crop").is_not_null()).any()
+    if rows.select(changed).item():
+        return ".png"
+    known = rows.select("path", "width", "height").unique().iter_rows(named=True)
+    return (
+        ".jpg"
+        if all(_copyable(row, resolution, whole=False) == ".jpg" for row in known)
+        else ".png"
+    )
+
+
+def write_images(
+    rows: pl.DataFrame,
+    folder: Path,
+    *,
+    resolution: int | None,
+    pad: Callable[[Size], Size] | None = None,
+) -> list[str]:
     """All images of `rows` into `folder`, numbered in order; their file names."""
     digits = max(6, len(str(len(rows))))
     names = []
     with progress_bar(len(rows), "export") as bar:
         for number, row in enumerate(rows.iter_rows(named=True), 1):
-            names.append(write_image(row, folder / f"{number:0{digits}}", resolution=resolution))
+            target = folder / f"{number:0{digits}}"
+            names.append(write_image(row, target, resolution=resolution, pad=pad))
             bar.update(1)
     return names
 
@@ -209,20 +259,32 @@ def placed_objects(row: Mapping[str, Any], resolution: int | None) -> list[dict[
     return placed
 
 
-def _copyable(row: Mapping[str, Any], resolution: int | None) -> str | None:
-    """Suffix under which the file can be copied as it is, or `None` when it must be rewritten."""
+def _copyable(
+    row: Mapping[str, Any],
+    resolution: int | None,
+    pad: Callable[[Size], Size] | None = None,
+    *,
+    whole: bool = True,
+) -> str | None:
+    """Suffix under which the file can be copied as it is, or `None` when it must be rewritten.
+
+    Args:
+        whole: look at the pixels, not only at the head of the file.
+    """
     try:
         with Image.open(row["path"]) as image:
             fits = resolution is None or image.size == (resolution, resolution)
             known = (row["width"], row["height"])
             fits = fits and (None in known or image.size == known)
+            fits = fits and (pad is None or pad(image.size) == image.size)
             if (
                 fits
                 and is_upright(image)
                 and image.mode == "RGB"
                 and "transparency" not in image.info
             ):
-                image.load()
+                if whole:
+                    image.load()
                 return COPIED.get(image.format or "")
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return None  # read_image says what is wrong

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import tomllib
 
 import numpy as np
@@ -129,12 +130,65 @@ def test_webdataset_reads_the_shards(rows, tmp_path, monkeypatch):
     assert all(same([sample["png"] for sample in data], rows))
     assert [sample["txt"] for sample in data] == rows["text"].to_list()
     assert [sample["json"]["weight"] for sample in data] == rows["weight"].to_list()
-    assert [sample["__key__"] for sample in data] == [
-        "000000000", "000000001", "000010000", "000010001", "000020000",
-    ]  # fmt: skip
+    assert [sample["__key__"] for sample in data] == [f"{number:09}" for number in range(5)]
     keys = pl.read_parquet(folder / "00001.parquet")
-    assert keys["key"].to_list() == ["000010000", "000010001"]
+    assert keys["key"].to_list() == ["000000002", "000000003"]
     assert keys["caption"].to_list() == rows["text"].to_list()[2:4]
+    assert keys["margin"].to_list() == [None, 0.25]
+
+
+def test_webdataset_shards_are_cut_by_size_and_listed(rows, tmp_path, monkeypatch):
+    from t2i_spatial.curation.exporters import webdataset as module
+
+    monkeypatch.setattr(module, "SHARD_BYTES", 60_000)
+    many = pl.concat([rows] * 8)
+    folder = export(many, tmp_path / "set", "webdataset")
+    index = json.loads((folder / "index.json").read_text("utf-8"))
+    assert len(index["shardlist"]) > 1
+    for entry in index["shardlist"]:
+        size = (folder / entry["url"]).stat().st_size
+        assert entry["filesize"] == size <= 60_000 + tarfile.RECORDSIZE
+    shards = [str(folder / entry["url"]) for entry in index["shardlist"]]
+    read = [list(webdataset.WebDataset(shard, shardshuffle=False)) for shard in shards]
+    assert [len(samples) for samples in read] == [e["nsamples"] for e in index["shardlist"]]
+    assert [s["txt"].decode() for part in read for s in part] == many["text"].to_list()
+
+
+def test_webdataset_has_one_image_format_and_no_type_that_changes(rows, tmp_path):
+    photos = rows.filter(~pl.col("mirrored") & pl.col("crop").is_null())
+    for path in photos["path"][:2]:
+        with Image.open(path) as image:
+            image.save(path, "JPEG", quality=90)
+    for chosen, suffix in ((photos, "png"), (photos[:2], "jpg"), (rows, "png")):
+        folder = export(chosen, tmp_path / "set", "webdataset")
+        names = []
+        for shard in sorted(folder.glob("*.tar")):
+            with tarfile.open(shard) as archive:
+                names += archive.getnames()
+        assert names == sorted(names)
+        assert [name for name in names if name.endswith(suffix)] == names[::3] or suffix == "png"
+        assert {name.partition(".")[2] for name in names} == {suffix, "json", "txt"}
+        data = load_dataset(str(folder), split="train")
+        assert all(same(data[suffix], chosen))
+        assert data["txt"] == chosen["text"].to_list()
+        assert [set(entry) for entry in data["json"]] == [set(data["json"][0])] * len(chosen)
+        assert ("margin" in data["json"][0]) == (chosen["margin"].null_count() == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("parquet", "text"), ("imagefolder", "text"), ("webdataset", "txt")]
+)
+def test_another_set_of_the_same_name_is_not_taken_from_a_cache(rows, tmp_path, name, column):
+    def captions(place, prefix):
+        said = rows.with_columns(pl.lit(prefix) + pl.col("text"))
+        folder = export(said, tmp_path / place / "curated", name)
+        data = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+        assert data[column] == said["text"].to_list()
+
+    captions("first", "a drawing of ")
+    captions("second", "a photo of ")
+    captions("first", "a painting of ")  # curated anew
+    captions("first", "a drawing of ")
 
 
 def test_parquet_loads_as_images_here_and_as_the_hub_does(rows, tmp_path, monkeypatch):
@@ -169,6 +223,51 @@ def test_kohya_has_captions_beside_images_and_never_flips(rows, tmp_path):
     assert [p.read_text("utf-8") for p in captions] == [
         " ".join(text.split()) + "\n" for text in rows["text"]
     ]
+
+
+def cut_by_kohya(size, config):
+    """What the trainer cuts off an image, as (across, down) in pixels of the scaled image.
+
+    The arithmetic of `BucketManager.select_bucket` of kohya-ss/sd-scripts.
+    """
+    area, step = config["resolution"] ** 2, config["bucket_reso_steps"]
+    low, high = config["min_bucket_reso"], config["max_bucket_reso"]
+    assert low <= config["resolution"] <= high  # asserted by the trainer
+    side = int(area**0.5) // step * step
+    shapes = {(side, side)}
+    for width in range(low, high + 1, step):
+        height = min(high, area // width // step * step)
+        if height >= low:
+            shapes |= {(width, height), (height, width)}
+    shapes = sorted(shapes)
+    errors = np.array([w / h for w, h in shapes]) - size[0] / size[1]
+    wide, tall = shapes[int(np.abs(errors).argmin())]
+    scale = tall / size[1] if size[0] / size[1] > wide / tall else wide / size[0]
+    return tuple(int(s * scale + 0.5) - b for s, b in zip(size, (wide, tall), strict=True)), scale
+
+
+@pytest.mark.parametrize("resolution", [None, 32, 64, 96, 500, 512])
+@pytest.mark.parametrize("size", [(96, 64), (64, 97), (300, 201), (50, 200), (64, 64)])
+def test_kohya_cuts_nothing_but_padding(rows, tmp_path, size, resolution):
+    path = str(tmp_path / "images/0.png")
+    drawing(0, size).save(path)
+    row = rows[:1].with_columns(
+        *(pl.lit(v, pl.Int32).alias(n) for n, v in zip(("width", "height"), size, strict=True))
+    )
+    folder = export(row, tmp_path / "set", "kohya", resolution=resolution)
+    config = tomllib.loads((folder / "dataset.toml").read_text("utf-8"))["datasets"][0]
+    with Image.open(folder / "images/000001.png") as image:
+        written = np.asarray(image)
+    (across, down), scale = cut_by_kohya(written.shape[1::-1], config)
+    whole = size if resolution is None else (resolution, resolution)
+    added = written.shape[1] - whole[0], written.shape[0] - whole[1]
+    assert across <= added[0] * scale + 1
+    assert down <= added[1] * scale + 1
+    left, top = added[0] // 2, added[1] // 2
+    if resolution is None:
+        middle = written[top : top + size[1], left : left + size[0]]
+        assert np.array_equal(middle, np.asarray(drawing(0, size)))
+    assert 0 in added
 
 
 @pytest.mark.parametrize("name", FORMATS)

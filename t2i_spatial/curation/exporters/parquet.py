@@ -9,19 +9,20 @@ from typing import Any
 import polars as pl
 from typing_extensions import override
 
+from t2i_spatial.curation.card import write_card
 from t2i_spatial.curation.exporter import EXPORTERS, Exporter, write_image
 from t2i_spatial.progress import progress_bar
 
 ROWS_PER_FILE = 1000
-TYPES = {
-    "image": "image",
-    "text": "string",
-    "prompt_id": "string",
-    "sample": "int32",
-    "score": "float64",
-    "margin": "float64",
-    "weight": "float64",
-    "mirrored": "bool",
+COLUMNS: dict[str, tuple[str | None, str]] = {
+    "image": ("image", "RGB image"),
+    "text": ("string", "caption"),
+    "prompt_id": ("string", "where the image comes from, with `sample`"),
+    "sample": ("int32", "number of the image among those of its prompt"),
+    "score": ("float64", "lowest detector score of the boxes the verdict used"),
+    "margin": ("float64", "distance from the other verdict"),
+    "weight": ("float64", "training weight"),
+    "mirrored": ("bool", "mirrored copy, with a caption to match"),
 }
 
 
@@ -30,7 +31,8 @@ class HuggingFaceParquet(Exporter):
     """`data/train-00000-of-00002.parquet` and `README.md`.
 
     The image column is a struct of bytes and file name; the card says that it is an image, so
-    that `load_dataset(FOLDER)` decodes it, here and on the hub. One file holds at most
+    that `load_dataset(FOLDER)` decodes it, here and on the hub, and has the name of the content, so
+    that a set made anew is not taken for the old one. One file holds at most
     `ROWS_PER_FILE` images, which bounds the memory that writing takes.
     """
 
@@ -53,48 +55,8 @@ class HuggingFaceParquet(Exporter):
                 column = pl.Series(
                     "image", images, dtype=pl.Struct({"bytes": pl.Binary, "path": pl.String})
                 )
-                part.select(column, *list(TYPES)[1:]).write_parquet(
+                part.select(column, *list(COLUMNS)[1:]).write_parquet(
                     data / f"train-{index:05}-of-{len(parts):05}.parquet",
                     row_group_size=100,
                 )
-        (folder / "README.md").write_text(_card(rows), "utf-8")
-
-
-def _card(rows: pl.DataFrame) -> str:
-    size = len(rows)
-    limits = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    category = next((name for limit, name in limits if size < limit), "100K<n<1M")
-    mirrored = int(rows["mirrored"].sum())
-    features = "\n".join(f"  - name: {n}\n    dtype: {t}" for n, t in TYPES.items())
-    return f"""---
-task_categories:
-- text-to-image
-size_categories:
-- {category}
-dataset_info:
-  features:
-{features}
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: data/train-*.parquet
----
-
-# Images whose spatial relations were checked
-
-{size:,} images with captions, selected by t2i-spatial; {mirrored:,} of them are mirrored copies
-with left and right swapped in the caption.
-
-| column | meaning |
-|---|---|
-| `image` | RGB image |
-| `text` | caption |
-| `prompt_id`, `sample` | where the image comes from |
-| `score` | lowest detector score of the boxes the verdict used |
-| `margin` | distance from the other verdict |
-| `weight` | training weight |
-| `mirrored` | mirrored copy, with a caption to match |
-
-Do not flip images at random in training: the captions say left and right.
-"""
+        write_card(folder, rows, "data/train-*.parquet", COLUMNS)
