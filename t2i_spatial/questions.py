@@ -30,6 +30,12 @@ ANSWER_STATUSES: tuple[str, ...] = (ANSWERED, OFF_FORMAT, REFUSED, ERROR)
 """What became of a question. All but `answered` are unsure: bounds, never zeros."""
 
 LETTERS = "ABCDEFGHIJ"
+NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen", "twenty",
+)  # fmt: skip
+"""Words of the numbers that a count may be answered by."""
 
 
 def _schema(columns: dict[str, Any]) -> pl.Schema:

@@ -7,13 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from t2i_spatial.questions import ANSWERED, LETTERS, OFF_FORMAT, REFUSED, Question
+from t2i_spatial.questions import ANSWERED, LETTERS, NUMBERS, OFF_FORMAT, REFUSED, Question
 
-NUMBERS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
-    "nineteen", "twenty",
-)  # fmt: skip
 HALF = 0.5
 """An answer with less than this probability on all allowed answers together is off format."""
 

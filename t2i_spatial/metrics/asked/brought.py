@@ -86,7 +86,7 @@ class BroughtQuestions(AnswerMetric):
         """The prompts of PROMPTS that bring questions of this protocol."""
         holding = pl.col("metadata").str.contains(f'"{self.record}"', literal=True)
         for prompt in table_to_prompts(prompts.filter(holding.fill_null(False))):
-            if isinstance(prompt.metadata.get(self.record), Mapping):
+            if isinstance(prompt.metadata.get(self.record), Mapping | list):
                 yield prompt
 
 
