@@ -54,7 +54,7 @@ def command(
         refuse_given(("margin", "output"), "it goes with --decide")
     if output is not None:
         reason = "--output decides while images are made"
-        refuse_given(("resamples", "allow_missing", "shared_prompts", "by"), reason)
+        refuse_given(("resamples", "allow_missing", "shared_prompts", "by", "labels"), reason)
         _decide(a, b, settings, output, overwrite, as_json)
         return
     refuse_given(("overwrite",), "it goes with --output")
@@ -70,9 +70,16 @@ def command(
         decide=settings.decide,
         margin=settings.margin,
     )
-    click.echo(
-        json.dumps(comparison.to_json(), indent=2) if as_json else format_comparison(comparison)
-    )
+    told = comparison.to_json()
+    text = format_comparison(comparison)
+    if settings.labels and comparison.comparable:
+        from t2i_spatial.run import Run
+        from t2i_spatial.stages.auditing.compare import audited_differences, format_differences
+
+        audited = audited_differences(Run.open(a), Run.open(b), list(comparison.protocols))
+        told["audited"] = audited
+        text += "\n" + format_differences(audited)
+    click.echo(json.dumps(told, indent=2) if as_json else text)
     comparison.require_comparable()
     if not settings.allow_missing:
         comparison.require_complete()

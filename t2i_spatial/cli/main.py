@@ -30,6 +30,7 @@ COMMANDS = {
     "finetune": "LoRA fine-tuning on a curated set.",
     "improve": "Score, curate, fine-tune and score again, paired.",
     "compare": "Differences between two runs, with intervals.",
+    "audit": "Numbers corrected by labels of people.",
     "report": "One self-contained HTML file for a run.",
     "run": "All stages from one YAML or TOML file.",
     "serve": "The scorer as an HTTP reward.",

@@ -88,16 +88,18 @@ def truth_of(prompt: Prompt, answers: Mapping[str, str]) -> Truth:
     """What the answers to the questions about one image, by question id, say of it.
 
     An answer to the question about the whole prompt decides about the image; otherwise it is right
-    when every part is, wrong as soon as one is wrong, and unsure in between.
+    when every part is, wrong when one is, and unsure in between. It takes all answers, but those
+    about objects that are not there: an image counted as wrong by its first answer, and left out
+    otherwise, would make every mean too low.
     """
     scene = prompt.scene or SceneSpec()
     asked = questions_for(prompt)
     right = [(a, _right(a.question, answers)) for a in asked if a.part != WHOLE]
+    gone = {a.objects[0] for a, r in right if a.part == "exists" and r == NO}
+    needed = [r for a, r in right if a.part == "exists" or not gone & set(a.objects)]
     whole = answers.get(whole_question(prompt).id)
-    if whole is None and _in_parts(scene) and right:
-        whole = _all(r for _, r in right)
-    elif whole is None and any(r == NO for _, r in right):
-        whole = NO
+    if whole is None and needed and (_in_parts(scene) or NO in needed):
+        whole = _all(needed)
     exists = {a.objects[0]: r for a, r in right if a.part == "exists"}
     ends = (scene.relations[0].subject, scene.relations[0].object) if scene.relations else ()
     relations = [r for a, r in right if a.part == "relation"]
@@ -153,10 +155,10 @@ def _right(question: Question, answers: Mapping[str, str]) -> str | None:
 
 
 def _all(answers: Iterable[str | None]) -> str | None:
-    """Wrong as soon as one is wrong; then missing, then unsure."""
+    """`None` while one is missing; then wrong if one is wrong, then unsure."""
     answers = list(answers)
-    if NO in answers:
-        return NO
     if None in answers:
         return None
+    if NO in answers:
+        return NO
     return UNSURE if UNSURE in answers else YES

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.statistics.intervals import Floats, Ids, Ints, cluster_codes
@@ -81,7 +81,7 @@ def probabilities(
         codes, kinds = cluster_codes(parts)
         size = size / np.bincount(codes, weights=size, minlength=kinds)[codes] / kinds
         strata = strata * kinds + codes
-    return _scaled(size, n), strata
+    return scaled(size, n, np.ones(count, dtype=bool)), strata
 
 
 def draw(pi: Floats, strata: Ints, clusters: Ids, seed: int) -> Ints:
@@ -119,13 +119,13 @@ def _neyman(p: Floats, n: int) -> tuple[Floats, Ints]:
     return (wanted / sizes)[strata], strata
 
 
-def _scaled(size: Floats, n: int) -> Floats:
-    """Probabilities in proportion to `size`, none above 1, that add up to n."""
-    pi = size * n / size.sum()
+def scaled(size: Floats, n: int, eligible: NDArray[np.bool_]) -> Floats:
+    """Probabilities in proportion to `size`, at most 1, which add up to n over the `eligible`."""
+    pi = size * n / size[eligible].sum()
     for _ in range(100):
         full = pi >= 1
-        rest = n - int(full.sum())
-        if rest <= 0 or not (pi > 1 + 1e-12).any():
+        rest = n - int((full & eligible).sum())
+        if rest <= 0 or not (pi[eligible] > 1 + 1e-12).any():
             break
-        pi = np.where(full, 1.0, size * rest / size[~full].sum())
+        pi = np.where(full, 1.0, size * rest / size[eligible & ~full].sum())
     return np.asarray(np.minimum(pi, 1.0))

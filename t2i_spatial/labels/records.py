@@ -33,7 +33,8 @@ except ImportError:  # Windows: one writer per file there
     fcntl = None  # type: ignore[assignment]
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment as labels state it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
@@ -62,7 +63,7 @@ class Label:
     label: str
     annotator: str
     sample: int | None = None
-    time: str = field(default_factory=_now)
+    time: str = field(default_factory=now)
     picker: str | None = None
     pi: float | None = None
     batch: int | None = None

@@ -46,6 +46,8 @@ class Metric:
     n_prompts: int | None
     n_images: int | None
     n_expected: int | None
+    audited: str | None = None
+    """What people's labels make of it, in words."""
 
     @property
     def is_rate(self) -> bool:
@@ -190,9 +192,22 @@ def _place(row: Metric) -> int:
 
 
 def _metric(name: str, meaning: str, entry: Mapping[str, Any]) -> Metric:
-    counts = (_integer(entry.get(key)) for key in ("n_prompts", "n_images", "n_expected"))
+    prompts, images, wanted = (
+        _integer(entry.get(key)) for key in ("n_prompts", "n_images", "n_expected")
+    )
     value, low, high = (_number(entry.get(key)) for key in ("value", "low", "high"))
-    return Metric(str(name), meaning, value, low, high, *counts)
+    audited = _audited(entry.get("audited"))
+    return Metric(str(name), meaning, value, low, high, prompts, images, wanted, audited)
+
+
+def _audited(found: Any) -> str | None:
+    if not isinstance(found, Mapping):
+        return None
+    value, low, high, n = (_number(found.get(key)) for key in ("value", "low", "high", "n"))
+    if value is None or low is None or high is None or n is None:
+        return None
+    said = f"by {n:,.0f} labels {100 * value:.1f} ({100 * low:.1f} – {100 * high:.1f})"
+    return said + (": the automatic number is outside" if found.get("drift") else "")
 
 
 def _number(value: Any) -> float | None:

@@ -21,6 +21,8 @@ from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents
+from t2i_spatial.stages.auditing.audit import audit_again
+from t2i_spatial.stages.auditing.labelled import has_labels
 from t2i_spatial.stages.protocols import make_protocols as make_protocols
 from t2i_spatial.stages.score_answers import Answers, answers_path, find_answers
 from t2i_spatial.stages.score_table import format_table as format_table
@@ -81,6 +83,10 @@ def score_run(
     for name, table in scores.verdicts.items():
         run.write_verdicts(table, name)
     finish_scores(run, scores)
+    if has_labels(run):
+        audit_again(run)
+        audited = run.summary()
+        scores = dataclasses.replace(scores, summary={n: audited[n] for n in scores.summary})
     return scores
 
 

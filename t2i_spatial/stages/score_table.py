@@ -58,4 +58,14 @@ def _cell(entry: dict[str, Any]) -> str:
     if entry["value"] is None:
         return "    –"
     value, low, high = (100 * entry[key] for key in ("value", "low", "high"))
-    return f"{value:5.1f}  [{low:.1f}, {high:.1f}]"
+    cell = f"{value:5.1f}  [{low:.1f}, {high:.1f}]"
+    return cell + _audited(entry.get("audited"))
+
+
+def _audited(found: dict[str, Any] | None) -> str:
+    """What people's labels make of a number, where there are any."""
+    if not found:
+        return ""
+    value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+    outside = ", which the automatic number is outside of" if found["drift"] else ""
+    return f"  audited {value:.1f} [{low:.1f}, {high:.1f}] by {found['n']:,} labels{outside}"

@@ -498,6 +498,10 @@ class CompareSettings(Settings):
     protocols: Annotated[tuple[str, ...], Option(("--protocol", "-p"), metavar="NAME")] = Field(
         default=(), description="Protocol to compare by.  [default: all that both have scores of]"
     )
+    labels: bool = Field(
+        default=False,
+        description="Also the differences by people's labels of both runs (see `audit`).",
+    )
     shared_prompts: bool = Field(
         default=False,
         description="Compare on the prompts that both runs have, by id and text, where one has "

@@ -244,7 +244,7 @@ def difference(
     sums = np.bincount(codes, weights=joined, minlength=count)
     variance = count / max(count - 1, 1) * float(sums @ sums)
     value = b.value - a.value
-    same = value == 0 and not sums.any()
+    same = bool(np.allclose([value, *sums], 0, atol=1e-12))
     floor = 0.0 if same else max(a.floor, b.floor)
     seen = np.concatenate([a.residual, b.residual]) != 0
     prompts = int(np.unique(codes[seen]).size) or 1

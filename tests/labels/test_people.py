@@ -23,6 +23,7 @@ def answers(prompt, *words):
         (("yes", "unsure", "yes"), Truth("unsure", "unsure", "yes", "unsure", "yes")),
         (("yes", "yes", None), Truth(None, "yes", "yes", "yes", None)),
         (("yes", "yes", "no"), Truth("no", "yes", "yes", "yes", "no")),
+        (("no", None, None), Truth(None, None, "no", None, None)),
         ((None, None, None), Truth()),
     ],
 )
