@@ -1,16 +1,20 @@
-"""The boxes of one image as columns. Adapters convert at the border; this class only checks."""
+"""The boxes of one image as columns, and of many as a table.
+
+Adapters convert at the border; `Detections` only checks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.tables import SCORED
+from t2i_spatial.tables import DETECTIONS, SCORED
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +119,6 @@ class Detections:
             for i, label in enumerate(self.labels)
         ]
 
-    def to_row(self) -> dict[str, Any]:
-        """What a row of the DETECTIONS table says of a scored image, beside its key."""
-        return {
-            "width": self.width,
-            "height": self.height,
-            "status": SCORED,
-            "detections": self.to_records(),
-        }
-
     @classmethod
     def from_records(
         cls, records: Sequence[Mapping[str, Any]], width: int, height: int
@@ -150,6 +145,40 @@ class Detections:
             if any(d is not None for d in depths)
             else None,
         )
+
+
+class NoBoxes(NamedTuple):
+    """Why an image has no boxes: a status of `tables.STATUSES`, and a reason in words."""
+
+    status: str
+    reason: str
+
+
+def detections_table(
+    images: Iterable[tuple[str, Detections | NoBoxes]],
+    samples: MutableMapping[str, int] | None = None,
+) -> pl.DataFrame:
+    """A DETECTIONS table of images in memory, each given with the id of its prompt.
+
+    Images of one prompt are its samples 0, 1, ... in the order given.
+
+    Args:
+        samples: prompt id -> number of its next sample, where earlier images were counted; is
+            brought up to date.
+    """
+    samples = {} if samples is None else samples
+    rows = []
+    for prompt_id, found in images:
+        sample = samples.get(prompt_id, 0)
+        samples[prompt_id] = sample + 1
+        row: dict[str, Any] = {"prompt_id": prompt_id, "sample": sample}
+        if isinstance(found, NoBoxes):
+            row |= found._asdict()
+        else:
+            row |= {"width": found.width, "height": found.height, "status": SCORED}
+            row["detections"] = found.to_records()
+        rows.append(row)
+    return pl.DataFrame(rows, schema=DETECTIONS)
 
 
 def check_boxes(

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2i_spatial.detections import Detections, check_boxes
+from t2i_spatial.detections import Detections, NoBoxes, check_boxes, detections_table
 from t2i_spatial.errors import InputError
+from t2i_spatial.tables import DETECTIONS, IMAGE_MISSING, SCORED
 from tests.builders import box, boxes, detections
 
 
@@ -99,3 +100,20 @@ def test_unknown_depths_and_numpy_sizes_are_fine():
 def test_a_record_without_its_parts_is_refused():
     with pytest.raises(InputError, match=r"a detection has no score, only \['label'\]"):
         Detections.from_records([{"label": "cat"}], 10, 10)
+
+
+def test_a_table_of_images_in_memory_numbers_the_samples_of_a_prompt():
+    found = Detections(("cat",), [0.5], [[0, 0, 4, 4]], 10, 8)
+    samples = {"a": 2}
+    missing = NoBoxes(IMAGE_MISSING, "no image")
+    table = detections_table([("a", found), ("b", missing), ("a", missing)], samples)
+    assert table.select("prompt_id", "sample", "status", "reason").rows() == [
+        ("a", 2, SCORED, None),
+        ("b", 0, IMAGE_MISSING, "no image"),
+        ("a", 3, IMAGE_MISSING, "no image"),
+    ]
+    assert samples == {"a": 4, "b": 1}
+    assert (table["width"][0], table["height"][0]) == (10, 8)
+    assert table["detections"][0][0]["box"].to_list() == [0, 0, 4, 4]
+    assert table["detections"][1] is None
+    assert detections_table([]).schema == DETECTIONS

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from t2i_spatial.checks import check_images
-from t2i_spatial.detections import Detections
+from t2i_spatial.detections import Detections, NoBoxes, detections_table
 from t2i_spatial.errors import InputError
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import (
-    DETECTIONS,
     IMAGE_MISSING,
     PROMPTS,
     conform,
@@ -22,6 +21,7 @@ from t2i_spatial.tables import (
 
 T = TypeVar("T")
 TEXTS = ("prompt_id", "text")
+NO_IMAGE = NoBoxes(IMAGE_MISSING, "no image")
 
 
 def input_tables(
@@ -46,7 +46,14 @@ def input_tables(
     found = _listed(detections, Detections | None, "detections")
     if len(asked) != len(found):
         raise InputError(f"{len(asked)} prompts for {len(found)} images")
-    return prompts_to_table(_distinct(asked)), _images(asked, found, dict(samples))
+    return prompts_to_table(_distinct(asked)), detections_table(
+        zip(
+            (prompt.id for prompt in asked),
+            (NO_IMAGE if d is None else d for d in found),
+            strict=True,
+        ),
+        dict(samples),
+    )
 
 
 def refuse_other_texts(seen: pl.DataFrame, new: pl.DataFrame) -> None:
@@ -101,19 +108,3 @@ def _distinct(asked: list[Prompt]) -> list[Prompt]:
     from t2i_spatial.prompts import read_scenes
 
     return read_scenes(list(known.values()))
-
-
-def _images(
-    asked: list[Prompt], found: list[Detections | None], samples: dict[str, int]
-) -> pl.DataFrame:
-    rows = []
-    for prompt, detections in zip(asked, found, strict=True):
-        sample = samples.get(prompt.id, 0)
-        samples[prompt.id] = sample + 1
-        row: dict[str, Any] = {"prompt_id": prompt.id, "sample": sample}
-        if detections is None:
-            row |= {"status": IMAGE_MISSING, "reason": "no image"}
-        else:
-            row |= detections.to_row()
-        rows.append(row)
-    return pl.DataFrame(rows, schema=DETECTIONS)

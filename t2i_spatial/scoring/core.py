@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
-from t2i_spatial.detections import Detections
+from t2i_spatial.detections import Detections, NoBoxes, detections_table
 from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
 from t2i_spatial.scoring.requests import as_images, as_prompts
-from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, IN_PART, SCORED, prompts_to_table
+from t2i_spatial.tables import DETECTOR_FAILED, IN_PART, NOT_APPLICABLE, SCORED, prompts_to_table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -209,15 +209,7 @@ def judge_batch(
     """
     if not prompts:
         return []
-    rows: list[dict[str, Any]] = []
-    for prompt, detections in zip(prompts, found, strict=True):
-        row: dict[str, Any] = {"prompt_id": prompt.id, "sample": 0}
-        if isinstance(detections, str):
-            row |= {"status": DETECTOR_FAILED, "reason": detections}
-        else:
-            row |= detections.to_row()
-        rows.append(row)
-    table, prompt_table = pl.DataFrame(rows, schema=DETECTIONS), prompts_to_table(prompts)
+    table, prompt_table = found_table(prompts, found), prompts_to_table(prompts)
     verdicts: list[dict[str, dict[str, Any]]] = [{} for _ in prompts]
     for name in dict.fromkeys([*spec.protocols, *protocols]):
         judged = fitted(PROTOCOLS[name](), backend).judge(prompt_table, table)
@@ -225,6 +217,21 @@ def judge_batch(
             components = {c["name"]: c["value"] for c in verdict["components"] or ()}
             verdicts[i][name] = {**verdict, "components": components}
     return [_item(of_image, spec) for of_image in verdicts]
+
+
+def found_table(prompts: Sequence[Prompt], found: Sequence[Detections | str]) -> pl.DataFrame:
+    """DETECTIONS of what `detect` gave; images of one prompt are its samples 0, 1, ..."""
+    return detections_table(
+        (prompt.id, _found(prompt, boxes)) for prompt, boxes in zip(prompts, found, strict=True)
+    )
+
+
+def _found(prompt: Prompt, boxes: Detections | str) -> Detections | NoBoxes:
+    if isinstance(boxes, str):
+        return NoBoxes(DETECTOR_FAILED, boxes)
+    if prompt.scene is None or not prompt.scene.objects:
+        return NoBoxes(NOT_APPLICABLE, "no object could be read from the prompt")
+    return boxes
 
 
 def _item(verdicts: dict[str, dict[str, Any]], spec: RewardSpec) -> ItemScore:

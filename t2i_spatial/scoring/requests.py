@@ -1,17 +1,18 @@
-"""What trainers and clients hand in, as prompts with scenes and as pictures."""
+"""What users, trainers and clients hand in, as prompts with scenes and as pictures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.images import as_image
-from t2i_spatial.scene import Prompt, SceneSpec
+from t2i_spatial.images import as_image, read_image
+from t2i_spatial.scene import Prompt, SceneSpec, check_unique_ids
 
 MAX_TEXT = 4000
 """Longest prompt in characters; benchmark prompts have at most a few hundred."""
@@ -137,6 +138,46 @@ def as_prompts(asked: Iterable[Any]) -> list[Prompt]:
     return prompts
 
 
+def distinct_prompts(asked: Sequence[Any]) -> list[Prompt]:
+    """One `Prompt` with a scene per image; the same text, scene or id is the same prompt.
+
+    Args:
+        asked: texts, scenes, prompts (which keep their ids), or records as `as_prompt` takes them.
+
+    Raises:
+        InputError: none of these, or one id with two texts or scenes.
+    """
+    known: dict[Any, Prompt] = {}
+    result = []
+    for number, entry in enumerate(asked):
+        try:
+            key, prompt = _told_apart(entry, f"#{len(known)}")
+        except InputError as error:
+            raise InputError(f"prompt {number}: {error}") from None
+        first = known.setdefault(key, prompt)
+        if isinstance(entry, Prompt) and entry.text != first.text:
+            raise InputError(f"prompt id {entry.id!r} has two texts")
+        if prompt.scene != first.scene:
+            raise InputError(f"prompt id {prompt.id!r} has two scenes")
+        result.append(first)
+    check_unique_ids(list(known.values()))
+    return result
+
+
+def _told_apart(entry: Any, new_id: str) -> tuple[Any, Prompt]:
+    """What tells a prompt from others, and the prompt with its scene."""
+    from t2i_spatial.prompts import parse_prompt, read_scenes
+
+    if isinstance(entry, Prompt):
+        return (Prompt, entry.id), read_scenes([entry])[0]
+    if isinstance(entry, SceneSpec):
+        return entry, Prompt(new_id, "(scene)", scene=entry)
+    if isinstance(entry, str):
+        return entry, Prompt(new_id, entry, scene=parse_prompt(entry))
+    prompt = as_prompt(entry, new_id)
+    return (prompt.text, prompt.tag, prompt.scene), prompt
+
+
 def _from_record(record: dict[str, Any]) -> Prompt:
     if "include" in record or "exclude" in record:
         return geneval_prompt(record)
@@ -205,3 +246,33 @@ def as_images(images: Any) -> list[Image.Image]:
     if isinstance(images, Sequence) or hasattr(images, "__iter__"):
         return [as_image(image) for image in images]
     raise InputError(f"images must be an array or a list, got {type(images).__name__}")
+
+
+def as_pictures(images: Sequence[Any]) -> list[Image.Image]:
+    """Pictures as 8-bit RGB from files, Pillow images, arrays and tensors.
+
+    Raises:
+        InputError: see `t2i_spatial.images.as_image`; the message names the item.
+        ImageUnreadableError: a path that is no readable image.
+    """
+    return [_picture(image, number) for number, image in enumerate(images)]
+
+
+def _picture(image: Any, number: int) -> Image.Image:
+    if isinstance(image, str | Path):
+        return read_image(image)
+    try:
+        return as_image(image)
+    except InputError as error:
+        raise InputError(f"image {number}: {error}") from None
+
+
+def listed(values: Any, what: str) -> list[Any]:
+    """The items of anything that can be iterated over and is no single item.
+
+    Raises:
+        InputError: a text, a mapping, a path, or nothing to iterate over.
+    """
+    if isinstance(values, str | bytes | Mapping | Path) or not isinstance(values, Iterable):
+        raise InputError(f"{what} must be a list, got {type(values).__name__}")
+    return list(values)
