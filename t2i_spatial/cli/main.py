@@ -25,6 +25,7 @@ COMMANDS = {
     "prompts": "Write, convert, sample or parse prompt sets.",
     "generate": "Generate images for a prompt set with a diffusers model.",
     "detect": "Find boxes in images with an open-vocabulary detector.",
+    "ask": "Ask a vision-language judge questions about the images.",
     "score": "Judge detections by one or more protocols.",
     "curate": "Keep what is right, with reasons, as a training set.",
     "finetune": "LoRA fine-tuning on a curated set.",

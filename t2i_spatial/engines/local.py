@@ -17,7 +17,11 @@ from t2i_spatial.run import Run
 
 
 class Worker(Protocol):
-    """Holds a loaded model on one device and turns one batch into the rows of its table."""
+    """Holds a loaded model on one device and turns one batch into the rows of its table.
+
+    It may have `prefetch(batch)`, called with the batch that follows, and `facts()`, what the
+    progress tells besides the count.
+    """
 
     def __call__(self, batch: Any) -> pl.DataFrame:
         """The rows of one batch."""
@@ -55,6 +59,8 @@ def run_batches(
             for position, (number, batch) in enumerate(pending):
                 _prefetch(worker, pending[position : position + 2])
                 run.write_shard(stage, number, worker(batch))
+                if hasattr(worker, "facts"):
+                    bar.set_postfix(**worker.facts())
                 bar.update(len(batch))
         else:
             _run_processes(run, stage, pending, make_worker, devices, bar)

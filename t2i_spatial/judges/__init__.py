@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply
@@ -48,19 +49,49 @@ def resolve_judge(
         InputError: no such judge, or an option that it does not know.
     """
     backend, _, source = spec.partition(":")
-    if spec.startswith(("http://", "https://")):
-        backend, source = "http", spec
+    at_url = spec.startswith(("http://", "https://"))
+    if model is not None and not at_url:
+        raise InputError(f"--judge-model belongs to a judge at a URL, not to {spec!r}")
+    if at_url:
+        backend, source = "http", _checked_url(spec)
     elif spec == "bundled":
-        from t2i_spatial import bundled
-
-        backend, source = "transformers", str(bundled.judge_path())
-    elif backend not in JUDGES:
+        backend, source = "transformers", _bundled()
+    elif backend not in JUDGES or backend == "http":
         known = ["bundled", "boxes", "https://...", "transformers:..."]
         raise InputError(f"no judge {spec!r}; {nearest(spec, known)}")
-    if model is not None and backend != "http":
-        raise InputError(f"--judge-model belongs to a judge at a URL, not to {spec!r}")
+    elif backend == "transformers" and not source:
+        raise InputError("name the model of the judge: transformers:ID, a hub id or a folder")
     checked = JUDGES[backend].check_options(dict(options or {}))
     return JudgeSpec(spec, backend, source, model, revision, None, dtype, checked)
+
+
+def _checked_url(url: str) -> str:
+    """An address without secrets: it stands in `run.json`."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"{url!r} is no URL: {error}") from None
+    if not host or any(c.isspace() for c in url):
+        raise InputError(f"{url!r} is no URL of a chat-completions endpoint (http://host:port/v1)")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(
+            f"the URL of a judge at {host!r} must hold no password, key or ?query: it is written "
+            "down. A key is taken from the environment (OPENAI_API_KEY, or --option key_env=NAME)"
+        )
+    return url
+
+
+def _bundled() -> str:
+    from t2i_spatial import bundled
+
+    folder = bundled.judge_path()
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            "this version brings no bundled judge; name one with --judge: boxes, the URL of a "
+            "chat-completions endpoint, or transformers:ID"
+        )
+    return str(folder)
 
 
 def load_judge(judge: str | JudgeSpec, *, device: str = "cpu", **settings: Any) -> Judge:

@@ -9,14 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from PIL import Image
+from pydantic import ValidationError
 
-from t2i_spatial.errors import InputError
+from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.images import read_image
 from t2i_spatial.judges.replies import HALF, Probabilities, back, parse
 from t2i_spatial.questions import ANSWERED, ERROR, OFF_FORMAT, Question
+from t2i_spatial.settings import Settings
 
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
@@ -123,11 +125,33 @@ class Reply:
     tokens: int | None = None
     seconds: float | None = None
     reason: str | None = None
+    cached: bool = False
 
     @classmethod
     def failed(cls, reason: str, *, status: str = ERROR, raw: str | None = None) -> Reply:
         """No answer, and why."""
         return cls(status, raw=raw, reason=reason)
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def checked_options(model: type[Model], options: Mapping[str, Any], who: str) -> Model:
+    """Options as their settings class; texts of the command line are read as what they stand for.
+
+    Raises:
+        InputError: an unknown option, or a value that it cannot have.
+    """
+    for name in options:
+        if name not in model.model_fields:
+            raise InputError(f"{who} has no option {name!r}; {nearest(name, model.model_fields)}")
+    try:
+        return model(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        said = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"option {name} of {who}: {said} (got {first['input']!r})") from None
 
 
 class Judge(ABC):
@@ -138,10 +162,12 @@ class Judge(ABC):
 
     Attributes:
         needs_pixels: whether the bytes of the images are wanted.
+        samples: whether a question asked once more gets another sample; else it is asked once.
         gives_probabilities: whether replies carry them; a judge over HTTP finds out by asking.
     """
 
     needs_pixels: ClassVar[bool] = True
+    samples: ClassVar[bool] = True
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         self.spec = spec

@@ -11,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import json
 import os
 import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from PIL import Image
+from pydantic import BeforeValidator, Field
 
-from t2i_spatial.errors import InputError, nearest, require
+from t2i_spatial.errors import InputError, require
 from t2i_spatial.judges import JUDGES
-from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply
+from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply, checked_options
 from t2i_spatial.judges.cache import ReplyCache, cache_key
 from t2i_spatial.judges.openai_api import (
     Sampling,
@@ -31,25 +34,53 @@ from t2i_spatial.judges.openai_api import (
     top_tokens,
     wants_probabilities,
 )
-from t2i_spatial.judges.sending import Failed, JudgeError, Limit, Patience, post
+from t2i_spatial.judges.sending import Failed, JudgeError, Limit, Patience, post, said
 from t2i_spatial.questions import ANSWERED, LETTER, OFF_FORMAT, Question
+from t2i_spatial.settings import Settings
 
-OPTIONS: Mapping[str, Any] = {
-    "key_env": "OPENAI_API_KEY",
-    "logprobs": "auto",
-    "probe": True,
-    "concurrency": 8,
-    "max_concurrency": 64,
-    "timeout": 120.0,
-    "patience": 600.0,
-    "temperature": None,
-    "max_tokens": None,
-    "detail": None,
-    "cache": None,
-    "extra": {},
-}
-"""Options with their defaults; `cache` is a folder, `extra` goes into every request body."""
+
+def _fields(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class HTTPOptions(Settings):
+    """Settings of a judge at a URL."""
+
+    key_env: str = Field(
+        default="OPENAI_API_KEY", description="Environment variable that holds the key."
+    )
+    logprobs: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Whether token probabilities are used; auto finds out."
+    )
+    probe: bool = Field(
+        default=True, description="Ask of a red and a blue picture before anything else."
+    )
+    concurrency: int = Field(default=8, ge=1, le=1024, description="Requests under way at first.")
+    max_concurrency: int = Field(
+        default=64, ge=1, le=1024, description="Requests under way at most."
+    )
+    timeout: float = Field(default=120.0, gt=0, description="Seconds for one try.")
+    patience: float = Field(default=600.0, gt=0, description="Seconds for all tries of a request.")
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Instead of the template's."
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="Of a reply, instead of the template's."
+    )
+    detail: Literal["low", "high", "auto"] | None = Field(
+        default=None, description="OpenAI's detail of images."
+    )
+    cache: str | None = Field(default=None, description="Folder of raw replies.")
+    extra: Annotated[dict[str, Any], BeforeValidator(_fields)] = Field(
+        default_factory=dict, description="Further fields of every request, as JSON."
+    )
+
+
 PATH = "/chat/completions"
+WHO = "a judge at a URL"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+FIRST = 5.0
+"""Seconds to wait for somebody to answer at all, before anything was asked."""
 OF_THE_WAY = ("key_env", "probe", "concurrency", "max_concurrency", "timeout", "patience", "cache")
 """Options that say how to ask and not what: they decide no answer."""
 
@@ -65,33 +96,36 @@ class HTTPJudge(Judge):
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         super().__init__(spec, device)
         httpx: Any = require("httpx", "judge")
-        options = {**OPTIONS, **spec.options}
+        options = checked_options(HTTPOptions, spec.options, WHO)
         self._options = options
-        self._patience = Patience(options["timeout"], options["patience"])
-        self._cache = ReplyCache(options["cache"])
+        self._patience = Patience(options.timeout, options.patience)
+        self._cache = ReplyCache(options.cache)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        key = os.environ.get(options["key_env"] or "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        most = options["max_concurrency"]
+        key = os.environ.get(options.key_env, "").strip()
+        self._hint = "" if key else f" (no key: ${options.key_env} is not set)"
+        headers = {"Authorization": f"Bearer {_printable(key, options.key_env)}"} if key else {}
+        most = options.max_concurrency
+        # proxies of the environment lead out of this machine, never back into it
+        trusted = urlsplit(spec.source).hostname not in LOOPBACK
 
         async def connect() -> tuple[Any, Limit]:
             limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
             http = httpx.AsyncClient(
-                base_url=spec.source.rstrip("/"), headers=headers, limits=limits, trust_env=False
+                base_url=spec.source.rstrip("/"), headers=headers, limits=limits, trust_env=trusted
             )
-            return http, Limit(options["concurrency"], most)
+            return http, Limit(options.concurrency, most)
 
         self._http, self.limit = self._wait(connect())
         try:
             model = spec.model or self._only_model()
             self.sampling = Sampling(
                 model,
-                options["logprobs"] != "off",
-                options["temperature"],
-                options["max_tokens"],
-                options["detail"],
-                tuple(sorted(options["extra"].items())),
+                options.logprobs != "off",
+                options.temperature,
+                options.max_tokens,
+                options.detail,
+                tuple(sorted(options.extra.items())),
             )
             self.served_model: str | None = None
             self.gives_probabilities = self.sampling.logprobs
@@ -102,15 +136,8 @@ class HTTPJudge(Judge):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options with defaults; see `OPTIONS`."""
-        for name in options:
-            if name not in OPTIONS:
-                raise InputError(
-                    f"a judge at a URL has no option {name!r}; {nearest(name, OPTIONS)}"
-                )
-        if options.get("logprobs", "auto") not in ("auto", "on", "off"):
-            raise InputError(f"logprobs is auto, on or off, got {options['logprobs']!r}")
-        return {**OPTIONS, **options}
+        """Options with defaults; see `HTTPOptions`."""
+        return checked_options(HTTPOptions, options, WHO).model_dump()
 
     def ask(self, picture: Picture, asked: Sequence[Asked]) -> list[Reply]:
         """One request per question."""
@@ -156,10 +183,11 @@ class HTTPJudge(Judge):
     async def _one(self, picture: Picture, asked: Asked) -> Reply:
         started = time.monotonic()
         key = self._key(picture, asked)
-        page = self._cache.get(key)
+        known = self._cache.get(key)
+        page = known
         if page is None:
             body = body_of(picture, asked, self.sampling)
-            page = await post(self._http, PATH, body, self.limit, self._patience)
+            page = await post(self._http, PATH, body, self.limit, self._patience, hint=self._hint)
             if isinstance(page, Failed):
                 return Reply.failed(page.reason)
         try:
@@ -167,6 +195,8 @@ class HTTPJudge(Judge):
             reply = reply_of(page, asked, logprobs=wanted, started=started)
         except ValueError as error:
             return Reply.failed(str(error))
+        if known is not None:
+            return dataclasses.replace(reply, cached=True)
         if reply.status in (ANSWERED, OFF_FORMAT):
             self._cache.put(key, page)
         return reply
@@ -186,10 +216,14 @@ class HTTPJudge(Judge):
     def _only_model(self) -> str:
         async def models() -> list[str]:
             response = await self._http.get("/models", timeout=self._patience.timeout)
+            if response.status_code in (401, 403):
+                raise JudgeError(f"{self.spec.source} refuses: {said(response)}{self._hint}")
             return [str(entry["id"]) for entry in response.json()["data"]]
 
         try:
             known = self._wait(models())
+        except JudgeError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the list cannot be had
             raise JudgeError(
                 f"{self.spec.source} does not list its models ({type(error).__name__}); "
@@ -205,7 +239,7 @@ class HTTPJudge(Judge):
 
     def _probe(self) -> None:
         """Ask of a red and a blue picture, and look what comes back."""
-        if not self._options["probe"]:
+        if not self._options.probe:
             return
         question = Question(
             "What is the colour of this image?", "choice", ("red", "blue"), template=LETTER.name
@@ -218,7 +252,7 @@ class HTTPJudge(Judge):
         self.served_model = str(pages[0].get("model") or "") or None
         listed = [top_tokens(choice) for choice in choices]
         self.gives_probabilities = self.sampling.logprobs and len(listed[0]) > 1
-        if self._options["logprobs"] == "on" and not self.gives_probabilities:
+        if self._options.logprobs == "on" and not self.gives_probabilities:
             raise JudgeError(f"{self.spec.source} gives no token probabilities (logprobs=on)")
         self.sampling = dataclasses.replace(self.sampling, logprobs=self.gives_probabilities)
         seen = listed if self.gives_probabilities else [_content(choice) for choice in choices]
@@ -230,10 +264,17 @@ class HTTPJudge(Judge):
 
     async def _raw(self, picture: Picture, question: Question) -> dict[str, Any] | Failed:
         body = body_of(picture, Asked(question), self.sampling)
-        return await post(self._http, PATH, body, self.limit, self._patience)
+        first = dataclasses.replace(self._patience, silent=FIRST)
+        return await post(self._http, PATH, body, self.limit, first, hint=self._hint)
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _printable(key: str, name: str) -> str:
+    if key.isascii() and key.isprintable():
+        return key
+    raise InputError(f"${name} holds characters that no key has")
 
 
 def _content(choice: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ TOP = 20
 """Alternatives asked for at the answer position: the most that servers give."""
 LISTED = ("yes/no", "choice", "count")
 """Kinds of question whose allowed answers are known."""
+ROUNDING = 1e-3
 VOTING = 1.0
 """Temperature of sampled votes, where there are no probabilities."""
 
@@ -111,13 +112,25 @@ def reply_of(
 
 
 def top_tokens(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """(token, log-probability) at the first position of a reply that is no blank."""
-    content = (choice.get("logprobs") or {}).get("content") or []
-    for place in content:
-        if str(place.get("token", "")).strip():
-            listed = place.get("top_logprobs") or [place]
-            return [(str(t["token"]), float(t["logprob"])) for t in listed]
+    """(token, log-probability) at the first position of a reply that is no blank.
+
+    Whatever is not of that form (other interfaces have other lists) counts as not given.
+    """
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    for place in content if isinstance(content, list) else ():
+        if isinstance(place, Mapping) and str(place.get("token", "")).strip():
+            listed = [_listed(entry) for entry in place.get("top_logprobs") or [place]]
+            return [entry for entry in listed if entry is not None]
     return []
+
+
+def _listed(entry: Any) -> tuple[str, float] | None:
+    value = entry.get("logprob") if isinstance(entry, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # servers round: a hair above 0 is certainty; what is more, or no number, is no probability
+    return (str(entry.get("token", "")), min(0.0, float(value))) if value <= ROUNDING else None
 
 
 def _tokens(body: Mapping[str, Any]) -> int | None:

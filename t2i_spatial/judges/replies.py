@@ -154,7 +154,7 @@ def spellings(question: Question) -> dict[str, tuple[str, ...]]:
 def from_raw(raw: Mapping[str, float], question: Question) -> Probabilities | None:
     """Probabilities of the allowed answers from their raw ones; `None` when all are zero."""
     mass = math.fsum(raw.values())
-    if mass <= 0:
+    if not mass > 0:
         return None
     options = {answer: value / mass for answer, value in raw.items()}
     answer = max(options, key=lambda a: options[a])

@@ -1,8 +1,9 @@
 """One POST, sent until it is answered or given up: retries, waits and adaptive concurrency.
 
-What is retried: no connection, 408, 409, 425, 429 and 5xx (500 three times at most: a server that
-cannot read one image says so with a 500 too). `Retry-After` is honoured; waits grow exponentially
-with full jitter. 400, 413 and 422 are about the one request; 401, 403, 404 and the like about all.
+What is retried: no connection, 408, 409, 425, 429 and 5xx. A 500, a connection that breaks and a
+reply that never comes are tried three times at most: a server that cannot read one image does that,
+too. `Retry-After` is honoured; waits grow exponentially with full jitter. 400, 413 and 422 are
+about the one request; 401, 403, 404 and the like about all.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ class Patience:
         total: seconds for all tries of a request.
         longest: seconds of one wait at most.
         first: seconds of the first wait at most.
+        silent: seconds to go on while there is nobody at all.
     """
 
     timeout: float = 120.0
     total: float = 600.0
     longest: float = 60.0
     first: float = 0.5
+    silent: float = 120.0
 
 
 class Limit:
@@ -88,51 +91,68 @@ class Failed:
 
 
 async def post(
-    http: Any, path: str, body: Mapping[str, Any], limit: Limit, patience: Patience
+    http: Any,
+    path: str,
+    body: Mapping[str, Any],
+    limit: Limit,
+    patience: Patience,
+    *,
+    hint: str = "",
 ) -> dict[str, Any] | Failed:
     """The JSON object that the server answers, or why this request has none.
 
     Args:
         http: an `httpx.AsyncClient` with a base URL.
+        hint: what may help when the server does not let anybody in.
 
     Raises:
         JudgeError: the server is not there, or refuses every request.
     """
     import httpx
 
-    deadline = time.monotonic() + patience.total
-    problem, fives = "", 0
-    attempt = 0
+    begun = time.monotonic()
+    attempt = failures = 0
     while True:
         wait = random.uniform(0, min(patience.longest, patience.first * 2**attempt))
-        sent = time.monotonic()
+        sent, nobody = time.monotonic(), False
         try:
             async with limit:
                 sent = time.monotonic()
                 response = await http.post(path, json=body, timeout=patience.timeout)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            problem = f"{http.base_url} does not answer: {_named(error)}"
+            nobody = True
         except httpx.TransportError as error:
-            problem = f"{http.base_url} does not answer: {type(error).__name__} {error}".rstrip()
-            status = None
+            problem = f"no reply: {_named(error)}"
+            failures += 1
         else:
             status = response.status_code
             if status < 400:
                 limit.served()
                 return _object(response)
-            problem = f"{status}: {_said(response)}"
+            problem = f"{status}: {said(response)}"
             if status == 429:
                 limit.refused(sent)
-            fives += status == 500
-            if status not in RETRIED or fives >= TRIES_OF_500:
-                if status in OF_THE_REQUEST:
-                    return Failed(problem)
-                raise JudgeError(f"{http.base_url}{path} refuses: {problem}")
+            failures += status == 500
+            if status not in RETRIED and status not in OF_THE_REQUEST:
+                told = hint if status in (401, 403) else ""
+                raise JudgeError(f"{http.base_url}{path} refuses: {problem}{told}")
+            if status not in RETRIED:
+                return Failed(problem)
             wait = max(wait, _retry_after(response, patience.longest))
+        if failures >= TRIES_OF_500:
+            return Failed(problem)
         attempt += 1
-        if time.monotonic() + wait > deadline:
-            if status is None:
+        most = min(patience.total, patience.silent) if nobody else patience.total
+        if time.monotonic() + wait > begun + most:
+            if nobody:
                 raise JudgeError(problem)
             return Failed(f"given up after {attempt} tries; last: {problem}")
         await asyncio.sleep(wait)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".rstrip()
 
 
 def _object(response: Any) -> dict[str, Any] | Failed:
@@ -143,7 +163,7 @@ def _object(response: Any) -> dict[str, Any] | Failed:
     return page if isinstance(page, dict) else Failed("the reply is no JSON object")
 
 
-def _said(response: Any) -> str:
+def said(response: Any) -> str:
     """What a server says of an error, as JSON or as plain text."""
     try:
         page = response.json()

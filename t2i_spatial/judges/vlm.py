@@ -14,20 +14,37 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from t2i_spatial.detectors.loading import load_model, load_part, read_config, weights_hash
 from t2i_spatial.devices import is_out_of_memory
-from t2i_spatial.errors import InputError, ModelLoadError, nearest, require
+from t2i_spatial.errors import InputError, ModelLoadError, require
 from t2i_spatial.images import ImageUnreadableError
 from t2i_spatial.judges import JUDGES
-from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply, understood
+from t2i_spatial.judges.base import (
+    Asked,
+    Judge,
+    JudgeSpec,
+    Picture,
+    Reply,
+    checked_options,
+    understood,
+)
 from t2i_spatial.judges.replies import Probabilities, from_raw, spellings
 from t2i_spatial.questions import TEMPLATES, Question
+from t2i_spatial.settings import Settings
+from t2i_spatial.tables import IMAGE_UNREADABLE
 
 if TYPE_CHECKING:
     import torch
 
-OPTIONS: Mapping[str, Any] = {"batch_size": 16}
-"""Questions per forward pass."""
+
+class LocalOptions(Settings):
+    """Settings of a judge in this process."""
+
+    batch_size: int = Field(default=16, ge=1, le=4096, description="Questions per forward pass.")
+
+
 HERE = "\u241f\u241f"
 """Stands for the question while the conversation before it is looked for."""
 
@@ -52,7 +69,7 @@ class TransformersJudge(Judge):
             commit,
             weights_hash(spec.source),
             spec.dtype,
-            {**OPTIONS, **spec.options},
+            self.check_options(spec.options),
         )
         kinds = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         if config.get("model_type") not in kinds:
@@ -76,21 +93,15 @@ class TransformersJudge(Judge):
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`batch_size`: questions per forward pass."""
-        for name in options:
-            if name not in OPTIONS:
-                raise InputError(f"a local judge has no option {name!r}; {nearest(name, OPTIONS)}")
-        size = options.get("batch_size", OPTIONS["batch_size"])
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(f"batch_size must be a positive number, got {size!r}")
-        return {**OPTIONS, **options}
+        """Options with defaults; see `LocalOptions`."""
+        return checked_options(LocalOptions, options, "a local judge").model_dump()
 
     def ask(self, picture: Picture, asked: Sequence[Asked]) -> list[Reply]:
         """All questions about one picture; those with listed answers share the encoded image."""
         try:
             image = picture.decoded()
         except ImageUnreadableError as error:
-            return [Reply.failed(str(error))] * len(asked)
+            return [Reply.failed(str(error), status=IMAGE_UNREADABLE)] * len(asked)
         replies: dict[int, Reply] = {}
         groups: dict[tuple[str | None, bool], list[int]] = {}
         for k, one in enumerate(asked):
@@ -120,6 +131,8 @@ class TransformersJudge(Judge):
         chances = logits.float().log_softmax(-1).exp().cpu()
         return [
             understood(one, None, self._probabilities(row, one.question), started=started)
+            if bool(row.isfinite().all())
+            else Reply.failed(f"the model's numbers are not finite ({self.spec.dtype})")
             for one, row in zip(asked, chances, strict=True)
         ]
 
@@ -178,14 +191,17 @@ class TransformersJudge(Judge):
             cache = copy.deepcopy(done.past_key_values)
             cache.batch_repeat_interleave(len(some))
             mask = torch.cat([torch.ones(len(some), length, dtype=seen.dtype), seen], 1)
+            last = seen.sum(1) - 1
+            # a vocabulary is wide: only places where some question ends are multiplied with it
+            ends, place = last.unique(return_inverse=True)
             out = self.model(
                 input_ids=padded.to(self.device),
                 attention_mask=mask.to(self.device),
                 past_key_values=cache,
                 use_cache=True,
+                logits_to_keep=ends.to(self.device),
             )
-            last = seen.sum(1) - 1
-            rows.append(out.logits[torch.arange(len(some)), last.to(out.logits.device)])
+            rows.append(out.logits[torch.arange(len(some)), place.to(out.logits.device)])
         return torch.cat(rows)
 
     def _whole(self, image: Any, texts: Sequence[str]) -> torch.Tensor:

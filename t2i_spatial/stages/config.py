@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.incoming import read_text
 from t2i_spatial.settings import Settings
+from t2i_spatial.stages.ask_settings import AskSettings
 from t2i_spatial.stages.stage_settings import (
     CurateSettings,
     DetectSettings,
@@ -31,8 +32,8 @@ SHOWN = 80
 class PipelineSettings(Settings):
     """Settings of a whole run, one section per stage.
 
-    `report` may be left out with `null`; `images` replaces `generate`; `curate` and `finetune` are
-    done when their section is there, be it empty (`{}`).
+    `report` may be left out with `null`; `images` replaces `generate`; `ask`, `curate` and
+    `finetune` are done when their section is there, be it empty (`{}`).
     """
 
     output: Path = Field(description="Run directory.")
@@ -40,6 +41,7 @@ class PipelineSettings(Settings):
     generate: GenerateSettings | None = None
     images: ImportSettings | None = None
     detect: DetectSettings = DetectSettings()
+    ask: AskSettings | None = None
     score: ScoreSettings = ScoreSettings()
     curate: CurateSettings | None = None
     finetune: FinetuneSettings | None = None

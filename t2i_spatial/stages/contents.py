@@ -162,9 +162,10 @@ def refuse_replaced(run: Run, stage: str, keys: Iterable[Any]) -> None:
     keys = list(keys)
     if keys:
         first = f"prompt {keys[0][0]!r}, sample {keys[0][1]}"
+        command = "ask" if stage.startswith("ask-") else "detect"
         raise PlanMismatchError(
             f"{run.path}: {len(keys):,} pictures are not those that {stage!r} has looked at "
-            f"(first: {first}); put them back, or `detect` with --overwrite"
+            f"(first: {first}); put them back, or `{command}` with --overwrite"
         )
 
 

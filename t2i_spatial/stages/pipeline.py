@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.stages.agreement import agree_run
+from t2i_spatial.stages.ask import ask_run
+from t2i_spatial.stages.ask_settings import AskSettings
 from t2i_spatial.stages.config import PipelineSettings
 from t2i_spatial.stages.config import load_config as load_config
 from t2i_spatial.stages.curate import check_names as check_curation
@@ -63,8 +68,36 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
         )
     else:
         generate_run(run, prompts, settings.generate or GenerateSettings(), overwrite=overwrite)
-    detect_run(run, settings.detect, overwrite=overwrite)
+    if looks_for_boxes(settings):
+        detect_run(run, settings.detect, overwrite=overwrite)
     return _after_detection(settings, run, overwrite)
+
+
+def looks_for_boxes(settings: PipelineSettings) -> bool:
+    """Whether anything looks at boxes: a protocol, a judge, curation, or the user who names it."""
+    by_answers = all(isinstance(p, AnswerMetric) for p in settings.score.judges())
+    asks_boxes = settings.ask is not None and settings.ask.judge == "boxes"
+    return not by_answers or asks_boxes or settings.names("detect") or settings.curate is not None
+
+
+def asking_of(settings: PipelineSettings) -> AskSettings | None:
+    """The section `ask`, for the protocols of `score` that judge by answers unless it names some.
+
+    Raises:
+        InputError: protocols of `score` need answers, and nobody is asked.
+    """
+    judged = [p.name for p in settings.score.judges() if isinstance(p, AnswerMetric)]
+    if settings.ask is None:
+        if judged and not (Path(settings.output) / "answers").is_dir():
+            raise InputError(
+                f"{judged[0]} judges by answers: add a section `ask` that names a judge"
+            )
+        return None
+    if lacking := [n for n in judged if settings.ask.protocols and n not in settings.ask.protocols]:
+        raise InputError(f"score.protocols names {lacking[0]}, which ask.protocols does not")
+    if settings.ask.protocols or not judged:
+        return settings.ask
+    return settings.ask.model_copy(update={"protocols": tuple(judged)})
 
 
 def check_pipeline(settings: PipelineSettings) -> None:
@@ -87,8 +120,12 @@ def check_pipeline(settings: PipelineSettings) -> None:
     if score.second is not None and score.precision is not None:
         raise InputError("score.second does not go with score.precision")
     model = (settings.generate or GenerateSettings()).model
-    check_detector(settings.detect, None if settings.images else model)
-    check_detection(settings.detect)
+    if looks_for_boxes(settings):
+        check_detector(settings.detect, None if settings.images else model)
+        check_detection(settings.detect)
+    if (asking := asking_of(settings)) is not None:
+        asking.resolve()
+        asking.askers()
     if settings.curate is not None:
         check_curation(settings.curate)
         if not settings.curate.pairs and settings.curate.protocol not in score.protocols:
@@ -103,12 +140,15 @@ def check_pipeline(settings: PipelineSettings) -> None:
 def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> tuple[Run, Scores]:
     protocols = settings.score.judges()
     intervals, samples = settings.score.intervals, settings.score.samples
+    answers = settings.score.answers
+    if (asking := asking_of(settings)) is not None:
+        ask_run(run, None, asking, overwrite=overwrite)
+        judged_by_answers = any(isinstance(p, AnswerMetric) for p in protocols)
+        answers = answers or (asking.answers_name if judged_by_answers else None)
     if settings.score.second is not None:
         scores = agree_run(run, protocols, settings.score.second, intervals, samples=samples)
     else:
-        scores = score_run(
-            run, protocols, intervals, samples=samples, answers=settings.score.answers
-        )
+        scores = score_run(run, protocols, intervals, samples=samples, answers=answers)
     try:
         if settings.curate is not None:
             curate_run(run, settings.curate)

@@ -10,12 +10,14 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.judges.openai_api import LISTED
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.questions import ANSWERED, ANSWERS, ERROR
-from t2i_spatial.tables import KEY, SCORED, conform
+from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE, KEY, SCORED, conform
 
 TIMES = ("rollouts", "enough")
 """How often a question is asked at most, and usable answers after which it is not asked again."""
 QUESTIONED = ("prompt_id", "sample", "question_id")
 ASKED = (*QUESTIONED, "rollout")
+AGAIN = (ERROR, IMAGE_MISSING, IMAGE_UNREADABLE)
+"""What is tried once more by the next call."""
 IMAGE_TOKENS = 1_000
 """What `--dry-run` takes an image to cost; models differ from 64 to several thousand."""
 
@@ -83,7 +85,7 @@ def pending(
         tried: what was asked in this call, and is not asked in it again.
     """
     there = images.filter(pl.col("status") == SCORED)
-    answered = done.filter(pl.col("status") != ERROR).select(*ASKED)
+    answered = done.filter(~pl.col("status").is_in(AGAIN)).select(*ASKED)
     left = expected(there, questions).join(answered, on=ASKED, how="anti", maintain_order="left")
     if tried is not None:
         left = left.join(tried, on=ASKED, how="anti", maintain_order="left")
@@ -106,10 +108,11 @@ def complete(images: pl.DataFrame, questions: pl.DataFrame, done: pl.DataFrame) 
     lost = images.filter(pl.col("status") != SCORED).select(*KEY, "status", "reason")
     gone = expected(lost, questions, "enough").select(*ASKED)
     gone = gone.join(lost, on=KEY, maintain_order="left")
+    gone = gone.join(done, on=ASKED, how="anti", maintain_order="left")
     order = images.select(*KEY).with_row_index("place")
     return (
         pl.concat([done, conform(gone, ANSWERS, "answers")])
-        .join(order, on=KEY, maintain_order="left")
+        .join(order, on=KEY, maintain_order="left")  # inner: images no longer expected go
         .sort("place", maintain_order=True)
         .drop("place")
     )

@@ -192,4 +192,76 @@ def test_options_and_names_that_are_none():
     with pytest.raises(InputError, match="no judge 'bundeld'; did you mean 'bundled'"):
         resolve_judge("bundeld")
     with pytest.raises(InputError, match="belongs to a judge at a URL"):
-        resolve_judge("bundled", model="m")
+        resolve_judge("transformers:m", model="m")
+    with pytest.raises(InputError, match=r"option timeout of a judge at a URL.*greater than 0"):
+        resolve_judge("http://127.0.0.1:1/v1", options={"timeout": "-3"})
+    with pytest.raises(InputError, match="no judge 'http:x'"):
+        resolve_judge("http:x")
+
+
+def test_options_of_the_command_line_are_texts():
+    texts = {"concurrency": "16", "probe": "false", "extra": '{"top_k": 1}'}
+    options = resolve_judge("http://127.0.0.1:1/v1", options=texts).options
+    assert (options["concurrency"], options["probe"]) == (16, False)
+    assert options["extra"] == {"top_k": 1}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "https://u:secret@h/v1",
+        "http://h/v1?key=secret",
+        "http://h:x/v1",
+        "http://a b/v1",
+    ],
+)
+def test_addresses_that_are_none_or_hold_secrets(url):
+    with pytest.raises(InputError) as caught:
+        resolve_judge(url)
+    assert "URL" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_without_a_key_the_variable_is_named(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with (
+        ReplayingServer(lambda b, n: failure(401, "who are you")) as server,
+        pytest.raises(JudgeError, match=r"401: who are you \(no key: \$OPENAI_API_KEY"),
+    ):
+        load_judge(server.url, options=QUICK)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        [1, 2],
+        {"content": 3},
+        {"content": [{"token": "Yes", "top_logprobs": [{"token": "Yes", "logprob": "high"}]}]},
+        {"content": [{"token": "Yes", "top_logprobs": [{"token": "Yes", "logprob": 1e9}]}]},
+        {"tokens": ["Yes"], "token_logprobs": [-0.1]},
+    ],
+)
+def test_lists_of_another_form_count_as_none(logprobs):
+    answer = probing(lambda b, n: said("Yes", logprobs=logprobs))
+    with ReplayingServer(answer) as server:
+        _, (reply,) = ask(server, [CAT])
+    assert (reply.status, reply.answer, reply.probabilities) == (ANSWERED, "yes", None)
+
+
+def test_certainty_that_a_server_rounded_up_is_certainty():
+    with ReplayingServer(probing(lambda b, n: said("Yes", {"Yes": 1.0000001}))) as server:
+        _, (reply,) = ask(server, [CAT])
+    assert reply.probabilities.p == 1.0
+    assert reply.probabilities.mass == 1.0
+
+
+def test_a_connection_that_breaks_each_time_is_the_error_of_its_question():
+    def breaking(body, number):
+        raise ConnectionResetError
+
+    with ReplayingServer(probing(breaking)) as server:
+        _, (reply,) = ask(server, [CAT])
+        assert len(server.bodies) == 2 + 3
+    assert reply.status == ERROR
+    assert reply.reason.startswith("no reply: ")
