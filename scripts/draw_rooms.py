@@ -21,6 +21,7 @@ PICTURE = ROOT / "docs" / "images" / "rooms.svg"
 FOUNDATION = "foundation"
 ORDER: tuple[tuple[str, ...], ...] = (
     ("cli",),
+    ("view",),
     ("rewards", "stages"),
     ("scoring", "engines", "report", "training"),
     ("judges",),

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "Differences between two runs, with intervals.",
     "audit": "Numbers corrected by labels of people.",
     "report": "One self-contained HTML file for a run.",
+    "view": "Explore, compare and label runs in the browser.",
     "run": "All stages from one YAML or TOML file.",
     "serve": "The scorer as an HTTP reward.",
     "doctor": "Check the installation and a detector on known boxes.",
