@@ -8,8 +8,6 @@ the browser makes, in this process, without a network in between.
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,19 @@ import polars as pl
 from t2i_spatial.run import Run
 from t2i_spatial.tables import DETECTIONS, EVIDENCE, IMAGES, PROMPTS, VERDICTS, conform
 
-NAMES = ("person", "dog", "cat", "bicycle", "car", "bench", "bird", "horse", "cup", "chair", "clock")
+NAMES = (
+    "person",
+    "dog",
+    "cat",
+    "bicycle",
+    "car",
+    "bench",
+    "bird",
+    "horse",
+    "cup",
+    "chair",
+    "clock",
+)
 RELATIONS = ("left of", "right of", "above", "below", "next to")
 SAMPLES = 4
 

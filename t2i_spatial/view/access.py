@@ -40,8 +40,8 @@ HEADERS = (
 class Access:
     """ASGI middleware: host name, token, origin of changes, and the headers of every answer.
 
-    A browser brings the token once, in the address (`/?token=...`), and a cookie from then on; other
-    clients send `Authorization: Bearer ...`.
+    A browser brings the token once, in the address (`/?token=...`), and a cookie from then on;
+    other clients send `Authorization: Bearer ...`.
     """
 
     def __init__(self, app: Any, token: str | None, local_only: bool) -> None:

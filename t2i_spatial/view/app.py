@@ -136,7 +136,7 @@ def _add_explorer(app: FastAPI, library: Library) -> None:
         rows = answer.rows[offset : offset + limit]
         told: dict[str, Any] = {"offset": offset, "rows": [row_of(index, int(r)) for r in rows]}
         if other is not None:
-            here, there, partner = library.partners(run, other, named.get("protocol") or None)
+            _, there, partner = library.partners(run, other, named.get("protocol") or None)
             beside = [int(partner[r]) for r in rows]
             told["others"] = [row_of(there, r) if r >= 0 else None for r in beside]
         return told

@@ -47,7 +47,7 @@ def histogram(index: Index, rows: Rows, what: str = "value") -> dict[str, Any]:
 
 
 def reliability(stated: Floats, seen: NDArray[np.bool_]) -> list[dict[str, float | int]]:
-    """Of images whose value lies in each tenth: the mean value, and the share that people call right.
+    """For each tenth of values: their mean, and how many of its images people call right.
 
     Args:
         stated: values in [0, 1], one per labelled image.
@@ -98,5 +98,5 @@ def reliability_of(index: Index, people: Mapping[tuple[str, int], str]) -> dict[
         return {"bins": [], "said": "No labelled image has a value between 0 and 1 here."}
     bins = reliability(stated[usable], known["seen"].to_numpy()[usable])
     unsure = sum(said == "unsure" for said in people.values())
-    said = f"{int(usable.sum()):,} labelled images; {unsure:,} that people were not sure of are left out"
+    said = f"{int(usable.sum()):,} labelled images; {unsure:,} unsure ones are left out"
     return {"bins": bins, "said": said}

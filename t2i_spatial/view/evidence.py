@@ -150,16 +150,24 @@ def prompt_page(run: Run, prompt_id: str) -> Record:
     """
     here = pl.col("prompt_id") == prompt_id
     prompts = scan(run, "prompts.parquet").filter(here).collect().to_dicts()
-    prompt = prompts[0] if prompts else {"prompt_id": prompt_id, "text": "", "objects": []}
+    prompt: Record = prompts[0] if prompts else {"prompt_id": prompt_id, "text": "", "objects": []}
     samples: dict[int, Record] = {}
 
     def entry(sample: int | None) -> Record:
-        fresh = {"sample": sample, "image": None, "verdicts": [], "detections": {}, "answers": {}}
+        fresh: Record = {
+            "sample": sample,
+            "image": None,
+            "verdicts": [],
+            "detections": {},
+            "answers": {},
+        }
         return samples.setdefault(-1 if sample is None else sample, fresh)
 
     if run.has("images.parquet"):
         images = scan(run, "images.parquet").with_row_index("row").filter(here).collect()
         for row in images.iter_rows(named=True):
+            # as text: a browser's numbers have 53 bits
+            row["seed"] = None if row["seed"] is None else str(row["seed"])
             entry(row["sample"])["image"] = row
     named = roles(prompt)
     for path in sorted((run.path / "verdicts").glob("*.parquet")):
@@ -213,11 +221,12 @@ def _answers(run: Run, here: pl.Expr) -> list[tuple[str, int, Record]]:
 
 def _spelt(relation: Record, prompt: Record) -> Record:
     """A relation with names in place of numbers."""
-    objects = prompt.get("objects") or ()
+    objects: list[Record] = prompt.get("objects") or []
 
     def name(place: int | None) -> str | None:
-        inside = place is not None and 0 <= place < len(objects)
-        return objects[place]["name"] if inside else None
+        if place is None or not 0 <= place < len(objects):
+            return None
+        return str(objects[place]["name"])
 
     return {
         "subject": name(relation["subject"]),

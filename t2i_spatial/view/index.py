@@ -194,8 +194,8 @@ def _places(table: pl.DataFrame, ids: pl.DataFrame) -> tuple[Codes, Codes]:
 def _verdicts(table: pl.DataFrame) -> Codes:
     scored = table["status"] == SCORED
     code = pl.when(~scored).then(3).when(table["correct"].is_null()).then(2)
-    code = code.when(table["correct"]).then(0).otherwise(1)
-    return table.select(code.cast(pl.Int32).alias("code"))["code"].to_numpy()
+    sided = code.when(table["correct"]).then(0).otherwise(1)
+    return table.select(sided.cast(pl.Int32).alias("code"))["code"].to_numpy()
 
 
 def _column(values: pl.Series) -> Column:

@@ -33,13 +33,14 @@ from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import SCORED, table_to_prompts
 from t2i_spatial.view.index import scan
 
+PICKED = "labels/picks.parquet"
 DOUBLE_SHARE = 0.1
 """Share of the images that a second annotator labels too."""
 
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """An image to label.
 
@@ -62,6 +63,16 @@ class Item:
     def key(self) -> Key:
         """Prompt and sample."""
         return self.prompt_id, self.sample
+
+
+def items_to_label(run: Run) -> list[Item]:
+    """The images that were picked; every image that has a file where none were."""
+    if not run.has(PICKED):
+        return all_items(run)
+    picks = scan(run, PICKED).collect()
+    return [
+        Item(**{name: row[name] for name in Item.__slots__}) for row in picks.iter_rows(named=True)
+    ]
 
 
 def all_items(run: Run) -> list[Item]:
@@ -187,7 +198,9 @@ class Desk:
     def _write(self, annotator: str, item: Item, question_id: str, said: str) -> None:
         asked = next((a for a in self._asked(item) if a.question.id == question_id), None)
         if asked is None:
-            raise InputError(f"the images of {item.prompt_id!r} have no question {question_id[:40]!r}")
+            raise InputError(
+                f"the images of {item.prompt_id!r} have no question {question_id[:40]!r}"
+            )
         label = Label(
             image=item.image,
             image_sha256=self._hash(self._number[item.key]),

@@ -14,7 +14,15 @@ from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.files import read_json
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.run import Run
-from t2i_spatial.view.index import NO_PROTOCOL, Column, Index, Prompts, Rows, read_index, read_prompts
+from t2i_spatial.view.index import (
+    NO_PROTOCOL,
+    Column,
+    Index,
+    Prompts,
+    Rows,
+    read_index,
+    read_prompts,
+)
 from t2i_spatial.view.index import scan as scan_table
 from t2i_spatial.view.query import Answer, Query, answer
 from t2i_spatial.view.sides import flips, partners, witnesses
@@ -187,8 +195,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _title(protocol: str) -> str:
-    kind = PROTOCOLS[protocol] if protocol in PROTOCOLS else None
-    return (kind and kind.title) or protocol.replace("_", " ")
+    title = PROTOCOLS[protocol].title if protocol in PROTOCOLS else ""
+    return title or protocol.replace("_", " ")
 
 
 def _said(run: Run, stage: str, key: str) -> str | None:
@@ -199,12 +207,9 @@ def _said(run: Run, stage: str, key: str) -> str | None:
 def _warnings(run: Run) -> list[str]:
     """Why the numbers may not be those of the pictures: half-made stages, replaced files."""
     said = []
-    for check in (
-        lambda: run.require_finished("generate", "import", "detect", "score", "agree"),
-        lambda: run.require_same_sources("score"),
-    ):
-        try:
-            check()
-        except T2ISpatialError as error:
-            said.append(str(error))
+    try:
+        run.require_finished("generate", "import", "detect", "score", "agree")
+        run.require_same_sources("score")
+    except T2ISpatialError as error:
+        said.append(str(error))
     return said

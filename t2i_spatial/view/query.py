@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ MOST_MEMBERS = 60
 SEED = 0
 
 
-class Range(NamedTuple):
+@dataclass(frozen=True)
+class Range:
     """Bounds, both included; `None` is open."""
 
     low: float | None = None
@@ -55,6 +56,9 @@ class Range(NamedTuple):
         low = -np.inf if self.low is None else self.low
         high = np.inf if self.high is None else self.high
         return (values >= low) & (values <= high)
+
+
+OPEN = Range()
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Query:
 
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
-    margin: Range = Range()
-    value: Range = Range()
+    margin: Range = OPEN
+    value: Range = OPEN
     sort: str = "prompt"
 
     @property
@@ -221,7 +225,9 @@ def _facet(
     shown = [k for n, k in enumerate(listed) if n < MOST_MEMBERS or names[k] in chosen]
     members = [{"name": names[k], "count": int(padded[k]), "chosen": names[k] in chosen}
                for k in shown]  # fmt: skip
-    gone = [{"name": member, "count": 0, "chosen": True} for member in chosen if member not in names]
+    gone = [
+        {"name": member, "count": 0, "chosen": True} for member in chosen if member not in names
+    ]
     return {"name": name, "members": members + gone, "more": len(listed) - len(shown)}
 
 

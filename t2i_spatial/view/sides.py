@@ -16,7 +16,7 @@ _RIGHT, _WRONG, _UNSCORED = 0, 1, 3
 
 
 def partners(here: Index, there: Index) -> Rows:
-    """Row of the other run with the same prompt (id and text) and sample; -1 where there is none."""
+    """Row of the other run with the same prompt (id and text) and sample; -1 without one."""
     mine = pl.DataFrame({"id": here.prompts.ids, "text": here.prompts.texts})
     mine = mine.with_row_index("mine").unique(["id", "text"])
     both = (
@@ -49,7 +49,7 @@ def flips(here: Index, there: Index, rows: Rows) -> Column:
 def witnesses(index: Index, others: Sequence[Index], ambiguous: str = "ambiguous") -> Column:
     """Whether all that say right or wrong of an image say the same.
 
-    An image whose detectors were found to disagree (status `ambiguous`) counts as one where they do.
+    An image of which detectors disagree (status `ambiguous`) counts as one where they do.
     """
     rights = np.zeros(len(index), dtype=np.int32)
     wrongs = np.zeros(len(index), dtype=np.int32)

@@ -35,8 +35,8 @@ function drawHistogram(told, title) {
   axis(chart, told.edges[0], told.edges[bins]);
   chart.append(svg("text", { x: PAD, y: PAD - 10 }, `${count(top)} images`));
   const rows = kinds.map((kind) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: `swatch ${kind}` }), KIND_WORDS[kind]), h("td", {}, count(told.counts[kind].reduce((a, b) => a + b, 0)))));
-  figure.append(chart, h("table", { class: "legend" }, h("caption", { class: "hidden" }, `${title}: images by verdict`), h("tbody", {}, rows)),
-    told.without > 0 && h("p", { class: "quiet" }, `${count(told.without)} images have none`));
+  figure.append(chart, ...[h("table", { class: "legend" }, h("caption", { class: "hidden" }, `${title}: images by verdict`), h("tbody", {}, rows)),
+    told.without > 0 && h("p", { class: "quiet" }, `${count(told.without)} images have none`)].filter(Boolean));
   return figure;
 }
 

@@ -1,14 +1,14 @@
 // Gallery, table and comparison: one list of images in three layouts, read page by page.
 
 import { badge, h, say, signed, words } from "./dom.js";
-import { ask, get, question, set } from "./state.js";
+import { ask, get, question } from "./state.js";
 import { picture } from "./boxes.js";
 import { Scroller } from "./scroller.js";
 
 const PAGE = 60;
 const LAYOUTS = {
-  gallery: { least: 190, caption: 118 },
-  compare: { least: 380, caption: 118 },
+  gallery: { least: 190, caption: 122 },
+  compare: { least: 380, caption: 96 },
   table: { row: 74 },
 };
 
@@ -226,4 +226,3 @@ function flipWords(row, other) {
   return { "right/wrong": "lost: right here, wrong there", "wrong/right": "gained: wrong here, right there", "right/right": "right in both", "wrong/wrong": "wrong in both" }[pair] ?? "undecided";
 }
 
-export { set };

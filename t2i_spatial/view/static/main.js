@@ -1,7 +1,7 @@
 // Puts the parts together: head, filters, and one of the views.
 
-import { h, say, show, words } from "./dom.js";
-import { all, fetchJson, get, keep, onChange, set, tell } from "./state.js";
+import { h, say, show } from "./dom.js";
+import { fetchJson, get, keep, onChange, set, tell } from "./state.js";
 import { Gallery } from "./gallery.js";
 import { drawFacets } from "./facets.js";
 import { drawPrompt } from "./prompt.js";

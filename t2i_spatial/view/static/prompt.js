@@ -1,7 +1,7 @@
 // One prompt: its scene, every sample, and all that every witness says of it.
 
 import { badge, h, say, show, signed, words } from "./dom.js";
-import { fetchJson, get, keep, set } from "./state.js";
+import { fetchJson, get } from "./state.js";
 import { maskCanvas, picture } from "./boxes.js";
 
 let shown = "";
@@ -94,5 +94,3 @@ function kindOf(verdict) {
   if (verdict.status !== "scored") return "unscored";
   return verdict.correct === null ? "graded" : verdict.correct ? "right" : "wrong";
 }
-
-export const reset = () => { shown = ""; };
