@@ -39,7 +39,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class PromptGroups:
-    """A grouping with several members per prompt: pairs of (row of the prompt, place in `names`)."""
+    """Several members per prompt: pairs of (row of the prompt, place in `names`)."""
 
     names: tuple[str, ...]
     prompts: Rows

@@ -1,7 +1,7 @@
 """Who labels which image next: random order, shared among people, a tenth labelled by two.
 
-An answer is on disk before it is acknowledged (`append_label` syncs); this module only remembers what
-the label files of a run say, and reads them again when somebody else has written.
+An answer is on disk before it is acknowledged (`append_label` syncs); this module only remembers
+what the label files of a run say, and reads them again when somebody else has written.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Desk:
 
     def __init__(self, run: Run, items: Sequence[Item]) -> None:
         self.run = run
-        self.items = {number: item for number, item in enumerate(items)}
+        self.items = dict(enumerate(items))
         self._number = {item.key: number for number, item in self.items.items()}
         self._prompts: dict[str, Prompt] = {}
         self._orders: dict[str, list[int]] = {}
