@@ -114,6 +114,6 @@ def test_a_table_of_images_in_memory_numbers_the_samples_of_a_prompt():
     ]
     assert samples == {"a": 4, "b": 1}
     assert (table["width"][0], table["height"][0]) == (10, 8)
-    assert table["detections"][0][0]["box"].to_list() == [0, 0, 4, 4]
+    assert table["detections"][0][0]["box"] == [0, 0, 4, 4]
     assert table["detections"][1] is None
     assert detections_table([]).schema == DETECTIONS
