@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from t2i_spatial.detectors.score_levels import fitted, misfits
+from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.files import read_json
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric, Summary
@@ -31,6 +31,7 @@ from t2i_spatial.stages.scores import Scores as Scores
 from t2i_spatial.stages.scores import complete as complete
 from t2i_spatial.stages.scores import expected as expected
 from t2i_spatial.stages.scores import score_tables as score_tables
+from t2i_spatial.stages.trust import warn
 
 if TYPE_CHECKING:
     pass
@@ -72,10 +73,8 @@ def score_run(
     else:
         detections = _detections(run, prompts, samples)
     protocols = [fitted(protocol, run.plan("detect").get("backend")) for protocol in protocols]
-    for protocol in protocols:
-        for said in misfits(protocol, prompts, detections) if _needs_boxes(protocol) else ():
-            note(said)
     scores = score_tables(prompts, detections, protocols, intervals, images=shown, answers=given)
+    warn(scores, protocols, prompts, detections, run)
     begin_scores(run, protocols, intervals, answers=given)
     for protocol in protocols:
         plan = run.plan(STAGE)[protocol.name]

@@ -15,6 +15,7 @@ from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.score import fingerprint, import_detections, score_run
 from t2i_spatial.stages.score_stream import is_large, score_parquet
 from t2i_spatial.stages.scores import Scores, complete, score_tables
+from t2i_spatial.stages.trust import warn
 from t2i_spatial.tables import prompts_to_table
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def score_detections(
         return score_parquet(path, table, protocols, intervals, output=place, samples=samples)
     found = detections.read(table)
     if output is None:
-        return score_tables(table, complete(found, table, samples=samples), protocols, intervals)
+        rows = complete(found, table, samples=samples)
+        scores = score_tables(table, rows, protocols, intervals)
+        warn(scores, protocols, table, rows)
+        return scores
     run = Run.create(output)
     import_detections(run, table, found, detections.name, samples=samples, overwrite=overwrite)
     return score_run(run, protocols, intervals)

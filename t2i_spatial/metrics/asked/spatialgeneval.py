@@ -108,7 +108,9 @@ class SpatialGenEval(BroughtQuestions):
             ("spatial", "of them all others"),
         )
     } | {
-        "overall_at_least": Rate("value", meaning="dropped images counted as wrong"),
+        "overall_at_least": Rate(
+            "value", meaning="dropped images counted as wrong", own_scale=True
+        ),
         "overall_at_most": Rate("value", meaning="dropped images counted as right", if_right=True),
         **{name: Rate(name, meaning=f"the question of {name}", optional=True) for name in DOMAINS},
     }
