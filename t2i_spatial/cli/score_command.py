@@ -59,9 +59,15 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
     help="Score --detections though none of their labels is a name of the prompts.",
 )
 @click.option(
+    "--answer-file",
+    type=FILE,
+    help="A peer's result file, scored again by its --protocol: spatialgeneval, geneval2, dsg, "
+    "tifa, t2i_compbench_mllm or unigenbench.",
+)
+@click.option(
     "--prompts",
-    help="Prompt set of --images (default: the captions in the folder) or --detections; - is "
-    "stdin.",
+    help="Prompt set of --images (default: the captions in the folder), --detections or "
+    "--answer-file; - is stdin.",
 )
 @click.option(
     "--output",
@@ -81,6 +87,7 @@ def command(
     classes: str | None,
     repeated_rows: str,
     any_label: bool,
+    answer_file: Path | None,
     prompts: str | None,
     output: Path | None,
     overwrite: bool,
@@ -96,6 +103,10 @@ def command(
     everything is written, unless --allow-missing.
     """
     settings = given(ScoreSettings, options)
+    if answer_file is not None:
+        _check_answer_file(run, images, detections, prompts, output)
+        _score_answer_file(answer_file, str(prompts), settings, as_json)
+        return
     _check_source(run, images, detections, prompts, output, settings)
     detect = given(DetectSettings, {name: options[name] for name in DETECTOR})
     judges = settings.judges()
@@ -153,6 +164,35 @@ def command(
     _print(scores, as_json, settings.allow_missing)
 
 
+def _check_answer_file(
+    run: Path | None,
+    images: Path | None,
+    detections: tuple[Path, ...],
+    prompts: str | None,
+    output: Path | None,
+) -> None:
+    if run is not None or images is not None or detections or output is not None:
+        raise click.UsageError("--answer-file is scored alone, and nothing is written")
+    if prompts is None:
+        raise click.UsageError("--answer-file needs --prompts")
+    refuse_given(("answers", "second", "precision", "number"), "--answer-file is what is scored")
+    refuse_given(DETECTOR, "no image is looked at")
+
+
+def _score_answer_file(path: Path, prompts: str, settings: ScoreSettings, as_json: bool) -> None:
+    from t2i_spatial.prompts import load_prompts
+    from t2i_spatial.stages.score_sources import score_answer_file
+
+    scores = score_answer_file(
+        path,
+        load_prompts(prompts),
+        settings.judges(),
+        settings.intervals,
+        samples=settings.samples,
+    )
+    _print(scores, as_json, settings.allow_missing)
+
+
 def _check_source(
     run: Path | None,
     images: Path | None,
@@ -163,7 +203,7 @@ def _check_source(
 ) -> None:
     """Refuse what does not go together, and what would have no effect."""
     if sum(bool(source) for source in (run, images, detections)) != 1:
-        raise click.UsageError("give one of RUN, --images or --detections")
+        raise click.UsageError("give one of RUN, --images, --detections or --answer-file")
     if run is not None and (prompts is not None or (output is not None and not settings.precision)):
         raise click.UsageError("RUN has its own prompts and output")
     if settings.number is not None and settings.precision is None:

@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from t2i_spatial.errors import InputError
+from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
+from t2i_spatial.questions import ANSWERS
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.score import fingerprint, import_detections, score_run
+from t2i_spatial.stages.score_answers import Answers
 from t2i_spatial.stages.score_stream import is_large, score_parquet
 from t2i_spatial.stages.scores import Scores, complete, score_tables
 from t2i_spatial.stages.trust import warn
-from t2i_spatial.tables import prompts_to_table
+from t2i_spatial.tables import (
+    DETECTIONS,
+    IMAGE_MISSING,
+    KEY,
+    SCORED,
+    conform,
+    prompts_to_table,
+)
 
 if TYPE_CHECKING:
     from t2i_spatial.interchange.reading import DetectionFiles
@@ -59,6 +70,42 @@ def score_detections(
     run = Run.create(output)
     import_detections(run, table, found, detections.name, samples=samples, overwrite=overwrite)
     return score_run(run, protocols, intervals)
+
+
+def score_answer_file(
+    path: Path,
+    prompts: Sequence[Prompt],
+    protocols: Sequence[Metric],
+    intervals: Intervals = DEFAULTS,
+    *,
+    samples: int | None = None,
+) -> Scores:
+    """Score a peer's result file (see `interchange.answer_files`); nothing is written.
+
+    Raises:
+        InputError: more than one protocol, one that judges boxes, or a file that is not its own.
+    """
+    from t2i_spatial.interchange.answer_files import read_answer_file
+
+    if len(protocols) != 1 or not isinstance(protocols[0], AnswerMetric):
+        raise InputError("a result file is of one protocol that judges by answers: name it with -p")
+    table = prompts_to_table(prompts)
+    answers = read_answer_file(path, table, protocols[0])
+    seen = answers.select(*KEY).unique().with_columns(status=pl.lit(SCORED))
+    images = complete(conform(seen, DETECTIONS, "results"), table, samples=samples)
+    told = {IMAGE_MISSING: "the result file does not hold this image"}
+    images = images.with_columns(
+        pl.col("status").replace_strict(told, default=None).alias("reason")
+    )
+    # a picture that is not there has answers of its status, as the ask stage writes them
+    questions = protocols[0].questions(table).select("prompt_id", "question_id")
+    lost = images.filter(pl.col("status") != SCORED).select(*KEY, "status", "reason")
+    lost = lost.join(questions, on="prompt_id").with_columns(rollout=pl.lit(0, pl.Int32))
+    answers = pl.concat([answers, conform(lost, ANSWERS, "results")])
+    with_p = bool(answers["chances"].is_not_null().any())
+    plan = {"judge": f"not recorded, {path.name}", "probabilities": with_p}
+    judge = Answers(path.name, answers, plan)
+    return score_tables(table, images, protocols, intervals, answers=judge)
 
 
 def score_images(

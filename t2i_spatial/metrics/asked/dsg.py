@@ -185,6 +185,11 @@ def peer_says_yes(reply: Reply) -> bool:
     return re.sub(r"[.,?!]", "", reply["raw"].lower().strip()) == "yes"
 
 
+def peer_question(text: str) -> str:
+    """A question as `dsg` puts it."""
+    return _ASKED.format(text.strip())
+
+
 def _brought(prompt: Prompt) -> tuple[Node, ...]:
     rows = prompt.metadata["dsg"]
     rows = [rows] if isinstance(rows, Mapping) else rows
@@ -194,9 +199,7 @@ def _brought(prompt: Prompt) -> tuple[Node, ...]:
         category = str(row["category_broad"]).strip().lower()
         if not isinstance(text, str) or not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", parents):
             raise InputError(f"not a DSG question: {text!r} with dependency {parents!r}")
-        question = Question(
-            _ASKED.format(text.strip()), gold="yes", skill=category, template=PEER.name
-        )
+        question = Question(peer_question(text), gold="yes", skill=category, template=PEER.name)
         above = tuple(p.strip() for p in parents.split(",") if p.strip() != "0")
         key = str(row["proposition_id"]).strip()
         nodes.append(Node(key, category, text.strip(), (question,), above))
