@@ -1,4 +1,4 @@
-"""`t2i-spatial finetune`: LoRA fine-tuning on a curated set."""
+"""`t2i-spatial finetune`: LoRA fine-tuning on a curated set or one of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import (
-    FOLDER,
     NEW_FOLDER,
     Command,
     as_json_option,
@@ -20,7 +19,7 @@ from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 
 @click.command("finetune", cls=Command, renamed={"--precision": "--dtype"})
-@click.argument("data", type=FOLDER)
+@click.argument("data")
 @click.option(
     "--output",
     "-o",
@@ -32,14 +31,17 @@ from t2i_spatial.training.hyperparameters import FinetuneSettings
 @click.option("--overwrite", is_flag=True, help="Throw away the training in the output folder.")
 @as_json_option
 def command(
-    data: Path,
+    data: str,
     output: Path | None,
     resume: bool,
     overwrite: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a LoRA on DATA: a run directory with a curated set, or an imagefolder.
+    """Train a LoRA on DATA: a run directory with a curated set, or a training set.
+
+    A training set is a folder of images with metadata.jsonl (.csv, .parquet) or a .txt beside each
+    image, a kohya TOML, WebDataset or Parquet files, or hf:OWNER/NAME.
 
     Images are scaled to fit and padded, never cropped or flipped. The weights load with
     `pipe.load_lora_weights` of plain diffusers and with `t2i-spatial generate --lora`.

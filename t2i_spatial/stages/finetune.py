@@ -52,20 +52,28 @@ def finetune_run(
 
 
 def finetune_folder(
-    data: Path,
+    data: str | Path,
     output: Path | None,
     settings: FinetuneSettings,
     *,
     resume: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train on a run directory or an imagefolder; returns where the weights are, and the result.
+    """Train on a run directory or a training set; returns where the weights are, and the result.
+
+    Args:
+        data: a run directory, or whatever `training.finetune` reads.
 
     Raises:
-        InputError: an imagefolder without `output`; else as `finetune_run`.
+        InputError: a training set without `output`; else as `finetune_run`.
     """
     from t2i_spatial.training import finetune
 
+    if str(data).startswith("hf:"):
+        if output is None:
+            raise InputError(f"say with --output where the LoRA of {data} goes")
+        return output, finetune(data, output, settings, resume=resume, overwrite=overwrite)
+    data = Path(data)
     if (data / "run.json").exists() and output in (None, data / OUTPUT):
         run = Run.open(data)
         return run.path / OUTPUT, finetune_run(run, settings, resume=resume, overwrite=overwrite)

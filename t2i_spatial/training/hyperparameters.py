@@ -77,6 +77,11 @@ class FinetuneSettings(Settings):
     resolution: int | None = Field(
         default=None, ge=8, le=4096, description="Pixels.  [default: the model's own size]"
     )
+    caption_columns: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of the data that hold captions; of several captions of an image one "
+        "is drawn every epoch.  [default: text, caption, captions, prompt or txt]",
+    )
     caption_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Share of captions left empty, for guidance."
     )
@@ -134,6 +139,7 @@ class FinetuneSettings(Settings):
             "offline",
             "device",
             "dtype",
+            "caption_columns",  # the hash of the data knows the captions
             "checkpoint_every",
             "validate_every",
             "validation_prompts",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.training.data import Example, fit_image
 from t2i_spatial.training.families import Family, Text
@@ -58,15 +59,26 @@ class Captions:
 
     Attributes:
         texts: the distinct captions; number 0 is the empty one.
-        numbers: caption number of every example.
+        choices: caption numbers of every example, mostly one.
     """
 
     def __init__(self, examples: Sequence[Example]) -> None:
-        texts = dict.fromkeys(["", *(example.text for example in examples)])
+        texts = dict.fromkeys(["", *(text for example in examples for text in example.captions)])
         self.texts = list(texts)
         number = {text: k for k, text in enumerate(self.texts)}
-        self.numbers = torch.tensor([number[example.text] for example in examples])
+        self.choices = [[number[text] for text in example.captions] for example in examples]
         self._cached: Text | None = None
+
+    def drawn(self, chosen: Sequence[int], epochs: Sequence[int], seed: int) -> Tensor:
+        """Caption number of each chosen example; (seed, epoch) draws one of several."""
+        numbers = []
+        for index, epoch in zip(chosen, epochs, strict=True):
+            choices = self.choices[index]
+            place = 0
+            if len(choices) > 1:
+                place = image_seed(seed, f"caption {index}", epoch) % len(choices)
+            numbers.append(choices[place])
+        return torch.tensor(numbers)
 
     def check_length(self, family: Family, truncate: bool) -> None:
         """Refuse captions longer than the text encoder reads, or say that they are cut.

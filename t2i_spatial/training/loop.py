@@ -151,8 +151,10 @@ class Loop:
         for micro in range(options.accumulate):
             position = step * options.accumulate + micro
             generator = torch.Generator().manual_seed(image_seed(options.seed, "step", position))
-            chosen = torch.tensor(list(self._indices(position)))
-            numbers = self.captions.numbers[chosen].clone()
+            drawn = list(self._indices(position))
+            chosen = torch.tensor([index for index, _ in drawn])
+            epochs = [epoch for _, epoch in drawn]
+            numbers = self.captions.drawn(chosen.tolist(), epochs, options.seed)
             dropped = torch.rand(len(chosen), generator=generator) < options.caption_dropout
             numbers[dropped] = 0
             device, rows = torch.device(self.device), self.processes.rows
@@ -219,8 +221,8 @@ class Loop:
         """Latents in the format of the frozen weights, where those are not float32."""
         return latents.to(next(self.family.denoiser.parameters()).dtype)
 
-    def _indices(self, position: int) -> Iterator[int]:
-        """Images of one batch: every epoch is a permutation that follows from the seed."""
+    def _indices(self, position: int) -> Iterator[tuple[int, int]]:
+        """Images of one batch and their epochs, each a permutation that follows from the seed."""
         count = len(self.latents)
         start = position * self.settings.batch_size
         for place in range(start, start + self.settings.batch_size):
@@ -230,7 +232,7 @@ class Loop:
                     image_seed(self.settings.seed, "epoch", epoch)
                 )
                 self._epoch = (epoch, torch.randperm(count, generator=generator))
-            yield int(self._epoch[1][place % count])
+            yield int(self._epoch[1][place % count]), epoch
 
     def _learning_rate(self, step: int) -> float:
         options = self.settings

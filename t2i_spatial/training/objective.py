@@ -55,8 +55,10 @@ class Diffusion:
             return torch.ones(len(time), device=time.device)
         kept = self.schedule.alphas_cumprod.to(time.device)[time]
         snr = kept / (1 - kept)
-        clipped = snr.clamp(max=self.min_snr)
-        return clipped / snr if self.kind == "epsilon" else clipped / (snr + 1)
+        if self.kind == "epsilon":
+            # not min(snr, gamma) / snr: a schedule of zero terminal SNR ends with snr = 0
+            return (self.min_snr / snr).clamp(max=1.0)
+        return snr.clamp(max=self.min_snr) / (snr + 1)
 
 
 class Flow:

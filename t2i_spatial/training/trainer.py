@@ -1,9 +1,10 @@
-"""LoRA fine-tuning: from an imagefolder to weights that plain diffusers loads."""
+"""LoRA fine-tuning: from a training set to weights that plain diffusers loads."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from t2i_spatial.provenance import environment
 from t2i_spatial.run import claim_folder
 from t2i_spatial.settings import short_dtype
 from t2i_spatial.training.attention import Grounder, use_explicit_attention
-from t2i_spatial.training.data import Example, data_hash, read_imagefolder
+from t2i_spatial.training.data import Example, data_hash
 from t2i_spatial.training.families import Family, find_family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 from t2i_spatial.training.latent_cache import Captions, encode_images
@@ -37,6 +38,7 @@ from t2i_spatial.training.loop import LAST_GOOD, Loop
 from t2i_spatial.training.lora_layers import Adapters
 from t2i_spatial.training.objective import find_objective
 from t2i_spatial.training.processes import Processes
+from t2i_spatial.training.sets.reading import read_training_set
 from t2i_spatial.training.trackers import Trackers
 
 FORMAT = 1
@@ -50,15 +52,17 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train a LoRA on an imagefolder; `output` receives `pytorch_lora_weights.safetensors`.
+    """Train a LoRA on a training set; `output` receives `pytorch_lora_weights.safetensors`.
 
     The weights are a function of the data, the model and `settings.plan()`: an interrupted training
     that is resumed ends with the same ones (on the CPU, to the bit).
 
     Args:
-        data: a folder with `train/metadata.jsonl` (`file_name`, `text`, optional `weight`).
+        data: a training set in any form of `training.sets.reading`, such as a folder with
+            `train/metadata.jsonl` (`file_name`, `text`, optional `weight`).
         output: a new or empty folder, or that of the training to resume.
-        resume: go on from the last checkpoint in `output`; without one, from the start.
+        resume: go on from the last checkpoint in `output`; without one, from the start. With more
+            steps than before, also a finished training goes on.
         overwrite: throw away what is in `output`.
 
     Returns:
@@ -72,8 +76,18 @@ def finetune(
         T2ISpatialError: the loss is not a number any more; the last good LoRA is kept.
     """
     settings = settings or FinetuneSettings()
-    output = Path(output)
-    examples = read_imagefolder(data)
+    with tempfile.TemporaryDirectory(prefix="t2i-spatial-images-") as scratch:
+        examples = read_training_set(data, Path(scratch), settings.caption_columns)
+        return _finetune(examples, Path(output), settings, resume, overwrite)
+
+
+def _finetune(
+    examples: Sequence[Example],
+    output: Path,
+    settings: FinetuneSettings,
+    resume: bool,
+    overwrite: bool,
+) -> dict[str, Any]:
     source = resolve_model(
         settings.model,
         revision=settings.revision,
@@ -137,6 +151,10 @@ def _train(
         add_token_order(family.denoiser)
     grounder = None
     if settings.token_loss or settings.pixel_loss:
+        if any(example.more for example in examples):
+            raise InputError(
+                "attention losses need one caption for each image; choose it with --caption-column"
+            )
         if settings.gradient_checkpointing:
             raise InputError("attention losses and gradient checkpointing exclude each other")
         grounder = Grounder(
@@ -241,6 +259,9 @@ def _claim(
         for key in sorted({*before, *plan})
         if before.get(key) != plan.get(key)
     ]
+    if resume and _is_extended(before, plan):
+        note(f"{output}: {plan['steps']:,} steps instead of {before['steps']:,}")
+        return None
     if differences:
         raise PlanMismatchError(
             f"{output} holds another training:\n" + "\n".join(differences) + "\nuse another "
@@ -254,6 +275,14 @@ def _claim(
             "anew"
         )
     return None
+
+
+def _is_extended(before: dict[str, Any], plan: dict[str, Any]) -> bool:
+    """Whether a plan asks for more steps and for nothing else that is new."""
+    known = before.get("steps")
+    rest = {*before, *plan} - {"steps"}
+    longer = isinstance(known, int) and plan["steps"] > known
+    return longer and all(before.get(key) == plan.get(key) for key in rest)
 
 
 def _clear(output: Path) -> None:

@@ -21,9 +21,10 @@ from t2i_spatial.training.attention import (
     phrase_positions,
     use_explicit_attention,
 )
-from t2i_spatial.training.data import fit_mask, read_imagefolder
+from t2i_spatial.training.data import fit_mask
 from t2i_spatial.training.families import find_family
 from t2i_spatial.training.processes import Processes
+from t2i_spatial.training.sets.imagefolder import read_imagefolder
 from tests.tiny_models import clip_tokenizer, tiny_model
 from tests.training.lora_runs import LORA, settings
 

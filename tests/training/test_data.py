@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.training.data import data_hash, fit_image, read_imagefolder
+from t2i_spatial.training.data import data_hash, fit_image
+from t2i_spatial.training.sets.imagefolder import read_imagefolder
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from t2i_spatial.errors import InputError, ModelLoadError
 from t2i_spatial.generation import load_generator
 from t2i_spatial.generation.generator import Sampling
+from t2i_spatial.generation.lora import FLAGS_FILE
 from t2i_spatial.training import finetune
 from t2i_spatial.training.families import find_family
 from t2i_spatial.training.loop import Loop
@@ -264,3 +266,28 @@ def test_tenor_is_stored_beside_the_weights_and_honoured(family, data, tmp_path,
     (tmp_path / "t2i_spatial_lora.json").unlink()
     without = image(load_generator(model, device="cpu", lora=str(tmp_path)))
     assert not np.array_equal(without, with_tenor)
+
+
+def test_a_training_on_parquet_is_that_on_its_images(data, tmp_path):
+    lines = (data / "train/metadata.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    images = [(data / "train" / row.pop("file_name")).read_bytes() for row in rows]
+    pl.DataFrame(rows).with_columns(image=pl.Series(images)).write_parquet(tmp_path / "a.parquet")
+    finetune(data, tmp_path / "folder", settings(steps=2))
+    finetune(tmp_path / "a.parquet", tmp_path / "packed", settings(steps=2))
+    assert same(weights(tmp_path / "folder"), weights(tmp_path / "packed"))
+    flags = [json.loads((tmp_path / n / FLAGS_FILE).read_text()) for n in ("folder", "packed")]
+    assert flags[0]["plan"] == flags[1]["plan"]
+
+
+def test_several_captions_are_all_learnt_and_need_no_attention_losses(data, tmp_path):
+    lines = (data / "train/metadata.jsonl").read_text().splitlines()
+    rows = [json.loads(line) | {"other": f"other {k}"} for k, line in enumerate(lines)]
+    for row in rows:
+        (tmp_path / row["file_name"]).write_bytes((data / "train" / row["file_name"]).read_bytes())
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    both = settings(steps=2, caption_columns=("text", "other"))
+    result = finetune(tmp_path, tmp_path / "lora", both)
+    assert result["distinct_captions"] == 9
+    with pytest.raises(InputError, match="one caption for each image"):
+        finetune(tmp_path, tmp_path / "b", both.model_copy(update={"token_loss": 1.0}))

@@ -237,3 +237,26 @@ def test_a_loss_that_is_not_a_number_leaves_the_last_good_lora(
     )[0].image
     assert np.array_equal(np.asarray(image), np.asarray(expected))  # with TENOR, too
     finetune(data, tmp_path / "next", settings(lora=str(kept), tenor=True))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_more_steps_extend_a_training(data, tmp_path, monkeypatch, capsys, interrupted):
+    options = {"checkpoint_every": 2, "caption_dropout": 0.5}
+    finetune(data, tmp_path / "whole", settings(steps=5, **options))
+    if interrupted:
+        with monkeypatch.context() as patched:
+            fail_at(patched, 3, KeyboardInterrupt())
+            with pytest.raises(KeyboardInterrupt):
+                finetune(data, tmp_path / "more", settings(steps=4, **options))
+    else:
+        finetune(data, tmp_path / "more", settings(steps=3, **options))
+    with pytest.raises(PlanMismatchError, match="steps"):
+        finetune(data, tmp_path / "more", settings(steps=5, **options))
+    with pytest.raises(PlanMismatchError, match="rank"):
+        finetune(data, tmp_path / "more", settings(steps=5, rank=2, **options), resume=True)
+    result = finetune(data, tmp_path / "more", settings(steps=5, **options), resume=True)
+    assert result["steps"] == 5
+    assert f"5 steps instead of {4 if interrupted else 3}" in capsys.readouterr().err
+    assert same(weights(tmp_path / "more"), weights(tmp_path / "whole"))
+    with pytest.raises(PlanMismatchError, match="steps"):
+        finetune(data, tmp_path / "more", settings(steps=4, **options), resume=True)

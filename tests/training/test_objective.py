@@ -50,6 +50,19 @@ def test_min_snr_caps_what_nearly_clean_images_count():
         assert torch.allclose(noised.factor, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_where_the_last_step_has_no_signal_left(kind):
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler(**BETAS, prediction_type=kind, rescale_betas_zero_snr=True)
+    objective = Diffusion(scheduler, 5.0)
+    last = torch.tensor([0, 500, 999])
+    assert objective.schedule.alphas_cumprod[999] == 0
+    factor = objective._factor(last)
+    assert factor.isfinite().all()
+    assert factor[2] == (1.0 if kind == "epsilon" else 0.0)
+
+
 @pytest.mark.parametrize(("options", "shift"), [({"shift": 3.0}, 3.0), ({}, 1.0)])
 def test_flow_goes_straight_from_image_to_noise(options, shift):
     from diffusers import FlowMatchEulerDiscreteScheduler
