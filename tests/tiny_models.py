@@ -14,8 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.tiny_recent import BUILDERS
+
 FAMILIES = ("sd1", "sd2", "sdxl", "sd3", "flux", "flow_unet")
 """SD 1.x (epsilon), SD 2.x (v-prediction), SDXL, SD3, Flux, and the bundled kind of model."""
+
+RECENT = tuple(BUILDERS)
+"""Qwen-Image and what came with it; see `tiny_recent`."""
 
 SIZE = 32
 
@@ -29,7 +34,7 @@ def tiny_model(family: str) -> Path:
     folder = _folder() / family
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        pipeline = _BUILDERS[family]()
+        pipeline = (_BUILDERS | BUILDERS)[family]()
     for name in ("unet", "transformer"):
         if hasattr(pipeline, name):
             _liven(getattr(pipeline, name))
@@ -243,11 +248,12 @@ def _sd3() -> Any:
     )
 
 
-def _flux() -> Any:
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+def _flux(kind: str = "FluxPipeline") -> Any:
+    import diffusers
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
     tokenizer, t5 = _t5(32)
-    return FluxPipeline(
+    return getattr(diffusers, kind)(
         transformer=FluxTransformer2DModel(
             patch_size=1,
             in_channels=16,
@@ -276,4 +282,5 @@ _BUILDERS: dict[str, Callable[[], Any]] = {
     "sd3": _sd3,
     "flux": _flux,
     "flow_unet": _flow_unet,
+    "kontext": lambda: _flux("FluxKontextPipeline"),
 }

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from t2i_spatial.devices import check_device, resolve_devices
-from t2i_spatial.errors import InputError, ModelLoadError, nearest, require
+from t2i_spatial.errors import InputError, T2ISpatialError, require
+from t2i_spatial.generation.families import SINGLE_FRAME, default_size, guidance_of, recipe_of
+from t2i_spatial.generation.loading import load_pipeline, pipeline_name, resolve_dtype
 from t2i_spatial.generation.lora import attach_lora
 from t2i_spatial.generation.resolve import (
     BUNDLED,
     LoraSource,
     ModelSource,
-    load_error,
-    quiet_libraries,
+    is_installed,
     resolve_lora,
     resolve_model,
 )
-from t2i_spatial.settings import SHORT_DTYPES, short_dtype
+
+FLAT = "one colour all over"
+"""The remark on an image without a picture, as overflows of the number format make them."""
+
+_REPEATS = ("num_images_per_prompt", "num_videos_per_prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How images are sampled; `None` is the pipeline's own default."""
+    """How images are sampled; `None` is what the checkpoint recommends.
+
+    `guidance_scale` is the pipeline's own, whatever it calls it (`families.guidance_of`).
+    """
 
     steps: int | None = None
     guidance_scale: float | None = None
@@ -61,6 +69,8 @@ class Generator:
         pipe: the diffusers pipeline.
         source: the model it was loaded from.
         device, dtype: where and how it computes ("cuda:0", "bf16").
+        recipe: how this checkpoint was published, if its family is known.
+        guidance: how the pipeline spells guidance.
     """
 
     def __init__(self, pipe: Any, source: ModelSource, device: str, dtype: str) -> None:
@@ -68,7 +78,10 @@ class Generator:
         self.source = source
         self.device = device
         self.dtype = dtype
+        self.recipe = recipe_of(pipe, source.name)
+        self.guidance = guidance_of(pipe)
         self._parameters = inspect.signature(type(pipe).__call__).parameters
+        self._own_guidance = self._published_guidance()
 
     def __call__(
         self, texts: Sequence[str], seeds: Sequence[int], sampling: Sampling | None = None
@@ -79,21 +92,25 @@ class Generator:
         No texts give no images.
 
         Raises:
-            InputError: the pipeline lacks an option that `sampling` sets, or refuses its value.
+            InputError: the pipeline lacks an option that `sampling` sets, refuses its value, or
+                makes images of another size.
+            T2ISpatialError: it makes another number of images.
         """
         if len(texts) != len(seeds):
             raise InputError(f"{len(texts)} texts but {len(seeds)} seeds")
         if not texts:
             return []
         torch = require("torch", "generate")
+        sampling = self.resolved(sampling or Sampling())
         distinct, repeats = _repeated(texts)
-        arguments = self._arguments(sampling or Sampling(), len(distinct))
-        if "num_images_per_prompt" not in self._parameters:
+        counted = next((name for name in _REPEATS if name in self._parameters), None)
+        if counted is None:
             distinct, repeats = list(texts), 1
-        elif repeats > 1:
-            arguments["num_images_per_prompt"] = repeats
+        arguments = self._arguments(sampling, len(distinct))
+        if counted is not None and repeats > 1:
+            arguments[counted] = repeats
         try:
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore"), self._guided(sampling.guidance_scale):
                 output = self.pipe(
                     prompt=distinct,
                     generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
@@ -102,29 +119,40 @@ class Generator:
                 )
         except ValueError as error:
             raise InputError(f"{type(self.pipe).__name__}: {error}") from None
+        images = output.frames[:, 0] if hasattr(output, "frames") else output.images
+        self._check_made(images, len(seeds), sampling)
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(texts)
-        return [
-            _finish(pixels, bool(flag)) for pixels, flag in zip(output.images, flagged, strict=True)
-        ]
+        return [_finish(pixels, bool(flag)) for pixels, flag in zip(images, flagged, strict=True)]
 
     def resolved(self, sampling: Sampling) -> Sampling:
-        """`sampling` with the pipeline's defaults filled in, as far as they are known."""
-        width, height = self._default_size()
+        """`sampling` with what the checkpoint recommends, else its class, filled in.
+
+        Raises:
+            InputError: an option that would change nothing.
+        """
+        recipe, size = self.recipe, default_size(self.pipe, self.recipe)
+        scale = sampling.guidance_scale
+        if self.guidance.keyword is None and scale is not None:
+            raise InputError(
+                f"{self._called()} has no guidance that could be set: --guidance-scale would have "
+                "no effect"
+            )
+        scale = self._own_guidance if scale is None else scale
         return Sampling(
-            steps=sampling.steps or self._default("num_inference_steps"),
-            guidance_scale=self._default("guidance_scale")
-            if sampling.guidance_scale is None
-            else sampling.guidance_scale,
-            negative_prompt=sampling.negative_prompt,
-            width=sampling.width or width,
-            height=sampling.height or height,
+            steps=sampling.steps
+            or (recipe and recipe.steps)
+            or self._default("num_inference_steps"),
+            guidance_scale=None if scale is None else float(scale),
+            negative_prompt=self._negative(sampling.negative_prompt, scale),
+            width=sampling.width or (size and size[0]),
+            height=sampling.height or (size and size[1]),
         )
 
     def describe(self) -> dict[str, Any]:
         """Pipeline and scheduler as a run records them (JSON values)."""
         scheduler = getattr(self.pipe, "scheduler", None)
         config = {} if scheduler is None else dict(scheduler.config)
-        return {
+        told: dict[str, Any] = {
             "pipeline": type(self.pipe).__name__,
             "scheduler": type(scheduler).__name__,
             "scheduler_config": {
@@ -133,18 +161,62 @@ class Generator:
                 if not key.startswith("_")
             },
         }
+        if self.recipe is not None:
+            told["family"] = self.recipe.family
+        if self.guidance.keyword not in ("guidance_scale", None):
+            told["guidance"] = self.guidance.keyword
+        if options := self._options(self.resolved(Sampling())):
+            told["options"] = options
+        return told
+
+    def _called(self) -> str:
+        name = type(self.pipe).__name__
+        return name if self.recipe is None else f"{name} ({self.recipe.family})"
+
+    def _negative(self, asked: str | None, scale: float | None) -> str | None:
+        guidance = self.guidance
+        on = scale is not None and guidance.off is not None and scale > guidance.off
+        if asked is not None and not (on and guidance.negative):
+            if guidance.off is None:
+                why = "it is guidance-distilled"
+            elif not guidance.negative:
+                why = "it does not read one"
+            else:
+                why = f"guidance is off at a scale of {scale:g}"
+            raise InputError(f"{self._called()}: a negative prompt would have no effect, as {why}")
+        return guidance.empty if on and asked is None else asked
+
+    def _published_guidance(self) -> float | None:
+        if self.guidance.keyword is None:
+            return None
+        if self.recipe is not None and self.recipe.guidance_scale is not None:
+            return self.recipe.guidance_scale
+        if self.guidance.keyword == "guider":
+            return float(self.pipe.guider.guidance_scale)
+        scale: float | None = self._default(self.guidance.keyword)
+        return scale
+
+    def _options(self, sampling: Sampling) -> dict[str, Any]:
+        """Arguments beside those of `Sampling` that the pipeline is called with."""
+        options = dict(self.recipe.options) if self.recipe else {}
+        if self.recipe and sampling.guidance_scale != self.recipe.guidance_scale:
+            options.pop("guidance_scale_2", None)  # one scale was asked: it is that of both
+        if self._default("use_resolution_binning"):
+            # it would make the image in a size of its list and stretch it to the one asked
+            options["use_resolution_binning"] = False
+        if self._default("clean_caption"):
+            options["clean_caption"] = is_installed("bs4") and is_installed("ftfy")
+        return options
 
     def _arguments(self, sampling: Sampling, distinct: int) -> dict[str, Any]:
-        if (sampling.width is None) != (sampling.height is None):
-            full = self.resolved(sampling)  # diffusers ignores a width without a height
-            sampling = replace(sampling, width=full.width, height=full.height)
-        values = {
+        keyword = self.guidance.keyword
+        values: dict[str, Any] = {
             "num_inference_steps": sampling.steps,
-            "guidance_scale": sampling.guidance_scale,
-            "negative_prompt": sampling.negative_prompt,
             "width": sampling.width,
             "height": sampling.height,
         }
+        if keyword not in ("guider", None):
+            values[keyword] = sampling.guidance_scale
         arguments: dict[str, Any] = {
             key: value for key, value in values.items() if value is not None
         }
@@ -152,27 +224,49 @@ class Generator:
             if key not in self._parameters:
                 raise InputError(f"{type(self.pipe).__name__} has no option {key}")
         if sampling.negative_prompt is not None:
-            if (self._default("true_cfg_scale") or 2.0) <= 1.0:
-                raise InputError(
-                    f"{type(self.pipe).__name__} is guidance-distilled: a negative prompt would "
-                    "have no effect"
-                )
             arguments["negative_prompt"] = [sampling.negative_prompt] * distinct
-        return arguments
+        if type(self.pipe).__name__ in SINGLE_FRAME:
+            arguments["num_frames"] = 1
+        if "max_area" in self._parameters and sampling.width and sampling.height:
+            arguments["max_area"] = sampling.width * sampling.height  # else always a megapixel
+        return arguments | self._options(sampling)
+
+    @contextlib.contextmanager
+    def _guided(self, scale: float | None) -> Iterator[None]:
+        """A context in which guider objects, where the pipeline has them, have this scale."""
+        names = ("guider", "ocr_guider")
+        own = {name: guider for name in names if (guider := getattr(self.pipe, name, None))}
+        if self.guidance.keyword != "guider" or scale in (None, self._own_guidance):
+            own = {}
+        for name, guider in own.items():
+            setattr(self.pipe, name, guider.new(guidance_scale=scale))
+        try:
+            yield
+        finally:
+            for name, guider in own.items():
+                setattr(self.pipe, name, guider)
+
+    def _check_made(self, images: Sequence[np.ndarray], count: int, planned: Sampling) -> None:
+        if len(images) != count:
+            raise T2ISpatialError(
+                f"{self._called()} made {len(images)} images where {count} were due"
+            )
+        for pixels in images:
+            height, width, *channels = pixels.shape
+            if channels != [3]:
+                raise T2ISpatialError(
+                    f"{self._called()} made images of {channels[0] if channels else 1} channels; "
+                    "pictures have three"
+                )
+            if (width, height) != (planned.width or width, planned.height or height):
+                raise InputError(
+                    f"{self._called()} makes {width}x{height} where {planned.width}x"
+                    f"{planned.height} is asked; ask for a size that it makes"
+                )
 
     def _default(self, name: str) -> Any:
         parameter = self._parameters.get(name)
         return None if parameter is None else parameter.default
-
-    def _default_size(self) -> tuple[int | None, int | None]:
-        size = getattr(self.pipe, "default_sample_size", None)
-        if size is None and hasattr(self.pipe, "unet"):
-            size = self.pipe.unet.config.get("sample_size")
-        factor = getattr(self.pipe, "vae_scale_factor", None)
-        if size is None or factor is None:
-            return None, None
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(width * factor), int(height * factor)
 
 
 def load_generator(
@@ -216,88 +310,12 @@ def load_from(
 ) -> Generator:
     """Load what `resolve_model` and `resolve_lora` have found (needs no network)."""
     check_device(device)
-    dtype = resolve_dtype(dtype, device)
+    dtype = resolve_dtype(dtype, device, pipeline_name(source))
     pipe = load_pipeline(source, variant, dtype)
     if lora is not None:
         attach_lora(pipe, lora, lora_scale)
     pipe.set_progress_bar_config(disable=True)
     return Generator(pipe.to(device), source, device, dtype)
-
-
-def resolve_dtype(dtype: str, device: str) -> str:
-    """The short name of the number format that "auto" means on a device."""
-    dtype = short_dtype(dtype)
-    if dtype != "auto":
-        if dtype not in SHORT_DTYPES:
-            raise InputError(f"unknown dtype {dtype!r}; {nearest(dtype, SHORT_DTYPES.values())}")
-        return dtype
-    if not device.startswith("cuda"):
-        return "fp32"
-    torch = require("torch", "generate")
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-
-
-def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
-    """The diffusers pipeline of a folder, in `dtype`, on the CPU.
-
-    Raises:
-        ModelLoadError: as `load_generator`.
-    """
-    diffusers = require("diffusers", "generate")
-    torch = require("torch", "generate")
-    options = {
-        "use_safetensors": True,
-        "local_files_only": True,
-        "variant": variant,
-        _dtype_keyword(diffusers): getattr(torch, SHORT_DTYPES[dtype]),
-    }
-    try:
-        with quiet_libraries():
-            loader = _text_to_image_loader(diffusers, source)
-            pipe = loader.from_pretrained(str(source.folder), **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ModelLoadError):
-            raise
-        raise load_error(source, variant, error) from None
-    channels = getattr(getattr(pipe, "unet", None), "config", {}).get("in_channels")
-    latents = getattr(getattr(pipe, "vae", None), "config", {}).get("latent_channels")
-    if channels is not None and latents is not None and channels != latents:
-        raise ModelLoadError(
-            f"{source.name!r} is not a text-to-image model: its UNet wants {channels} channels "
-            f"where the latents have {latents} (an inpainting or editing model?)"
-        )
-    return pipe
-
-
-def _text_to_image_loader(diffusers: Any, source: ModelSource) -> Any:
-    """`AutoPipelineForText2Image` where it knows the family, else the pipeline's own class."""
-    name = diffusers.DiffusionPipeline.load_config(str(source.folder)).get("_class_name")
-    pipeline = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if pipeline is None:
-        raise ModelLoadError(
-            f"{source.name!r} needs the pipeline {name!r}, which diffusers {diffusers.__version__} "
-            "does not have; code that comes with a model is never run"
-        )
-    from diffusers.pipelines.auto_pipeline import (
-        AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
-        SUPPORTED_TASKS_MAPPINGS,
-    )
-
-    for mapping in SUPPORTED_TASKS_MAPPINGS:
-        for family, known in mapping.items():
-            if known.__name__ == name and family in AUTO_TEXT2IMAGE_PIPELINES_MAPPING:
-                return diffusers.AutoPipelineForText2Image
-    parameters = inspect.signature(pipeline.__call__).parameters
-    other = {"image", "mask_image", "video", "num_frames", "audio_length_in_s", "audio_end_in_s"}
-    if "prompt" not in parameters or other & set(parameters):
-        raise ModelLoadError(f"{source.name!r} is a {name}, not a text-to-image pipeline")
-    return pipeline
-
-
-def _dtype_keyword(diffusers: Any) -> str:
-    """`dtype` where diffusers has it, else the older `torch_dtype`."""
-    source = Path(diffusers.utils.__file__).with_name("deprecation_utils.py").read_text("utf-8")
-    return "dtype" if "_resolve_dtype" in source else "torch_dtype"
 
 
 def _repeated(texts: Sequence[str]) -> tuple[list[str], int]:
@@ -316,5 +334,8 @@ def _repeated(texts: Sequence[str]) -> tuple[list[str], int]:
 def _finish(pixels: np.ndarray, flagged: bool) -> Generated:
     if not np.isfinite(pixels).all():
         return Generated(None, "the model gave pixels that are not numbers")
-    image = Image.fromarray((pixels * 255).round().astype(np.uint8))
-    return Generated(image, "blacked out by the model's safety checker" if flagged else None)
+    values = (pixels * 255).round().astype(np.uint8)
+    reason = "blacked out by the model's safety checker" if flagged else None
+    if reason is None and not np.ptp(values, axis=(0, 1)).any():
+        reason = FLAT
+    return Generated(Image.fromarray(values), reason)

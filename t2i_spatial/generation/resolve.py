@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,33 @@ def no_safetensors(name: str) -> ModelLoadError:
     )
 
 
+_PACKAGES = {
+    "sentencepiece": "sentencepiece",
+    "tiktoken": "tiktoken",
+    "google.protobuf": "protobuf",
+    "ftfy": "ftfy",
+    "bs4": "beautifulsoup4",
+    "bitsandbytes": "bitsandbytes",
+    "torchao": "torchao",
+    "gguf": "gguf",
+}
+"""Libraries that tokenizers and quantised weights want: module -> name by which it is installed."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def needs(model: str, what: str, modules: Iterable[str]) -> ModelLoadError:
+    """The refusal of a model whose libraries are not here."""
+    named = " ".join(dict.fromkeys(_PACKAGES.get(module, module) for module in modules))
+    return ModelLoadError(f"{model!r} ({what}) needs what is not installed: pip install {named}")
+
+
 def load_error(source: ModelSource, variant: str | None, error: BaseException) -> ModelLoadError:
     """What went wrong while a pipeline was read from its folder."""
     text = str(error)
@@ -212,6 +241,13 @@ def load_error(source: ModelSource, variant: str | None, error: BaseException) -
         return no_safetensors(source.name)
     if variant and "variant" in text:
         return ModelLoadError(f"{source.name!r} has no files of the variant {variant!r}")
+    missing = [
+        module
+        for module, package in _PACKAGES.items()
+        if package in text.lower() and not is_installed(module)
+    ]
+    if missing and "install" in text:
+        return needs(source.name, "its tokenizer or weights", missing[:1])
     return ModelLoadError(f"{source.name!r} cannot be loaded: {_first_line(error)}")
 
 

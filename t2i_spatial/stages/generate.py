@@ -19,7 +19,9 @@ from t2i_spatial.curation.exporter import discard
 from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError, require
+from t2i_spatial.generation.first_look import check_pictures, check_text_matters
 from t2i_spatial.generation.generator import (
+    FLAT,
     Generated,
     Generator,
     Sampling,
@@ -134,6 +136,7 @@ def generate_run(
         **generator.describe(),
         "batch_size": size,
     }
+    check_text_matters(generator, [prompt.text for prompt in prompts], sampling)
     torch = require("torch", "generate")
     record = {
         "requested": requested,
@@ -164,6 +167,8 @@ def generate_run(
     places = [order[key] for key in images.select(KEY).iter_rows()]
     images = images[sorted(range(len(places)), key=places.__getitem__)]
     run.write_images(images)
+    if flat := images.filter(pl.col("reason") == FLAT).height:
+        note(f"{flat} images are of {FLAT}")
     missing = images.filter(pl.col("status") != SCORED)
     for reason in missing["reason"].unique(maintain_order=True):
         note(f"{missing.filter(pl.col('reason') == reason).height} images not made: {reason}")
@@ -335,6 +340,7 @@ class _Worker:
         self.sampling = sampling
         self.model = model
         self.limit: int | None = None
+        self.looked = False
         self.pool = ThreadPoolExecutor(4, thread_name_prefix="png")
 
     def __call__(self, batch: Sequence[Job]) -> pl.DataFrame:
@@ -344,6 +350,9 @@ class _Worker:
                 f"{results[0].reason}, for every image of the batch with prompt "
                 f"{batch[0].prompt_id!r}; with --dtype float16 try bfloat16 or float32"
             )
+        if not self.looked:
+            check_pictures(results, f"the batch with prompt {batch[0].prompt_id!r}")
+            self.looked = True
         saved = [self.pool.submit(self._save, *item) for item in zip(batch, results, strict=True)]
         wait(saved)
         return pl.DataFrame([future.result() for future in saved], schema=IMAGES)

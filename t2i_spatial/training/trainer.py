@@ -15,7 +15,7 @@ from filelock import FileLock
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import write_json
-from t2i_spatial.generation.generator import load_pipeline
+from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
 from t2i_spatial.generation.resolve import (
     LORA_FILE,

@@ -55,7 +55,13 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def no_first_look(monkeypatch):
+    """Only the planned batches reach the model."""
+    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
+
+
+@pytest.fixture
+def calls(monkeypatch, no_first_look):
     """Sizes of the batches that reached the model."""
     sizes = []
     original = Generator.__call__
@@ -69,7 +75,8 @@ def calls(monkeypatch):
 
 
 def fail_at(monkeypatch, call, error):
-    """Let the model raise `error` once, at its call number `call`."""
+    """Let the model raise `error` once, at its call number `call` after the first look."""
+    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
     original = Generator.__call__
     count = iter(range(1000))
 
@@ -257,7 +264,7 @@ def test_a_full_disk_keeps_finished_batches(whole, run, monkeypatch):
     assert files(run) == files(whole)
 
 
-def test_an_image_that_is_not_numbers_is_a_row_with_a_reason(run, monkeypatch):
+def test_an_image_that_is_not_numbers_is_a_row_with_a_reason(run, monkeypatch, no_first_look):
     from t2i_spatial.generation import generator
 
     original = generator._finish
@@ -286,6 +293,40 @@ def test_a_model_that_only_gives_nan_stops_the_run(run, monkeypatch):
     monkeypatch.setattr(generator, "_finish", lambda a, f: original(a * np.nan, f))
     with pytest.raises(T2ISpatialError, match="try bfloat16 or float32"):
         generate_run(run, PROMPTS, settings())
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_images_of_one_colour_are_remarked_and_stop_a_first_batch(run, monkeypatch, stops):
+    from t2i_spatial.generation import generator
+
+    original = generator._finish
+    count = iter(range(100))
+
+    def black(array, flagged):
+        return original(array * 0 if stops or next(count) == 3 else array, flagged)
+
+    monkeypatch.setattr(generator, "_finish", black)
+    if stops:
+        with pytest.raises(T2ISpatialError, match="one colour all over: every image of the batch"):
+            generate_run(run, PROMPTS, settings())
+        return
+    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
+    generate_run(run, PROMPTS, settings())
+    row = run.images().row(3, named=True)
+    assert (row["status"], row["reason"]) == ("scored", "one colour all over")
+
+
+def test_a_model_that_does_not_read_its_text_stops_the_run(run, monkeypatch):
+    original = Generator.__call__
+
+    def deaf(self, texts, seeds, sampling=None):
+        return original(self, ["a cat"] * len(texts), seeds, sampling)
+
+    monkeypatch.setattr(Generator, "__call__", deaf)
+    with pytest.raises(T2ISpatialError, match="same image of two prompts"):
+        generate_run(run, PROMPTS, settings())
+    assert not run.has("images.parquet")
+    generate_run(run, PROMPTS[:1], settings())  # nothing to compare
 
 
 def test_overwrite_forgets_what_was_found_in_the_old_images(run):

@@ -107,7 +107,9 @@ def test_pixels_that_are_not_numbers_are_no_image():
 @pytest.mark.parametrize(
     ("family", "sampling", "message"),
     [
-        ("flux", Sampling(2, negative_prompt="blurry"), "no effect"),
+        ("flux", Sampling(2, negative_prompt="blurry"), "no effect, as it is guidance-distilled"),
+        ("sd1", Sampling(2, 1.0, "blurry"), "no effect, as guidance is off at a scale of 1"),
+        ("flux", Sampling(1, width=33, height=33), "makes 32x32 where 33x33 is asked"),
         ("sd1", Sampling(2, width=33), "divisible"),
     ],
 )
@@ -118,7 +120,7 @@ def test_options_that_the_pipeline_refuses(family, sampling, message):
 
 
 def test_unknown_dtype_and_device():
-    with pytest.raises(InputError, match="known: bfloat16, float16"):
+    with pytest.raises(InputError, match="known: auto, bfloat16"):
         load_generator(str(tiny_model("sd1")), device="cpu", dtype="int3")
     with pytest.raises(InputError, match="'nonsense' cannot be used"):
         load_generator(str(tiny_model("sd1")), device="nonsense")

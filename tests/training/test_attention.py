@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.generation.generator import load_pipeline
+from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.resolve import resolve_model
 from t2i_spatial.training import finetune
 from t2i_spatial.training.attention import (
