@@ -92,8 +92,11 @@ class Run:
         """Open the run at `path`, making it if there is none.
 
         Raises:
-            InputError: `path` is a file, or a non-empty folder that is not a run directory.
+            InputError: `path` is a file, or a non-empty folder that is not a run directory; or "-",
+                which stands for standard output, and a folder is none.
         """
+        if str(path) == "-":
+            raise InputError("a run is a folder and cannot go to standard output; give --output")
         run = cls(path)
         if run._manifest_path.exists():
             return cls.open(path)

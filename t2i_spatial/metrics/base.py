@@ -49,6 +49,12 @@ def share(default: float) -> float:
     return made
 
 
+def at_least_one(default: int) -> int:
+    """A setting of a protocol that is a number of things: only whole numbers above 0 are."""
+    made: int = field(default=default, metadata={"number": True})
+    return made
+
+
 @dataclass(kw_only=True)
 class Metric(abc.ABC):
     """One way to decide whether images show what their prompts say.
@@ -102,6 +108,10 @@ class Metric(abc.ABC):
             if "share" in setting.metadata and not _is_share(value):
                 raise InputError(
                     f"{self.name}.{setting.name} must be a number in [0, 1], got {value!r}"
+                )
+            if "number" in setting.metadata and not (type(value) is int and value >= 1):
+                raise InputError(
+                    f"{self.name}.{setting.name} must be a whole number above 0, got {value!r}"
                 )
 
     @abc.abstractmethod

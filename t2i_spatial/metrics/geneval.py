@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published, share
+from t2i_spatial.metrics.base import PROTOCOLS, Metric, Published, at_least_one, share
 from t2i_spatial.metrics.clauses import POSITIONS, Judged, judge_clauses
 from t2i_spatial.metrics.in_part import Scope
 from t2i_spatial.metrics.numbers import Numbers, Rate
@@ -49,7 +49,7 @@ class ClauseMetric(Metric):
     counting_threshold: float = share(0.9)
     """The same for prompts tagged "counting"."""
 
-    max_objects: int = 16
+    max_objects: int = at_least_one(16)
     """Only so many boxes of a class are looked at, the most confident first."""
 
     max_overlap: float = share(1.0)

@@ -122,7 +122,7 @@ def _read(
 ) -> list[Prompt]:
     path = Path(source)
     records: Iterable[Located]
-    if str(source).startswith("hf:") or path.is_dir():
+    if str(source).startswith("hf:") or (path.is_dir() and str(source) != "-"):
         records = _folder(str(source), path)
     elif not path.exists() and not path.suffix and path.name == str(source) and str(source) != "-":
         raise InputError(f"no prompt set or file {str(source)!r}; {nearest(str(source), NAMES)}")

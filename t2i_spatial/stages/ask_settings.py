@@ -37,7 +37,7 @@ class JudgeSettings(Settings):
         description="Sampled replies per question of a judge that gives no probabilities.",
     )
     seed: int = Field(
-        default=0, ge=0, description="Of the order of options and of sampled replies."
+        default=0, ge=0, lt=2**63, description="Of the order of options and of sampled replies."
     )
     dtype: Dtype = Field(default="float32", description="Precision of a local judge.")
     device: str = Field(default="auto", description="Of a local judge: auto, cpu, cuda:0, ...")

@@ -48,6 +48,8 @@ from t2i_spatial.stages.suitable import note_unknown
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, KEY, SCORED, prompts_to_table
 
 STAGE = "generate"
+MOST_IMAGES = 5_000_000
+"""Images of one run; their list alone takes a gigabyte."""
 DERIVED = (
     "images.parquet",
     "detections/*",
@@ -89,6 +91,11 @@ def generate_run(
     if not prompts:
         raise InputError("no prompts to generate images for")
     check_unique_ids(prompts)
+    if (number := len(prompts) * settings.samples) > MOST_IMAGES:
+        raise InputError(
+            f"{len(prompts):,} prompts with {settings.samples:,} samples are {number:,} images, "
+            f"more than a run may have ({MOST_IMAGES:,}); make several runs"
+        )
     requested = _requested(prompts, settings)
     if not overwrite and _is_done(run, requested):
         note(f"{run.path}: all images are there already")

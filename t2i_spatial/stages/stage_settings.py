@@ -92,7 +92,7 @@ class PromptSettings(Settings):
         ge=1,
         description="Only so many, balanced over relations and objects.  [default: all]",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the balanced sample.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the balanced sample.")
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class GenerateSettings(Settings):
         description="Images at a time, or auto: what fits. Recorded, since it changes pixels by "
         "rounding.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the run.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the run.")
     offline: bool = Field(default=False, description="Use only models that are on this machine.")
 
 
@@ -308,7 +308,7 @@ class ScoreSettings(Settings):
         description="Answers of the run (`ask --name NAME`) for protocols that judge by answers.  "
         "[default: the only ones]",
     )
-    seed: int = Field(default=0, ge=0, description="Of bootstrap and random order.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of bootstrap and random order.")
     resamples: int = Field(
         default=2000, ge=100, le=MOST_RESAMPLES, description="Bootstrap resamples."
     )
@@ -411,7 +411,7 @@ class CurateSettings(Settings):
         default=None,
         description="Take the square around the two boxes.  [default: of pairs only]",
     )
-    seed: int = Field(default=0, ge=0, description="Of the choice of captions.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of the choice of captions.")
     export: Annotated[str | None, BeforeValidator(_none)] = Field(
         default="imagefolder",
         description="imagefolder, kohya, webdataset or parquet; 'none' writes selection.parquet "
@@ -489,7 +489,7 @@ class ImproveSettings(Settings):
     detect: DetectSettings = DetectSettings()
     curate: CurateSettings = CurateSettings()
     finetune: FinetuneSettings = FinetuneSettings()
-    seed: int = Field(default=0, ge=0, description="Of everything random.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of everything random.")
 
 
 class CompareSettings(Settings):
@@ -526,7 +526,9 @@ class CompareSettings(Settings):
         lt=1,
         description="With --decide, differences up to this fraction count as similar.",
     )
-    seed: int = Field(default=0, ge=0, description="Of bootstrap, permutation and random order.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Of bootstrap, permutation and random order."
+    )
     resamples: int = Field(
         default=10_000,
         ge=100,

@@ -17,6 +17,7 @@ from t2i_spatial.scene import Prompt
 from t2i_spatial.settings import DEFAULT_PROTOCOLS
 from t2i_spatial.stages.config import load_config
 from t2i_spatial.stages.pipeline import check_pipeline
+from t2i_spatial.stages.score import make_protocols
 from t2i_spatial.stages.stage_settings import CurateSettings, ScoreSettings
 from t2i_spatial.tables import IMAGES, prompts_to_table
 from tests.report.drawn_run import drawn_run
@@ -224,3 +225,39 @@ def test_former_names_of_config_keys_are_told_and_taken(tmp_path, capsys):
     assert settings.finetune.dtype == "bfloat16"
     assert settings.finetune.plan()["precision"] == "bf16"
     assert "`precision` is now called `dtype`" in capsys.readouterr().err
+
+
+# --- streams and quantities
+
+
+def test_a_folder_called_minus_is_no_input_and_no_run(tmp_path, monkeypatch):
+    """A "-" is a stream wherever it stands."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").mkdir()
+    (tmp_path / "-" / "1.txt").write_text("a bird")
+    line = json.dumps({"id": "0", "text": "a cat left of a dog"})
+    result = CliRunner().invoke(main, ["prompts", "convert", "-"], input=line)
+    assert result.exit_code == 0 and "a cat left of a dog" in result.stdout, result.output
+    (tmp_path / "p.jsonl").write_text(line)
+    found = {"prompt_id": "0", "sample": 0, "width": 9, "height": 9, "detections": [
+        {"label": "cat", "score": 0.9, "box": [0, 0, 1, 1]}]}  # fmt: skip
+    (tmp_path / "d.jsonl").write_text(json.dumps(found))
+    result = invoke("score", "--detections", "d.jsonl", "--prompts", "p.jsonl", "-o", "-")
+    assert result.exit_code == 1 and "cannot go to standard output" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "-").iterdir()) == ["1.txt"]
+
+
+def test_more_images_than_a_run_may_have_are_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        f"output: {tmp_path}/run\nprompts: {{source: sr2d}}\ngenerate: {{samples: 100000}}\n"
+    )
+    result = invoke("run", tmp_path / "c.yaml")
+    assert result.exit_code == 1
+    assert "31,680 prompts with 100,000 samples are 3,168,000,000 images" in result.stderr
+    assert not (tmp_path / "run" / "images").exists()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", "1e99"])
+def test_numbers_of_things_are_whole_and_above_none(value):
+    with pytest.raises(InputError, match="max_objects must be"):
+        make_protocols(["geneval"], [f"geneval.max_objects={value}"])

@@ -51,7 +51,7 @@ class Balance(Filter):
     ratio: float = Field(default=1.0, ge=1)
     at_most: int | None = Field(default=None, ge=1)
     largest: float = Field(default=10.0, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("over", mode="before")
     @classmethod

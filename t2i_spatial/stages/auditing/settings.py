@@ -28,7 +28,7 @@ class PickSettings(Settings):
     twice: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that a second person labels too."
     )
-    seed: int = Field(default=0, ge=0, description="Of the draw.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of the draw.")
 
 
 class PlanSettings(Settings):
