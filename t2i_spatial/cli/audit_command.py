@@ -122,3 +122,36 @@ def export_command(run: Path, form: str, output: Path) -> None:
     from t2i_spatial.stages.auditing.exchange import export_labels
 
     export_labels(Run.open(run), form, output)
+
+
+@command.command("calibrate", cls=Command)
+@click.argument("run", type=FOLDER)
+@click.option("-p", "--protocol", default="spatial", help="Whose thresholds are fitted.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Settings file for `score --set-file`.  [default: none is written]",
+)
+@as_json_option
+def calibrate_command(run: Path, protocol: str, output: Path | None, as_json: bool) -> None:
+    """Fit the thresholds of a protocol to the labels of RUN, cross-validated over prompts.
+
+    Nothing is changed by this: scores use a settings file only when they are told to, and say so.
+    """
+    import dataclasses
+
+    from t2i_spatial.run import Run
+    from t2i_spatial.stages.auditing.calibrate import calibrate_run, write_settings
+
+    found = calibrate_run(Run.open(run), protocol)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found) | {"better": found.better}, indent=2))
+    else:
+        click.echo(
+            f"{', '.join(found.settings)}: agrees with people on "
+            f"{100 * found.cross_validated:.1f} % of images of prompts it was not fitted on "
+            f"({found.facts['labels']:,} labels), before {100 * found.before:.1f} %"
+        )
+    if output is not None:
+        write_settings(found, output)

@@ -32,6 +32,7 @@ COMMANDS = {
     "improve": "Score, curate, fine-tune and score again, paired.",
     "compare": "Differences between two runs, with intervals.",
     "audit": "Numbers corrected by labels of people.",
+    "card": "A result card that others can verify.",
     "report": "One self-contained HTML file for a run.",
     "view": "Explore, compare and label runs in the browser.",
     "run": "All stages from one YAML or TOML file.",

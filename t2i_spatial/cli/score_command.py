@@ -70,6 +70,11 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
     "--answer-file; - is stdin.",
 )
 @click.option(
+    "--set-file",
+    type=FILE,
+    help="With RUN: settings of `audit calibrate`, fitted to labels of people; the summary says so.",
+)
+@click.option(
     "--output",
     "-o",
     type=NEW_FOLDER,
@@ -89,6 +94,7 @@ def command(
     any_label: bool,
     answer_file: Path | None,
     prompts: str | None,
+    set_file: Path | None,
     output: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -109,6 +115,14 @@ def command(
         return
     _check_source(run, images, detections, prompts, output, settings)
     detect = given(DetectSettings, {name: options[name] for name in DETECTOR})
+    calibrated: dict[str, Any] = {}
+    if set_file is not None:
+        from t2i_spatial.stages.auditing.calibrate import read_settings
+
+        if run is None or settings.second is not None or settings.precision is not None:
+            raise click.UsageError("--set-file goes with RUN, without --second and --precision")
+        more, calibrated = read_settings(set_file, settings.protocols)
+        settings = settings.model_copy(update={"settings": (*more, *settings.settings)})
     judges = settings.judges()
     if images is not None:
         from t2i_spatial.stages.suitable import check_detector
@@ -156,7 +170,13 @@ def command(
             Run.open(run), judges, second, settings.intervals, samples=settings.samples
         )
     elif run is not None:
-        scores = score_run(Run.open(run), *way, samples=settings.samples, answers=settings.answers)
+        scores = score_run(
+            Run.open(run),
+            *way,
+            samples=settings.samples,
+            answers=settings.answers,
+            calibrated=calibrated,
+        )
     elif stored is not None:
         scores = score_detections(stored, asked or (), *way, output=output, **goal)
     elif images is not None and output is not None:

@@ -48,6 +48,7 @@ def score_run(
     *,
     samples: int | None = None,
     answers: str | None = None,
+    calibrated: Mapping[str, Any] | None = None,
 ) -> Scores:
     """Score what is stored in a run; writes `verdicts/*.parquet` and `summary.json`.
 
@@ -58,6 +59,8 @@ def score_run(
     Args:
         answers: of `answers/<answers>.parquet`, for protocols that judge by answers; by default
             the only ones there are.
+        calibrated: what the summary says of settings that were fitted to labels of people, by
+            protocol.
 
     Raises:
         InputError: the run has no prompts, or not what a protocol judges by, or `complete` refuses
@@ -72,9 +75,17 @@ def score_run(
         detections = shown
     else:
         detections = _detections(run, prompts, samples)
-    protocols = [fitted(protocol, run.plan("detect").get("backend")) for protocol in protocols]
+    calibrated = calibrated or {}
+    protocols = [
+        protocol if protocol.name in calibrated else fitted(protocol, backend)
+        for backend in [run.plan("detect").get("backend")]
+        for protocol in protocols
+    ]
     scores = score_tables(prompts, detections, protocols, intervals, images=shown, answers=given)
     warn(scores, protocols, prompts, detections, run)
+    for name, facts in calibrated.items():
+        scores.summary[name]["calibrated"] = facts
+        note(f"{name}: settings {facts['name']!r}, fitted to labels of people")
     begin_scores(run, protocols, intervals, answers=given)
     for protocol in protocols:
         plan = run.plan(STAGE)[protocol.name]
