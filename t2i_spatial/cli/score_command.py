@@ -72,7 +72,7 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
 @click.option(
     "--set-file",
     type=FILE,
-    help="With RUN: settings of `audit calibrate`, fitted to labels of people; the summary says so.",
+    help="With RUN: settings that `audit calibrate` fitted to labels; the summary says so.",
 )
 @click.option(
     "--output",
