@@ -12,8 +12,10 @@ import click
 from t2i_spatial.cli.options import (
     FILE,
     NEW_FILE,
+    NEW_FOLDER,
     Command,
     given,
+    refuse_given,
     settings_options,
 )
 from t2i_spatial.progress import note
@@ -27,7 +29,8 @@ from t2i_spatial.prompts import (
     write_prompts,
 )
 from t2i_spatial.prompts.jsonl import prompt_line
-from t2i_spatial.scene import Prompt
+from t2i_spatial.scene import Prompt, SceneSpec
+from t2i_spatial.stages.ask_settings import JudgeSettings
 from t2i_spatial.stages.stage_settings import PromptSettings
 
 _seed = click.option(
@@ -37,6 +40,7 @@ _output = click.option(
     "-o", "--output", type=NEW_FILE, help="Write to this file.  [default: stdout]"
 )
 _balanced = ("limit", "seed")
+_judged = ("judge", "judge_model", "revision", "dtype", "device", "options")
 _reading = ("format", "column", "delimiter", "repeated")
 
 
@@ -93,8 +97,23 @@ def convert(source: str, output: Path | None, **options: Any) -> None:
     type=NEW_FILE,
     help="Draw a layout in which the prompt is true (.svg or .png).  [default: none]",
 )
+@click.option(
+    "--reader",
+    type=click.Choice(["rules", "judge"]),
+    default="rules",
+    help="judge: a language model reads, and what the rules read otherwise is told.",
+)
+@settings_options(JudgeSettings, only=_judged, prefix="With --reader judge: ")
+@click.option(
+    "--cache",
+    type=NEW_FOLDER,
+    help="With --reader judge: folder of replies; what was read before costs nothing.  "
+    "[default: none]",
+)
 @_seed
-def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
+def parse(
+    text: str, as_json: bool, drawing: Path | None, reader: str, seed: int, **options: Any
+) -> None:
     """Show what TEXT asks for: objects, relations and what was not read."""
     from t2i_spatial.prompts.parser import clean_prompt
     from t2i_spatial.prompts.scene_table import scene_table
@@ -102,12 +121,31 @@ def parse(text: str, as_json: bool, drawing: Path | None, seed: int) -> None:
     scene = parse_prompt(text)
     if stripped := clean_prompt(text).stripped:
         note(f"taken out before reading: {' '.join(stripped)}")
+    if reader == "judge":
+        scene = _read_again(text, scene, given(JudgeSettings, options))
+    else:
+        refuse_given((*_judged, "cache"), "only a judge takes it (--reader judge)")
     click.echo(json.dumps(scene.to_dict(), ensure_ascii=False) if as_json else scene_table(scene))
     if drawing is not None:
         from t2i_spatial.prompts.drawing import draw_layout
 
         draw_layout(drawing, solve_layout(scene, seed), [spec.color for spec in scene.objects])
         note(f"drawing written to {drawing}")
+
+
+def _read_again(text: str, rules: SceneSpec, settings: JudgeSettings) -> SceneSpec:
+    """What a judge reads; what the rules read otherwise goes to stderr."""
+    from t2i_spatial.prompts.second_reading import disagreements
+    from t2i_spatial.stages.second_reader import load_reader, read_by_judge
+
+    judge = load_reader(settings)
+    try:
+        scene = read_by_judge(text, judge, settings.cache)
+    finally:
+        judge.close()
+    for line in disagreements(rules, scene) or ["rules and judge agree"]:
+        note(line)
+    return scene
 
 
 @command.command(cls=Command)

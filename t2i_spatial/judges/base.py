@@ -185,6 +185,14 @@ class Judge(ABC):
     def ask(self, picture: Picture, asked: Sequence[Asked]) -> list[Reply]:
         """One reply per question about one picture, in order; failures are replies too."""
 
+    def say(self, asked: Sequence[Asked]) -> list[Reply]:
+        """One reply per question that no picture belongs to; of language models.
+
+        Raises:
+            InputError: this judge looks at pictures only.
+        """
+        raise InputError(f"{self.spec.spec!r} answers questions about pictures only")
+
     def submit(self, batch: Sequence[tuple[Picture, Sequence[Asked]]]) -> Any:
         """Start on a batch; what is returned goes to `collect`."""
         return batch

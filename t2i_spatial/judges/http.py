@@ -143,7 +143,13 @@ class HTTPJudge(Judge):
         """One request per question."""
         return self.collect(self.submit([(picture, asked)]))[0]
 
-    def submit(self, batch: Sequence[tuple[Picture, Sequence[Asked]]]) -> list[list[Future[Reply]]]:
+    def say(self, asked: Sequence[Asked]) -> list[Reply]:
+        """One request per question, without a picture."""
+        return self.collect(self.submit([(None, asked)]))[0]
+
+    def submit(
+        self, batch: Sequence[tuple[Picture | None, Sequence[Asked]]]
+    ) -> list[list[Future[Reply]]]:
         """Put every question of a batch under way."""
         return [
             [asyncio.run_coroutine_threadsafe(self._one(picture, a), self._loop) for a in asked]
@@ -180,7 +186,7 @@ class HTTPJudge(Judge):
             self._wait(self._http.aclose())
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _one(self, picture: Picture, asked: Asked) -> Reply:
+    async def _one(self, picture: Picture | None, asked: Asked) -> Reply:
         started = time.monotonic()
         key = self._key(picture, asked)
         known = self._cache.get(key)
@@ -201,13 +207,13 @@ class HTTPJudge(Judge):
             self._cache.put(key, page)
         return reply
 
-    def _key(self, picture: Picture, asked: Asked) -> str:
+    def _key(self, picture: Picture | None, asked: Asked) -> str:
         body = body_of(picture, asked, self.sampling, image=False)
         return cache_key(
             {
                 "url": self.spec.source,
                 "body": body,
-                "media_type": picture.media_type,
+                "media_type": None if picture is None else picture.media_type,
                 "template": asked.question.template,
                 "rollout": asked.rollout,
             }

@@ -46,20 +46,24 @@ class Sampling:
 
 
 def body_of(
-    picture: Picture, asked: Asked, sampling: Sampling, *, image: bool = True
+    picture: Picture | None, asked: Asked, sampling: Sampling, *, image: bool = True
 ) -> dict[str, Any]:
-    """The body of one request; `image=False` leaves the picture out (for cache keys)."""
+    """The body of one request.
+
+    Args:
+        picture: `None` for a question without one: servers of language models take plain text.
+        image: `False` puts the hash of the picture in its place (for cache keys).
+    """
     template = TEMPLATES[asked.question.template]
-    url: dict[str, Any] = {"url": _data_uri(picture) if image else picture.sha256}
-    if sampling.detail is not None:
-        url["detail"] = sampling.detail
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": url},
-        {"type": "text", "text": asked.text},
-    ]
-    if not template.image_first:
-        parts.reverse()
-    messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
+    content: Any = asked.text
+    if picture is not None:
+        url: dict[str, Any] = {"url": _data_uri(picture) if image else picture.sha256}
+        if sampling.detail is not None:
+            url["detail"] = sampling.detail
+        content = [{"type": "image_url", "image_url": url}, {"type": "text", "text": asked.text}]
+        if not template.image_first:
+            content.reverse()
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if template.system is not None:
         messages.insert(0, {"role": "system", "content": template.system})
     body: dict[str, Any] = {

@@ -115,6 +115,10 @@ class TransformersJudge(Judge):
             replies.update(zip(members, self._chosen(image, chosen), strict=True))
         return [replies[k] for k in range(len(asked))]
 
+    def say(self, asked: Sequence[Asked]) -> list[Reply]:
+        """What the model says without a picture."""
+        return [self._said(None, one) for one in asked]
+
     # -- probabilities ------------------------------------------------------------------------
 
     def _chosen(self, image: Any, asked: Sequence[Asked]) -> list[Reply]:
@@ -151,10 +155,10 @@ class TransformersJudge(Judge):
                 ]
             )
 
-    def _around(self, asked: Asked) -> tuple[str, str]:
+    def _around(self, asked: Asked, *, image: bool = True) -> tuple[str, str]:
         """The conversation before and after the text of a question."""
         template = TEMPLATES[asked.question.template]
-        parts = [{"type": "image"}, {"type": "text", "text": HERE}]
+        parts = [{"type": "image"}] * image + [{"type": "text", "text": HERE}]
         if not template.image_first:
             parts.reverse()
         messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
@@ -209,9 +213,9 @@ class TransformersJudge(Judge):
         logits: torch.Tensor = self.model(**inputs, logits_to_keep=1).logits[:, -1]
         return logits
 
-    def _inputs(self, images: Sequence[Any], texts: Sequence[str]) -> Any:
+    def _inputs(self, images: Sequence[Any] | None, texts: Sequence[str]) -> Any:
         return self.processor(
-            images=[[image] for image in images],
+            images=None if images is None else [[image] for image in images],
             text=list(texts),
             return_tensors="pt",
             padding=True,
@@ -263,8 +267,8 @@ class TransformersJudge(Judge):
         torch = require("torch", "detect")
         started = time.monotonic()
         template = TEMPLATES[asked.question.template]
-        before, after = self._around(asked)
-        inputs = self._inputs([image], [before + asked.text + after])
+        before, after = self._around(asked, image=image is not None)
+        inputs = self._inputs(None if image is None else [image], [before + asked.text + after])
         sampled = template.temperature > 0
         options: dict[str, Any] = {"do_sample": sampled, "max_new_tokens": template.max_tokens}
         if sampled:
