@@ -73,8 +73,22 @@ class AnswerMetric(Metric):
             image; `unjudged` lists in words what its answers leave open.
         """
 
+    def weigh_both(
+        self,
+        prompts: pl.DataFrame,
+        images: pl.DataFrame,
+        answers: pl.DataFrame,
+        detections: pl.DataFrame | None,
+    ) -> pl.DataFrame:
+        """`weigh` of a protocol that looks at boxes too (`evidence` "both")."""
+        return self.weigh(prompts, images, answers)
+
     def judge_answers(
-        self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
+        self,
+        prompts: pl.DataFrame,
+        images: pl.DataFrame,
+        answers: pl.DataFrame,
+        detections: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
         """One VERDICTS row per row of `images`, in its order.
 
@@ -82,6 +96,7 @@ class AnswerMetric(Metric):
             prompts: PROMPTS.
             images: `prompt_id, sample, status, reason` of every expected image.
             answers: ANSWERS to `questions(prompts)`; rows to other questions are left alone.
+            detections: DETECTIONS of the same images, for a protocol that looks at both.
 
         Raises:
             InputError: answers to some question are lacking altogether.
@@ -96,7 +111,7 @@ class AnswerMetric(Metric):
         images = images.join(applicable, on="prompt_id", how="left", maintain_order="left")
         applies = pl.col("applies").fill_null(False)
         judged = images.filter(applies & (pl.col("status") == SCORED)).select(*KEY, "tag")
-        judged = self.weigh(prompts, judged, asked)
+        judged = self.weigh_both(prompts, judged, asked, detections)
         verdicts = images.join(judged, on=KEY, how="left", maintain_order="left", suffix="_judged")
         known = pl.col("reason_judged").is_not_null()
         scored = pl.col("status") == SCORED

@@ -74,7 +74,7 @@ class Metric(abc.ABC):
     """The protocol's name as its authors write it; empty: made of `name`."""
 
     evidence: ClassVar[str] = "boxes"
-    """What it looks at: "boxes", or "answers" (see `answers.AnswerMetric`)."""
+    """What it looks at: "boxes", "answers" (see `answers.AnswerMetric`), or "both"."""
 
     numbers: ClassVar[Numbers] = {
         "score": Rate("value", meaning="mean score", own_scale=True),

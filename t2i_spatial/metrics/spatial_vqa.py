@@ -36,12 +36,14 @@ class Part:
         words: what is asked, for reasons.
         questions: their right answers taken together are the part.
         objects: indices of the objects that must be there for the part to mean anything.
+        relation: the relation that it is about, if it is about one.
     """
 
     kind: str
     words: str
     questions: tuple[Question, ...]
     objects: tuple[int, ...] = ()
+    relation: RelationSpec | None = None
 
 
 @PROTOCOLS.register("spatial_vqa")
@@ -178,7 +180,7 @@ def _of_relation(scene: SceneSpec, relation: RelationSpec) -> Part:
             _either(subject, (row.words, other), target, gold, row.name),
             _either(target, (other, row.words), subject, gold, row.name),
         )
-    return Part("relation", words, asked, (relation.subject, *ends))
+    return Part("relation", words, asked, (relation.subject, *ends), relation)
 
 
 def _either(

@@ -131,12 +131,12 @@ def begin_scores(
     asked = fingerprint(run.path / "prompts.parquet")
     boxes = {"detections": source or detections_hash(run), "prompts": asked}
 
-    def made(known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The hashes of what scores are made from, of judges' answers or of boxes."""
-        if known is None:
-            return boxes
-        file = fingerprint(run.path / answers_path(known["answers"]))
-        return {"answers": file, "prompts": asked}
+    def made(judge: Mapping[str, Any] | None, looks_at_boxes: bool) -> dict[str, Any]:
+        """The hashes of what scores are made from: boxes, a judge's answers, or both."""
+        found = boxes if looks_at_boxes else {"prompts": asked}
+        if judge is None:
+            return found
+        return {**found, "answers": fingerprint(run.path / answers_path(judge["answers"]))}
 
     names = [protocol.name for protocol in protocols]
     stage = run.manifest["stages"].get(STAGE, {})
@@ -147,7 +147,12 @@ def begin_scores(
             continue
         if name in halfway:
             note(f"dropped the {name} scores: they were interrupted")
-        elif any(entry.get(k) != value for k, value in made(entry.get("judge")).items()):
+        elif any(
+            entry.get(key) != value
+            for key, value in made(
+                entry.get("judge"), "judge" not in entry or "detections" in entry
+            ).items()
+        ):
             what = "answers" if "judge" in entry else "detections"
             note(f"dropped the {name} scores: they were made from other {what} or prompts")
         else:
@@ -161,8 +166,7 @@ def begin_scores(
             "settings": protocol.settings,
             **dataclasses.asdict(intervals),
             **({} if judge is None else {"judge": judge}),
-            **({} if judge is not None and not _needs_boxes(protocol) else boxes),
-            **({} if judge is None else made(judge)),
+            **made(judge, _needs_boxes(protocol)),
         }
     run.discard("agree")  # the marks of a second opinion are those of the scores before
     # what a kill leaves between the two lines is a stage that has begun and whose parts go

@@ -188,7 +188,8 @@ def score_tables(
     for protocol in protocols:
         if isinstance(protocol, AnswerMetric) and answers is not None:
             shown = detections if images is None else images
-            verdicts[protocol.name] = protocol.judge_answers(prompts, shown, answers.table)
+            boxes = detections if protocol.evidence == "both" else None
+            verdicts[protocol.name] = protocol.judge_answers(prompts, shown, answers.table, boxes)
         else:
             verdicts[protocol.name] = protocol.judge(prompts, detections)
         summary[protocol.name] = protocol.summarize(verdicts[protocol.name], prompts, intervals)
