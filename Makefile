@@ -12,10 +12,15 @@ TORCH  ?=
 demo: $(VENV)/.installed
 	$(BIN)/t2i-spatial demo --output $(OUTPUT)
 
+# the tests of `view` look at it in a browser of the system
+HAS_CHROMIUM = command -v chromium >/dev/null || command -v google-chrome >/dev/null
+GET_CHROMIUM = test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium
+
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(HAS_CHROMIUM) || { $(GET_CHROMIUM); } >/dev/null 2>&1 || echo "no Chromium: the tests in a browser are skipped"
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 docs: $(VENV)/.installed-docs

@@ -62,6 +62,7 @@ def view_runs(
         socket = config.bind_socket()
     except SystemExit:
         raise InputError(f"{host}:{port} cannot be bound; is another server running?") from None
+    socket.listen(128)  # whoever reads the address may come at once
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{socket.getsockname()[1]}/" + (f"?token={token}" if token else "")
     note(f"showing {', '.join(str(p) for p in paths)} on {address} (Ctrl-C ends)")
