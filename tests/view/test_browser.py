@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -49,7 +50,7 @@ def tab(browser):
 
 
 def count(page, text):
-    page.locator("#count", has_text=text).wait_for()
+    page.locator("#count", has_text=re.compile(f"^{text}$")).wait_for()
 
 
 def test_open_filter_search_zoom_and_go_back(tab, address):
@@ -194,7 +195,7 @@ def test_a_phone_needs_no_scrolling_sideways(tab, address):
     tab.goto(address)
     tab.get_by_role("button", name="Filters").click()
     tab.get_by_role("checkbox", name="wrong").check()
-    count(tab, "of 60 images")
+    count(tab, "39 of 60 images")
 
 
 def test_a_hostile_run_runs_nothing(tab, tmp_path):
@@ -229,9 +230,11 @@ def test_a_million_rows_scroll_to_the_end_and_back(tab, address):
         const place = document.createElement("div");
         Object.assign(place.style, { height: "500px", overflowY: "auto" });
         document.body.append(place);
-        const render = (index) => Object.assign(document.createElement("div"), { textContent: index });
+        const make = () => document.createElement("div");
+        const render = (index) => Object.assign(make(), { textContent: index });
         const seen = [];
-        const scroller = new Scroller(place, { render, moved: (a, b) => { seen[0] = a; seen[1] = b; } });
+        const moved = (first, last) => { seen[0] = first; seen[1] = last; };
+        const scroller = new Scroller(place, { render, moved });
         scroller.set({ total: 1_000_003, columns: 1, rowHeight: 70 });
         const pause = (ms) => new Promise((done) => setTimeout(done, ms));
         place.scrollTop = 1e9;
@@ -244,7 +247,8 @@ def test_a_million_rows_scroll_to_the_end_and_back(tab, address):
         const rest = [...seen];
         scroller.goTo(500_000);
         await pause(400);
-        return { end, back, rest, middle: [...seen], nodes: place.querySelectorAll("[role=listitem]").length };
+        const nodes = place.querySelectorAll("[role=listitem]").length;
+        return { end, back, rest, middle: [...seen], nodes };
         }"""
     )
     assert told["end"][1] == 1_000_003
