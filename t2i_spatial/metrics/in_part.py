@@ -75,7 +75,8 @@ def outside(scene: SceneSpec, scope: Scope) -> tuple[str, ...]:
     for spec in scene.objects:
         beyond += _of_object(spec, scope)
     for relation in scene.relations:
-        known = scope.judges(scope.relations, relation.relation)
+        itself = len(set(relation.indices)) < len(relation.indices)
+        known = scope.judges(scope.relations, relation.relation) and not itself
         if not known or (relation.negated and not scope.negations):
             beyond.append(relation_said(scene, relation))
     return tuple(dict.fromkeys(beyond))
@@ -217,7 +218,8 @@ def _plain(scope: Scope) -> pl.Expr:
     each = pl.element().struct
     relation = each.field("relation")
     known = pl.lit(True) if scope.relations is None else relation.is_in(list(scope.relations))
-    known = known & ~each.field("negated").fill_null(False)
+    known = known & ~each.field("negated").fill_null(False) & each.field("second").is_null()
+    known = known & (each.field("subject") != each.field("object"))
     simple = [
         each.field("count_rule").fill_null("exactly") == "exactly",
         each.field("text").is_null(),

@@ -32,7 +32,7 @@ def dataset_records(source: str) -> Iterator[Located]:
             loaded = datasets.load_from_disk(source)
         else:
             loaded = datasets.load_dataset(name, split=split or None)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, LookupError, datasets.exceptions.DatasetsError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"cannot load the data set {name!r}: {first_line}; without a network, download it "

@@ -52,7 +52,7 @@ def _protocol(name: str, part: ProtocolComparison) -> list[str]:
     }
     width = max(len(n) for n in [*part.numbers, *groups])
     header = (
-        f"{'A':>6} {'B':>6}  {'B - A':>6}  {'95 % interval':<16}{'p':<8}{'gained':>7}{'lost':>7}"
+        f"{'A':>6} {'B':>6}  {'B - A':>6}  {'95 % interval':<17}{'p':<8}{'gained':>7}{'lost':>7}"
     )
     lines.append(f"  {'':<{width}}  {header}")
     lines += [f"  {n:<{width}}  {_row(d)}" for n, d in (part.numbers | groups).items()]
@@ -73,7 +73,7 @@ def _row(number: Difference) -> str:
     interval = f"[{100 * number.low:+.1f}, {100 * number.high:+.1f}]"
     p = "<0.001" if number.p < 0.001 else f"{number.p:.3f}"
     return (
-        f"{a} {b}  {100 * number.value:>+6.1f}  {interval:<16}{p:<8}"
+        f"{a} {b}  {100 * number.value:>+6.1f}  {interval:<17}{p:<8}"
         f"{number.gains:>7,}{number.losses:>7,}"
     )
 

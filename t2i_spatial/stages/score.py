@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from t2i_spatial.detectors.score_levels import fitted
+from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric, Summary
@@ -181,7 +182,12 @@ def begin_scores(
 def finish_scores(run: Run, scores: Scores) -> None:
     """Write the numbers beside those that are kept, and let the scores be read."""
     path = run.path / "summary.json"
-    before = read_json(path) if path.exists() else {}
+    try:
+        before = read_json(path) if path.exists() else {}
+    except InputError as error:
+        # it is made of tables that are there: a broken one must not keep a run from being scored
+        note(f"{error}; it is written anew")
+        before = None
     if not isinstance(before, dict):
         before = {}
     known = run.plan(STAGE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pytest
 
+from t2i_spatial.errors import InputError
 from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import Intervals
@@ -83,6 +84,43 @@ def test_what_a_protocol_has_no_rule_for_is_not_satisfied(name, spec, part, judg
     assert (part in verdict["unjudged"]) == (name not in judged_by)
     if name not in judged_by:
         assert not verdict["correct"] and verdict["value"] != 1
+
+
+@pytest.mark.parametrize("ends", [(0, 0, None), (0, 1, 1)])
+@pytest.mark.parametrize("name", ["spatial", "geneval_reward_fixed", "geneval"])
+def test_a_relation_of_a_thing_to_itself_is_not_satisfied(name, ends):
+    subject, target, second = ends
+    row = RelationSpec(subject, "left of" if second is None else "between", target, second=second)
+    verdict = judge(name, asked(SceneSpec(TWO, (row,))), RIGHT)
+    assert not verdict["correct"]
+    assert verdict["unjudged"] or verdict["status"] in ("scored", "not_applicable")
+
+
+@pytest.mark.parametrize("column", ["prompt", "text", "caption", "Sentence"])
+def test_clauses_are_read_whatever_the_column_of_the_prompt_is_called(column):
+    record = {column: "some cats", "include": [{"class": "cat", "count": 2, "size": "large"}]}
+    prompt = find_format(record).read(record, 0)
+    assert prompt.text == "some cats" and prompt.scene.objects == (ObjectSpec("cat", 2),)
+    assert prompt.scene.unparsed == ("size large of the cat",)
+
+
+def test_a_scene_beside_a_prompt_is_taken_and_checked():
+    record = {"prompt": "x", "scene": {"objects": [{"name": "cat", "count": 2}]}}
+    assert find_format(record).read(record, 0).scene.objects == (ObjectSpec("cat", 2),)
+    record["scene"]["objects"][0]["size"] = "large"
+    with pytest.raises(InputError, match="unknown key 'size'"):
+        find_format(record).read(record, 0)
+
+
+@pytest.mark.parametrize(
+    ("clause", "said"),
+    [({"color": ["red", "blue"]}, "color of 'cat' must be text"),
+     ({"position": ["left of", 0]}, "clause 0 names itself")],
+)  # fmt: skip
+def test_clauses_that_cannot_be_are_refused(clause, said):
+    record = {"prompt": "a cat", "include": [{"class": "cat", "count": 1, **clause}]}
+    with pytest.raises(InputError, match=said):
+        find_format(record).read(record, 0)
 
 
 @pytest.mark.parametrize("name", POSITIONAL)

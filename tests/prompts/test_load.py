@@ -277,3 +277,10 @@ def test_missing_files_names_and_formats(tmp_path):
     (tmp_path / "p.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match="not a readable Parquet file"):
         load_prompts(tmp_path / "p.parquet")
+
+
+def test_a_folder_that_no_data_set_can_be_is_told():
+    from t2i_spatial.prompts.hub import dataset_records
+
+    with pytest.raises(InputError, match="cannot load the data set '/'"):
+        list(dataset_records("/"))

@@ -132,6 +132,18 @@ def test_a_run_gets_verdicts_and_a_summary(tmp_path):
     assert run.is_finished("score")
 
 
+def test_a_broken_summary_is_written_anew(tmp_path, capsys):
+    """It is made of tables that are there: a run must not be lost for scoring by it."""
+    run = make_run(tmp_path, FULL)
+    score_run(run, make_protocols(["visor"]))
+    whole = (run.path / "summary.json").read_text()
+    for broken in (whole[: len(whole) // 2], "", "[1]"):
+        (run.path / "summary.json").write_text(broken)
+        score_run(run, make_protocols(["visor"]))
+        assert (run.path / "summary.json").read_text() == whole
+    assert capsys.readouterr().err.count("it is written anew") == 2
+
+
 def test_missing_images_lower_the_score_and_are_not_silent(tmp_path):
     run = make_run(tmp_path, without(("a", 1)), {("a", 1): IMAGE_MISSING})
     scores = score_run(run, make_protocols(["visor"]))

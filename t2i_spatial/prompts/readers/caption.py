@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, numbered, own_id, text_of
-from t2i_spatial.scene import Prompt
+from t2i_spatial.scene import Prompt, SceneSpec
 
 CAPTION_COLUMNS = ("text", "prompt", "caption", "sentence", "prompts", "text_prompt", "prompt_text")
 """Names of the column that holds the prompt, in order of preference; capitals do not matter."""
@@ -29,7 +31,15 @@ def caption_format(column: str) -> PromptFormat:
             if key not in (column, id_column, names.get("tag"))
             and isinstance(value, str | int | float)
         }
-        return Prompt(id, text_of(record, column), str(tag) if tag else None, metadata=rest)
+        scene = record.get(names.get("scene", "scene"))
+        return Prompt(
+            id,
+            text_of(record, column),
+            str(tag) if tag else None,
+            # a scene that is given means more than what is read from the text
+            SceneSpec.from_dict(scene) if isinstance(scene, Mapping) else None,
+            rest,
+        )
 
     return PromptFormat(lambda record: column in record, read, fallback=True)
 
@@ -43,7 +53,8 @@ def _by_lower(record: Record) -> dict[str, str]:
     return names
 
 
-def _column(record: Record) -> str | None:
+def caption_column(record: Record) -> str | None:
+    """The column of a record that holds its prompt, if any has such a name."""
     names = _by_lower(record)
     return next(
         (
@@ -56,7 +67,7 @@ def _column(record: Record) -> str | None:
 
 
 def _read(record: Record, number: int) -> Prompt:
-    column = _column(record)
+    column = caption_column(record)
     if column is None:
         raise InputError(
             f"no caption column ({', '.join(CAPTION_COLUMNS)}) in {', '.join(map(str, record))}; "
@@ -66,5 +77,5 @@ def _read(record: Record, number: int) -> Prompt:
 
 
 FORMATS.register("caption")(
-    PromptFormat(lambda record: _column(record) is not None, _read, fallback=True)
+    PromptFormat(lambda record: caption_column(record) is not None, _read, fallback=True)
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts.readers import FORMATS, PromptFormat, Record, own_id, text_of
+from t2i_spatial.prompts.readers.caption import caption_column
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec, canonical_relation
 
 
@@ -44,7 +45,10 @@ def geneval_scene(record: Record) -> SceneSpec:
                 and isinstance(position[1], int)
             ):
                 raise InputError(f"position must be [relation, index], got {position!r}")
-            relations.append(RelationSpec(index, canonical_relation(position[0]), position[1]))
+            relation = canonical_relation(position[0])
+            if position[1] == index:
+                raise InputError(f"the position of clause {index} names itself: {position!r}")
+            relations.append(RelationSpec(index, relation, position[1]))
     names = {spec.name for spec in objects}
     for clause in record.get("exclude") or ():
         spec = _object(clause)
@@ -101,17 +105,24 @@ def _object(clause: Record) -> ObjectSpec:
     count = clause.get("count", 1)
     if isinstance(count, bool) or not isinstance(count, int):
         raise InputError(f"count of {clause['class']!r} must be a whole number, got {count!r}")
-    return ObjectSpec(clause["class"], count, clause.get("color"))
+    color = clause.get("color")
+    if not isinstance(color, str | None):
+        raise InputError(f"color of {clause['class']!r} must be text, got {color!r}")
+    return ObjectSpec(clause["class"], count, color)
+
+
+def _column(record: Record) -> str | None:
+    return "prompt" if "prompt" in record else caption_column(record)
 
 
 def _matches(record: Record) -> bool:
-    return "include" in record and "prompt" in record
+    return "include" in record and _column(record) is not None
 
 
 def _read(record: Record, number: int) -> Prompt:
     return Prompt(
         own_id(record, number, "id", "prompt_id"),
-        text_of(record, "prompt"),
+        text_of(record, _column(record) or "prompt"),
         record.get("tag"),
         geneval_scene(record),
         {"geneval": dict(record)},
