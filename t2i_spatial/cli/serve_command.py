@@ -38,7 +38,8 @@ HIDDEN = ("detector", "reward", "compat", "max_buffered", "token", "local_only")
 @click.option(
     "--flow-grpo-compat",
     is_flag=True,
-    help="Answer flow_grpo's GenEval client on POST / (its pickles are read as data only).",
+    help="Answer flow_grpo's GenEval client and verl-omni's HTTP scorer client on POST / (their "
+    "pickles are read as data only).",
 )
 @click.option(
     "--compat-protocol",

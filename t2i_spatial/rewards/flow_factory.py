@@ -8,7 +8,8 @@ answers that client's `POST /compute`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t2i_spatial.errors import InputError, MissingDependencyError
@@ -49,10 +50,37 @@ def spatial_reward_model() -> type:
         def __call__(
             self, prompt: Sequence[str], image: Sequence[Any] | None = None, **extra: Any
         ) -> Any:
-            rewards, info = pointwise(self.scorer, prompt, image, extra.get("metadata"))
+            rewards, info = pointwise(self.scorer, prompt, image, records_of(extra))
             return abc.RewardModelOutput(rewards=rewards, extra_info=info)
 
     return SpatialReward
+
+
+def records_of(extra: Mapping[str, Any]) -> Sequence[Any] | None:
+    """The records among the further fields of samples: `geneval_metadata`, or else `metadata`.
+
+    Its GenEval data sets carry the record as JSON text in a column of that name (pull request 165),
+    which arrives as a field of its own, or inside `metadata` where that holds the other columns.
+    """
+    records = extra.get("geneval_metadata")
+    if records is not None:
+        return records  # type: ignore[no-any-return]
+    metadata = extra.get("metadata")
+    if isinstance(metadata, str) or not isinstance(metadata, Sequence):
+        return metadata
+    return [_unwrapped(record) for record in metadata]
+
+
+def _unwrapped(record: Any) -> Any:
+    if isinstance(record, str):
+        try:
+            found = json.loads(record)
+        except (ValueError, RecursionError):
+            return record  # `asked_of` says what is wrong
+    else:
+        found = record
+    inner = found.get("geneval_metadata") if isinstance(found, Mapping) else None
+    return record if inner is None else inner
 
 
 def make_scorer(config: Any, device: str) -> Scorer:

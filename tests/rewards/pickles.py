@@ -49,6 +49,16 @@ def attacks(marker: str) -> dict[str, bytes]:
         "key shared a thousand times": pickle.dumps([{"x" * 10_000: 1}] * 1000),
         "empty tuple called": b"\x80\x04)R.",
         "stack global": b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93.",
+        "a name as a value": b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93.",
+        "a type as a value": pickle.dumps(np.dtype("f8")),
+        "numpy object scalar": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00O8\x89\x88\x87R.",
+        "another codec": b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.",
+        "bytes of a number": b"\x80\x02c__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85R.",
+        "bytes encoded a thousand times": b"\x80\x02c_codecs\nencode\nq\x00X\x10\x27\x00\x00"
+        + b"x" * 10_000
+        + b"X\x06\x00\x00\x00latin1\x86q\x010]("
+        + b"h\x00h\x01R" * 1000
+        + b"e.",
         "dup": b"\x80\x042.",
         "long of four-byte length": b"\x80\x04\x8b\xff\xff\xff\x7f\x01.",
         "decimal bomb": b"I" + b"9" * 10_000 + b"\n.",

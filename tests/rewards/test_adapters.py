@@ -145,6 +145,17 @@ def test_flow_factory_loads_the_class(monkeypatch):
     model = flow_factory.spatial_reward_model()(config, SimpleNamespace(device="cpu"))
     output = model(prompt=[ASKED], image=[LEFT], condition_images=None)
     assert output.rewards[0] > 0.9
+    record = json.dumps(RECORD)
+    for extra in (
+        {"geneval_metadata": [record]},
+        {"metadata": [{"geneval_metadata": record, "tag": "position"}]},
+        {"metadata": [json.dumps({"geneval_metadata": RECORD})]},
+        {"metadata": [record]},
+    ):
+        output = model(prompt=["some words"], image=[RIGHT], **extra)
+        assert output.rewards[0] < 0.1
+    with pytest.raises(InputError, match="metadata is not JSON"):
+        model(prompt=["some words"], image=[RIGHT], metadata=["{"])
 
 
 def test_verl_scores_one_image():
@@ -164,3 +175,22 @@ def test_verl_scores_one_image():
         compute_score("sr2d", image, NOTHING_TO_SEE)
     unscored = verl.compute_score_function(SCORER, unscored=0.0)
     assert unscored("sr2d", Image.new("RGB", (9, 9)), NOTHING_TO_SEE)["score"] == 0.0
+
+
+def test_verl_omni_calls_by_keyword_with_uint8_of_three_or_four_axes():
+    compute_score = verl.compute_score_function(SCORER, unscored=0.0)
+    image = torch.from_numpy(BATCH[0].transpose(2, 0, 1).copy())
+    sample = {"data_source": "sr2d", "ground_truth": ASKED, "extra_info": {"num_turns": None}}
+    router = {"reward_router_address": "x", "reward_model_tokenizer": None, "model_name": "y"}
+    one = compute_score(solution_image=image, **sample, **router)
+    assert one["score"] == one["spatial"] > 0.9
+    assert compute_score(solution_image=image[None], **sample) == one
+    both = torch.from_numpy(BATCH[:2].transpose(0, 3, 1, 2).copy())
+    other = compute_score(solution_image=both[1], **sample)
+    mean = (one["score"] + other["score"]) / 2
+    assert compute_score(solution_image=both, **sample)["score"] == pytest.approx(mean)
+    nothing = compute_score("sr2d", image, NOTHING_TO_SEE)
+    assert nothing.keys() == one.keys()
+    assert all(isinstance(value, float) for value in nothing.values())
+    with pytest.raises(InputError, match="has no image"):
+        compute_score(solution_image=both[:0], **sample)

@@ -6,6 +6,7 @@ import pickle
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -268,6 +269,12 @@ def test_flow_factory_is_answered(http):
         },
     )
     assert by_record.json()["rewards"][0] > 0.5
+    column = {
+        "prompt": ["x"],
+        "image": images[:1],
+        "extra": {"geneval_metadata": [json.dumps(RECORD)]},
+    }
+    assert http.post("/compute", json=column).json()["rewards"] == by_record.json()["rewards"]
     assert http.post("/compute", json={"prompt": ["x"], "image": []}).status_code == 422
     wrong = {"prompt": ["x"], "image": images[:1], "kwargs": {"metadata": {"a": 1}}}
     assert "list of records" in http.post("/compute", json=wrong).json()["error"]
@@ -301,6 +308,39 @@ def test_a_flow_grpo_client_is_answered(http):
     strict = flow_grpo_request(http, jpegs, [RECORD] * 2, True)
     strict = pickle.loads(strict.content)  # noqa: S301 - what that client does
     assert strict["rewards"] == [0.0, 0.0] and strict["strict_rewards"][0] == 1.0
+
+
+def test_a_flow_grpo_client_with_numpy_values_and_an_old_protocol_is_answered(http):
+    jpeg = encoded(scene_image("cat", "left of", "dog"), "JPEG")
+    include = [{**clause, "count": np.int64(clause["count"])} for clause in RECORD["include"]]
+    data = {"images": [jpeg], "meta_datas": [{**RECORD, "include": include}]}
+    for protocol in (2, 5):
+        body = pickle.dumps(data | {"only_strict": np.bool_(False)}, protocol=protocol)
+        page = http.post("/", content=body)
+        assert page.status_code == 200, page.text
+        assert pickle.loads(page.content)["rewards"] == [1.0]  # noqa: S301 - as that client does
+
+
+def test_the_scorer_client_of_verl_omni_is_answered(http):
+    """Its payload and what it reads of the answer; it posts to the bare URL of the server."""
+    jpegs = [encoded(scene_image("cat", r, "dog"), "JPEG") for r in ("left of", "right of")]
+    asked = "a cat to the left of a dog"
+    for jpeg, low, high in zip(jpegs, (0.5, 0.0), (1.0, 0.5), strict=True):
+        data = {"images": [jpeg], "prompts": [asked], "metadata": {}}
+        page = http.post("/", content=pickle.dumps(data))
+        assert page.status_code == 200, page.text
+        (score,) = pickle.loads(page.content)["scores"]  # noqa: S301 - as that client does
+        assert low <= score <= high
+    by_record = {"images": jpegs, "prompts": [json.dumps(RECORD)] * 2, "metadata": {}}
+    page = http.post("/", content=pickle.dumps(by_record))
+    assert len(pickle.loads(page.content)["scores"]) == 2  # noqa: S301
+    for wrong in (
+        {"images": jpegs, "prompts": [asked]},
+        {"images": jpegs[:1], "prompts": ["in the style of impressionism"]},
+        {"images": jpegs[:1]},
+        {"images": [], "prompts": []},
+    ):
+        assert http.post("/", content=pickle.dumps(wrong)).status_code == 400
 
 
 @pytest.mark.parametrize("name", attacks(""))

@@ -17,11 +17,13 @@ from starlette.requests import Request as RawRequest
 from t2i_spatial._version import __version__
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.rewards.flow_factory import records_of
 from t2i_spatial.rewards.server import bodies
 from t2i_spatial.rewards.server.flow_grpo_compat import (
     CompatRefused,
     flow_grpo_answer,
-    flow_grpo_jobs,
+    pickled_jobs,
+    scores_answer,
 )
 from t2i_spatial.rewards.server.guard import Guard, Intake, Refused
 from t2i_spatial.rewards.server.monitoring import Monitoring
@@ -228,15 +230,19 @@ def _add_compat(
         try:
             async with _body(request, intake) as body:
                 until = time.monotonic() + settings.timeout
+                weights, most = settings.reward.weights, settings.max_images
                 jobs, only_strict = await readers.read(
-                    request, until, flow_grpo_jobs, body, protocol, settings.max_images
+                    request, until, pickled_jobs, body, protocol, weights, most
                 )
                 scores = await _scores(request, pool, jobs, until)
-                page = flow_grpo_answer(jobs, scores, only_strict, protocol)
+                if only_strict is None:
+                    page = scores_answer(scores)
+                else:
+                    page = flow_grpo_answer(jobs, scores, only_strict, protocol)
         except (InputError, CompatRefused) as error:
             raise Refused(400, str(error)) from None
         except Refused as error:
-            # flow_grpo's client retries 500 and nothing else
+            # flow_grpo's client retries 500 and nothing else; verl-omni's 408, 429 and 5xx
             code = 500 if error.code in (503, 504) else error.code
             raise Refused(code, str(error), error.retry_after) from None
         return Response(page, media_type="application/octet-stream")
@@ -308,7 +314,7 @@ def _compute_jobs(body: bytes, settings: ServerSettings) -> list[Job]:
     if len(images) > settings.max_images:
         raise InputError(f"{len(images)} images in a request; at most {settings.max_images}")
     extra = asked.kwargs or asked.extra or {}
-    prompts = as_prompts(while_wanted(asked_of(texts, extra.get("metadata"))))
+    prompts = as_prompts(while_wanted(asked_of(texts, records_of(extra))))
     return [
         Job(bodies.decode_base64(image), prompt, settings.reward.weights)
         for image, prompt in zip(images, prompts, strict=True)

@@ -1,8 +1,9 @@
 """Reads pickles that hold nothing but data, without the pickle machine.
 
 A pickle is a program; `pickle.loads` runs it. This reader knows only the opcodes that build plain
-containers, numbers, text and bytes. Opcodes that name, call or restore anything are not among
-them, so no code of the sender can run, and nothing is imported.
+containers, numbers, text and bytes. Names and calls are read where they spell bytes (protocol 2) or
+a numpy scalar (`pickled_values`) and refused everywhere else; nothing is imported or called, so no
+code of the sender can run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.rewards.server.pickled_values import Callee, Calls, Dtype, callee, set_order
 
 MAX_OPCODES = 200_000
 MAX_DEPTH = 16
@@ -37,8 +39,9 @@ def loads_plain(data: bytes, *, max_opcodes: int = MAX_OPCODES, max_depth: int =
             time they are reached, so that nested sharing cannot blow up).
         max_depth: deepest nesting; also what ends self-containing lists.
 
-    Texts have at most a million characters together, shared ones counted each time, and keys are
-    texts: keys of the sender's choice that are numbers could all fall into one place of a dict.
+    Scalars of numpy come back as Python's. Texts have at most a million characters together, shared
+    ones counted each time, and keys are texts: keys of the sender's choice that are numbers could
+    all fall into one place of a dict.
 
     >>> import pickle
     >>> loads_plain(pickle.dumps({"a": [1, 2.5, None, True, "x", b"y"]}))
@@ -59,6 +62,7 @@ def loads_plain(data: bytes, *, max_opcodes: int = MAX_OPCODES, max_depth: int =
 def _run(data: bytes, max_opcodes: int) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    calls = Calls(2 * len(data))
     program = pickletools.genops(io.BytesIO(data))
     for count, (opcode, argument, _) in enumerate(program):
         name = opcode.name
@@ -91,6 +95,14 @@ def _run(data: bytes, max_opcodes: int) -> Any:
             memo[_index(argument)] = _top(stack, 1)[0]
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[_index(argument)])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            stack.append(callee(*_named(stack, argument)))
+        elif name == "REDUCE":
+            arguments, called = _pop(stack), _pop(stack)
+            stack.append(calls.value(called, arguments))
+        elif name == "BUILD":
+            state = _pop(stack)
+            set_order(_top(stack, 1)[0], state)
         elif name == "STOP":
             value = _pop(stack)
             if stack:
@@ -99,6 +111,15 @@ def _run(data: bytes, max_opcodes: int) -> Any:
         elif name not in ("PROTO", "FRAME"):
             raise InputError(f"a pickle with the step {name}; only plain data is read, never code")
     raise InputError("a pickle without an end")
+
+
+def _named(stack: list[Any], argument: Any) -> tuple[Any, Any]:
+    """Module and name: those of GLOBAL, or what STACK_GLOBAL takes from the stack."""
+    if argument is not None:
+        module, _, name = argument.partition(" ")
+        return module, name
+    name, module = _pop(stack), _pop(stack)
+    return module, name
 
 
 def _index(argument: Any) -> int:
@@ -144,6 +165,8 @@ def _copy(value: Any, depth: int, left: _Left) -> Any:
         left.text -= len(value)
     if left.values < 0 or left.text < 0:
         raise InputError("a pickle of too many values, or of too much text")
+    if isinstance(value, Callee | Dtype):
+        raise InputError("a pickle with a name that is no value; only plain data is read")
     if not isinstance(value, list | tuple | dict):
         return value
     if depth == 0:
