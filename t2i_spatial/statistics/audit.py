@@ -43,6 +43,7 @@ class Anchor:
         influence: (N,) the sum over images of a prompt is what the prompt adds to the error.
         residual: (N,) weight of a label times how far it lies from the mean error, relative to the
             sum of weights; 0 without a label.
+        labelled: (N,) whether an image that counts has a label.
         weights: of the witnesses; empty where they were cross-fitted.
         n: labels.
         n_eff: labels of equal probability that would be as good.
@@ -56,6 +57,7 @@ class Anchor:
     automatic: float
     influence: Floats
     residual: Floats
+    labelled: NDArray[np.bool_]
     weights: tuple[float, ...]
     n: int
     n_eff: float
@@ -158,6 +160,7 @@ def anchor(
         automatic=float(sizes @ own) / whole,
         influence=influence,
         residual=spread,
+        labelled=seen,
         weights=weights,
         n=n,
         n_eff=n_eff,
@@ -204,7 +207,7 @@ def interval(
     that is wider. Degrees of freedom are labels, or prompts with labels, less what was fitted.
     """
     codes, count = cluster_codes(clusters)
-    prompts = int(np.unique(codes[found.residual != 0]).size) or 1
+    prompts = int(np.unique(codes[found.labelled]).size)
     if target == "model":
         sums = np.bincount(codes, weights=found.influence, minlength=count)
         variance = count / max(count - 1, 1) * float(sums @ sums)
@@ -246,8 +249,8 @@ def difference(
     value = b.value - a.value
     same = bool(np.allclose([value, *sums], 0, atol=1e-12))
     floor = 0.0 if same else max(a.floor, b.floor)
-    seen = np.concatenate([a.residual, b.residual]) != 0
-    prompts = int(np.unique(codes[seen]).size) or 1
+    seen = np.concatenate([a.labelled, b.labelled])
+    prompts = int(np.unique(codes[seen]).size)
     fitted = max(a.fitted, b.fitted, 1)
     degrees = max(1, min(min(a.n, b.n) - 1 - fitted, prompts - 1))
     error = math.sqrt(variance + floor)
@@ -367,8 +370,7 @@ def _cross_fitted(columns: Floats, y: Floats, w: Floats, codes: Ints) -> Floats:
 
 
 def _design_variance(found: Anchor, pi: Floats, codes: Ints, count: int) -> float:
-    seen = found.residual != 0
-    z = np.where(seen, np.sqrt(np.clip(1 - pi, 0, 1)) * found.residual, 0.0)
+    z = np.where(found.labelled, np.sqrt(np.clip(1 - pi, 0, 1)) * found.residual, 0.0)
     sums = np.bincount(codes, weights=z, minlength=count)
     lost = found.n / max(found.n - 1 - found.fitted, 1)
     return lost * max(float(z @ z), float(sums @ sums))
