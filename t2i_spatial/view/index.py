@@ -211,7 +211,7 @@ def _groups(values: pl.Series, part: str) -> PromptGroups:
     """The distinct values of one field of a list of structs, prompt by prompt."""
     table = pl.DataFrame({"all": values}).with_row_index("prompt")
     name = pl.col("all").struct.field(part).alias("name")
-    pairs = table.explode("all").select("prompt", name).drop_nulls().unique(maintain_order=True)
+    pairs = table.explode("all").select("prompt", name).drop_nulls().unique()
     column = _column(pairs["name"])
     return PromptGroups(column.names, pairs["prompt"].cast(pl.Int64).to_numpy(), column.codes)
 
