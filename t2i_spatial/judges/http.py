@@ -26,10 +26,11 @@ from pydantic import BeforeValidator, Field
 from t2i_spatial.errors import InputError, require
 from t2i_spatial.judges import JUDGES
 from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply, checked_options
-from t2i_spatial.judges.cache import ReplyCache, cache_key
+from t2i_spatial.judges.cache import ReplyCache
 from t2i_spatial.judges.openai_api import (
     Sampling,
     body_of,
+    reply_key,
     reply_of,
     top_tokens,
     wants_probabilities,
@@ -81,7 +82,10 @@ WHO = "a judge at a URL"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 FIRST = 5.0
 """Seconds to wait for somebody to answer at all, before anything was asked."""
-OF_THE_WAY = ("key_env", "probe", "concurrency", "max_concurrency", "timeout", "patience", "cache")
+OF_THE_WAY = (
+    "key_env", "probe", "concurrency", "max_concurrency", "timeout", "patience", "cache",
+    "logprobs",
+)  # fmt: skip
 """Options that say how to ask and not what: they decide no answer."""
 
 
@@ -119,14 +123,7 @@ class HTTPJudge(Judge):
         self._http, self.limit = self._wait(connect())
         try:
             model = spec.model or self._only_model()
-            self.sampling = Sampling(
-                model,
-                options.logprobs != "off",
-                options.temperature,
-                options.max_tokens,
-                options.detail,
-                tuple(sorted(options.extra.items())),
-            )
+            self.sampling = sampling_of(options, model)
             self.served_model: str | None = None
             self.gives_probabilities = self.sampling.logprobs
             self._probe()
@@ -168,9 +165,7 @@ class HTTPJudge(Judge):
 
     def plan(self) -> dict[str, Any]:
         """Without what only says how to ask."""
-        plan = super().plan()
-        options = {k: v for k, v in plan["options"].items() if k not in OF_THE_WAY}
-        return {**plan, "model": self.sampling.model, "options": options}
+        return plan_of(super().plan(), self.sampling)
 
     def found_out(self) -> dict[str, Any]:
         """Which model answered, and whether with probabilities."""
@@ -188,7 +183,7 @@ class HTTPJudge(Judge):
 
     async def _one(self, picture: Picture | None, asked: Asked) -> Reply:
         started = time.monotonic()
-        key = self._key(picture, asked)
+        key = reply_key(self.spec.source, picture, asked, self.sampling)
         known = self._cache.get(key)
         page = known
         if page is None:
@@ -206,18 +201,6 @@ class HTTPJudge(Judge):
         if reply.status in (ANSWERED, OFF_FORMAT):
             self._cache.put(key, page)
         return reply
-
-    def _key(self, picture: Picture | None, asked: Asked) -> str:
-        body = body_of(picture, asked, self.sampling, image=False)
-        return cache_key(
-            {
-                "url": self.spec.source,
-                "body": body,
-                "media_type": None if picture is None else picture.media_type,
-                "template": asked.question.template,
-                "rollout": asked.rollout,
-            }
-        )
 
     def _only_model(self) -> str:
         async def models() -> list[str]:
@@ -275,6 +258,24 @@ class HTTPJudge(Judge):
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def sampling_of(options: HTTPOptions, model: str) -> Sampling:
+    """What is sent with every question."""
+    return Sampling(
+        model,
+        options.logprobs != "off",
+        options.temperature,
+        options.max_tokens,
+        options.detail,
+        tuple(sorted(options.extra.items())),
+    )
+
+
+def plan_of(plan: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
+    """A judge's plan without what only says how to ask, and with the model that answers."""
+    options = {k: v for k, v in plan["options"].items() if k not in OF_THE_WAY}
+    return {**plan, "model": sampling.model, "options": options}
 
 
 def _printable(key: str, name: str) -> str:

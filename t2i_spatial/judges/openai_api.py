@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from t2i_spatial.judges.base import Asked, Picture, Reply, understood
+from t2i_spatial.judges.cache import cache_key
 from t2i_spatial.judges.replies import from_top_tokens
 from t2i_spatial.questions import REFUSED, TEMPLATES
 
@@ -77,6 +78,19 @@ def body_of(
     if body["temperature"] > 0:
         body["seed"] = (asked.seed * 1_000_003 + asked.rollout) % 2**31
     return body | dict(sampling.extra)
+
+
+def reply_key(url: str, picture: Picture | None, asked: Asked, sampling: Sampling) -> str:
+    """Of everything that decides a reply: its name in the cache, and in files of requests."""
+    return cache_key(
+        {
+            "url": url,
+            "body": body_of(picture, asked, sampling, image=False),
+            "media_type": None if picture is None else picture.media_type,
+            "template": asked.question.template,
+            "rollout": asked.rollout,
+        }
+    )
 
 
 def wants_probabilities(asked: Asked, sampling: Sampling) -> bool:

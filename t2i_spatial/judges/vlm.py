@@ -183,7 +183,6 @@ class TransformersJudge(Judge):
         torch = require("torch", "detect")
         start = self._inputs([image], [before])
         done = self.model(**start, use_cache=True, logits_to_keep=1)
-        length = start["input_ids"].shape[1]
         rows = []
         for k in range(0, len(texts), batch_size):
             some = texts[k : k + batch_size]
@@ -191,16 +190,15 @@ class TransformersJudge(Judge):
             longest = max(map(len, ids))
             fill = self.tokenizer.pad_token_id or 0
             padded = torch.tensor([row + [fill] * (longest - len(row)) for row in ids])
-            seen = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+            last = torch.tensor([len(row) - 1 for row in ids])
             cache = copy.deepcopy(done.past_key_values)
             cache.batch_repeat_interleave(len(some))
-            mask = torch.cat([torch.ones(len(some), length, dtype=seen.dtype), seen], 1)
-            last = seen.sum(1) - 1
             # a vocabulary is wide: only places where some question ends are multiplied with it
             ends, place = last.unique(return_inverse=True)
+            # no mask: what is filled in stands behind each question, where nothing looks at it, and
+            # models that count positions from a mask would count those of the image again
             out = self.model(
                 input_ids=padded.to(self.device),
-                attention_mask=mask.to(self.device),
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=ends.to(self.device),

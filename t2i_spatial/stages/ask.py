@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,8 +18,9 @@ import polars as pl
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.engines import run_batches
 from t2i_spatial.errors import IncompleteRunError
-from t2i_spatial.files import read_table, write_table
-from t2i_spatial.judges import load_judge
+from t2i_spatial.files import atomic_write, read_table, write_table
+from t2i_spatial.judges import Judge, load_judge
+from t2i_spatial.judges.batch_files import MOST_BYTES, MOST_REQUESTS, BatchFileJudge, read_replies
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
@@ -99,6 +101,8 @@ def ask_run(
     settings: AskSettings | None = None,
     *,
     dry_run: bool = False,
+    export_requests: Path | None = None,
+    import_replies: Path | None = None,
     overwrite: bool = False,
 ) -> Asking:
     """Ask what the protocols want to know of every image; writes answers and questions.
@@ -109,6 +113,8 @@ def ask_run(
     Args:
         protocols: by default those that the settings name.
         dry_run: only count, and load nothing.
+        export_requests: write what is to be asked to this file, and ask nobody.
+        import_replies: take the replies from this file; questions without one stay open.
 
     Raises:
         PlanMismatchError: the answers of this name are another judge's, or about other pictures.
@@ -129,12 +135,26 @@ def ask_run(
             )
         )
         return _counted(name, images, questions, done, pending, 0)
-    judge = load_judge(spec, device=resolve_devices(settings.device)[0])
+    judge: Judge
+    if export_requests is not None or import_replies is not None:
+        replies = None if import_replies is None else read_replies(import_replies)
+        judge = BatchFileJudge(spec, replies)
+    else:
+        if spec.backend == "boxes":
+            spec = dataclasses.replace(spec, options={**spec.options, "run": str(run.path)})
+        judge = load_judge(spec, device=resolve_devices(settings.device)[0])
     try:
         votes = settings.votes if judge.samples and not judge.gives_probabilities else None
         if votes is not None and settings.rollouts is None:
             note(f"{settings.judge} gives no probabilities: {votes} sampled votes per question")
         questions = plan_of_asking.times(questions, settings.rollouts, votes)
+        if export_requests is not None and isinstance(judge, BatchFileJudge):
+            done = _folded(run, stage, name, keep=True)
+            pending = plan_of_asking.pending(images, questions, done)
+            chosen = pending.head(settings.max_requests) if settings.max_requests else pending
+            worker = AskWorker(judge, questions, settings.seed)
+            _export(judge, worker, _batches(run, images, chosen), export_requests)
+            return _counted(name, images, questions, done, pending, 0)
         plan = _plan(run, stage, judge.plan(), settings.seed, questions)
         _begin(run, stage, name, plan, images, overwrite=overwrite)
         worker = AskWorker(judge, questions, settings.seed, settings.max_tokens)
@@ -143,6 +163,11 @@ def ask_run(
         finally:
             worker.close()
             _write_questions(run, name, questions)
+        if isinstance(judge, BatchFileJudge) and not judge.used:
+            note(
+                f"{import_replies} answers none of these questions: it was made of other images, "
+                "another judge or other settings"
+            )
     finally:
         judge.close()
     asked = len(tried.join(answered, on=ASKED, how="semi"))
@@ -186,6 +211,27 @@ def _asked_in_rounds(
             allowed = settings.max_tokens
             note(f"stopped: {worker.tokens:,} tokens are used, {allowed:,} were allowed")
             return wanted, tried, done
+
+
+def _export(
+    judge: BatchFileJudge, worker: AskWorker, batches: Sequence[Sequence[Pending]], path: Path
+) -> None:
+    """Write the requests of all batches to one file."""
+    size = count = 0
+    try:
+        with atomic_write(path, "w") as file:
+            for batch in batches:
+                for picture, asked in worker.pictures(batch):
+                    size += judge.write(file, picture, asked)
+                    count += len(asked)
+    finally:
+        worker.close()
+    note(f"{count:,} requests, {size / 1e6:,.1f} MB: {path}")
+    if count > MOST_REQUESTS or size > MOST_BYTES:
+        note(
+            f"OpenAI takes {MOST_REQUESTS:,} requests and {MOST_BYTES / 1e6:,.0f} MB in one file; "
+            "--max-requests makes smaller ones, or cut it between lines"
+        )
 
 
 def _plan(

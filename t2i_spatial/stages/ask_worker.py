@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,13 @@ class AskWorker:
                 rows.append(_row(item, one, reply))
             self.asked += 0 if lost else len(of_item)
         return pl.DataFrame(rows, schema=ANSWERS)
+
+    def pictures(self, batch: Sequence[Pending]) -> Iterator[tuple[Picture, list[Asked]]]:
+        """The pictures of a batch that can be read, with what is asked of each."""
+        for item in batch:
+            picture = self._picture(item)
+            if isinstance(picture, Picture):
+                yield picture, self._asked(item)
 
     def facts(self) -> dict[str, str]:
         """What the progress tells besides pictures."""
