@@ -26,7 +26,7 @@ from t2i_spatial.files import read_json_lines, write_json
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import sample_prompts, split_prompts
 from t2i_spatial.report.contact_sheet import before_and_after
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import ProtocolComparison, compare_runs
 from t2i_spatial.stages.curate import check_names as check_curation
@@ -99,7 +99,16 @@ def improve(
         PlanMismatchError: `output` holds a loop with other settings. More `rounds` may be asked.
         T2ISpatialError: what the stages raise.
     """
-    loop = _claim(output, settings, base, overwrite)
+    return _improve(Run.create(output), settings, base, overwrite)
+
+
+@writes_run
+def _improve(
+    loop: Run, settings: ImproveSettings, base: Run | None, overwrite: bool
+) -> dict[str, Any]:
+    """`improve`, holding the lock of the outer folder: two loops would train on each other's."""
+    output = loop.path
+    _claim(loop, settings, base, overwrite)
     train, questions = plan_questions(settings, base)
     before = evaluate(output / "before", questions, settings, None, base)
     rounds: list[dict[str, Any]] = []
@@ -144,8 +153,9 @@ def best_round(rounds: Sequence[dict[str, Any]]) -> int | None:
     return number
 
 
-def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite: bool) -> Run:
-    """The output folder as a run whose plan is everything that determines the result."""
+def _claim(run: Run, settings: ImproveSettings, base: Run | None, overwrite: bool) -> None:
+    """Record everything that determines the result as the plan of the output folder."""
+    output = run.path
     machine = {"device", "offline"}
     sections = settings.model_dump(
         mode="json",
@@ -157,7 +167,6 @@ def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite:
         plan |= {f"{key}.{name}": part for name, part in inner} or {key: value}
     if base is not None:
         plan["base"] = base.plan("generate")
-    run = Run.create(output)
     plan = json.loads(json.dumps(plan))
     if overwrite and run.plan(STAGE) not in ({}, plan):
         # before the new plan is recorded: what is left of an interrupted clearing is not its own
@@ -166,7 +175,6 @@ def _claim(output: Path, settings: ImproveSettings, base: Run | None, overwrite:
         for place in output.glob("improve.*"):
             place.unlink()
     run.begin(STAGE, plan, overwrite=overwrite)
-    return run
 
 
 def plan_questions(

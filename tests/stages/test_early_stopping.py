@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import IncompleteRunError, InputError, PlanMismatchError
 from t2i_spatial.metrics import VISOR
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.prompts import write_prompts
-from t2i_spatial.run import Run
+from t2i_spatial.run import LOCK, Run
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.compare import IncomparableRunsError, compare_runs
 from t2i_spatial.stages.detect import DetectSettings, detect_run
@@ -298,6 +299,27 @@ def test_a_run_with_images_is_detected_as_far_as_needed(
     detect_run(source, detect)
     stored = score_to_precision(protocol, 0.45, run=source.path)
     assert stored == stopped
+
+
+def test_two_stopped_scorings_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    prompts, _ = benchmark(4)
+    source = Run.create(tmp_path / "source")
+    source.write_prompts(prompts_to_table(prompts))
+    protocol = PROTOCOLS["visor"]()
+    calls = {
+        "part": lambda: score_to_precision(
+            protocol, 0.45, run=source.path, output=tmp_path / "part"
+        ),
+        "out/b": lambda: decide_between(source.path, source.path, protocol, tmp_path / "out"),
+    }
+    for place, call in calls.items():
+        run = Run.create(tmp_path / place)
+        with (
+            FileLock(run.path / LOCK),
+            pytest.raises(InputError, match="another t2i-spatial command is writing"),
+        ):
+            call()
+        assert not (run.path / "rounds").exists()
 
 
 @pytest.mark.usefixtures("few_rounds")

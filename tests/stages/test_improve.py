@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from t2i_spatial.errors import InputError, PlanMismatchError
@@ -12,7 +13,7 @@ from t2i_spatial.files import read_json_lines
 from t2i_spatial.images import read_image
 from t2i_spatial.prompts import parse_prompt, read_scenes, sr2d
 from t2i_spatial.relation_algebra import canonical_key
-from t2i_spatial.run import Run
+from t2i_spatial.run import LOCK, Run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.demo import improve_settings
 from t2i_spatial.stages.drift import pixel_drift, rephrased
@@ -132,11 +133,21 @@ def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(
     assert (tmp_path / "before").exists()
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(shutil, "rmtree", interrupted)
-        _claim(tmp_path, other, None, overwrite=True)
+        _claim(Run.create(tmp_path), other, None, overwrite=True)
     with pytest.raises(PlanMismatchError, match="seed: 0 there, 1 now"):
         improve(tmp_path, other)
-    _claim(tmp_path, other, None, overwrite=True)
+    _claim(Run.create(tmp_path), other, None, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_two_loops_do_not_write_into_one_folder(tmp_path):
+    Run.create(tmp_path)
+    with (
+        FileLock(tmp_path / LOCK),
+        pytest.raises(InputError, match="another t2i-spatial command is writing"),
+    ):
+        improve(tmp_path, improve_settings(steps=2))
+    assert not (tmp_path / "before").exists()
 
 
 def test_a_base_run_decides_what_is_held_out(tmp_path):

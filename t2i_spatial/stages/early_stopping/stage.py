@@ -14,7 +14,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.provenance import prompt_set_hash
-from t2i_spatial.run import Run
+from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt
 from t2i_spatial.stages.compare import IncomparableRunsError
 from t2i_spatial.stages.early_stopping.judge import (
@@ -104,10 +104,10 @@ def score_to_precision(
     else:
         raise InputError("give stored detections, a run, or prompts and a generator")
     return _in_rounds(
+        target,
         protocol,
         precision,
         applicable(table, protocol),
-        target,
         generate if source is None else None,
         detect,
         source,
@@ -151,9 +151,25 @@ def decide_between(
     ways = [side.detect.model_dump(exclude={"device", "batch_size"}) for side in sides]
     if ways[0] != ways[1]:
         raise IncomparableRunsError(f"A is detected by {ways[0]}, B by {ways[1]}")
+    runs = [Run.create(output / name) for name in "ab"]
+    options: dict[str, Any] = {"margin": margin, "number": number, "seed": seed}
+    with runs[0].writing(), runs[1].writing():
+        return _decide(runs, sides, prompts, protocol, overwrite=overwrite, **options)
+
+
+def _decide(
+    runs: Sequence[Run],
+    sides: Sequence[_Side],
+    prompts: Sequence[pl.DataFrame],
+    protocol: Metric,
+    *,
+    margin: float,
+    number: str | None,
+    seed: int,
+    overwrite: bool,
+) -> Stopped:
     looks = []
-    for name, side, table in zip("ab", sides, prompts, strict=True):
-        run = Run.create(output / name)
+    for run, side, table in zip(runs, sides, prompts, strict=True):
         plan = _plan(protocol, find_target(protocol, table, number, plain=True).name, table, seed)
         run.begin(STOPPING, {**plan, "margin": margin}, overwrite=overwrite)
         looks.append(
@@ -213,11 +229,12 @@ def _plan(protocol: Metric, number: str, table: pl.DataFrame, seed: int) -> dict
     }
 
 
+@writes_run
 def _in_rounds(
+    output: Run,
     protocol: Metric,
     precision: float,
     table: pl.DataFrame,
-    output: Run,
     generate: GenerateSettings | None,
     detect: DetectSettings | None,
     source: Run | None,
