@@ -54,11 +54,13 @@ QUESTIONS = _schema(
         "skill": pl.String,
         "template": pl.String,
         "lines": pl.Int32,
+        "canvas": pl.String,
     }
 )
 """One row per question of a prompt. `gold` is the answer that counts as right ("yes", a letter, a
 number, or letters joined); `parents` are question ids of the same prompt that must be answered
-right first; `lines` is how many letters a reply of kind `letters` has."""
+right first; `lines` is how many letters a reply of kind `letters` has; `canvas` is a drawing that
+is shown instead of the picture (see `canvas.draw`)."""
 
 CHANCE = pl.Struct({"answer": pl.String, "p": pl.Float64})
 ANSWERS = _schema(
@@ -151,6 +153,7 @@ class Question:
         skill: group for reporting.
         template: name of its `Template`.
         lines: letters that a reply of kind `letters` has.
+        canvas: shown instead of the picture, as `canvas.draw` takes it.
 
     Raises:
         InputError: an empty text, an unknown kind, options where none belong, or a gold answer
@@ -165,6 +168,7 @@ class Question:
     skill: str | None = None
     template: str = YES_NO.name
     lines: int | None = None
+    canvas: str | None = None
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -191,6 +195,7 @@ class Question:
     def id(self) -> str:
         """Of what is asked and how: text, kind, options and template."""
         asked = [self.template, self.kind, self.text, *self.options, self.lines]
+        asked += [self.canvas] if self.canvas is not None else []
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
     def shown(self, order: Sequence[int] | None = None) -> str:
@@ -218,6 +223,7 @@ def questions_to_table(asked: Iterable[tuple[str, Question]]) -> pl.DataFrame:
             "skill": q.skill,
             "template": q.template,
             "lines": q.lines,
+            "canvas": q.canvas,
         }
         for prompt_id, q in asked
     ]
@@ -235,6 +241,7 @@ def table_to_question(row: Mapping[str, Any]) -> Question:
         row["skill"],
         row["template"],
         row["lines"],
+        row.get("canvas"),
     )
 
 

@@ -68,7 +68,7 @@ class Picture:
     """An image to be asked about, as its file holds it.
 
     Attributes:
-        path: the file.
+        path: the file; empty for a drawing.
         data: its bytes; empty for judges that look at stored boxes only.
         key: (prompt id, sample), for judges that look things up.
     """
@@ -95,6 +95,9 @@ class Picture:
         Raises:
             ImageUnreadableError: the file is no image.
         """
+        if not self.path:
+            with Image.open(io.BytesIO(self.data)) as image:
+                return image.convert("RGB")
         return read_image(self.path)
 
 

@@ -14,7 +14,6 @@ of planned and grounded boxes; its code is not published, so the details here ar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -30,14 +29,11 @@ from t2i_spatial.metrics.geometry import Floats, columns, iou
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.relations import relation_scores
 from t2i_spatial.metrics.tabular import CORNERS, flat_boxes, join_prompts, verdict_table
+from t2i_spatial.prompts.got_chain import parse_chain as parse_chain
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import EVIDENCE, SCORED
 
 DIRECTIONS = ("left of", "right of", "above", "below")
-_CHAIN = re.compile(
-    r"<\|obj_start\|>\s*(.+?)\s*<\|obj_end\|>\s*<\|box_start\|>\s*"
-    r"\((\d+)\s*,\s*(\d+)\)\s*,\s*\((\d+)\s*,\s*(\d+)\)\s*<\|box_end\|>"
-)
 
 
 @dataclass(frozen=True)
@@ -82,19 +78,6 @@ def unread_plan_keys(layout: Mapping[str, Any]) -> tuple[str, ...]:
         for key, value in entry.items()
         if key not in ("name", "box", "id", "score") and value not in (None, "", [], {})
     )
-
-
-def parse_chain(text: str) -> dict[str, Any]:
-    """GoT-R1's reasoning text as `metadata["layout"]`: boxes in thousandths of the image.
-
-    >>> parse_chain("<|obj_start|>cat<|obj_end|> <|box_start|>(10,20),(300,400)<|box_end|>")
-    {'size': [1000, 1000], 'boxes': [{'name': 'cat', 'box': [10, 20, 300, 400]}]}
-    """
-    boxes = [
-        {"name": match[1], "box": [int(match[k]) for k in range(2, 6)]}
-        for match in _CHAIN.finditer(text)
-    ]
-    return {"size": [1000, 1000], "boxes": boxes}
 
 
 @PROTOCOLS.register("layout")

@@ -202,7 +202,7 @@ def _asked_in_rounds(
         tried = pl.concat([tried, fresh])
         spent = False
         try:
-            run_batches(run, stage, _batches(run, images, fresh), lambda _: worker)
+            run_batches(run, stage, _batches(run, images, fresh, questions), lambda _: worker)
         except BudgetSpent:
             spent = True
         finally:
@@ -291,14 +291,23 @@ def _write_questions(run: Run, name: str, questions: pl.DataFrame) -> None:
     write_table(path, pl.concat(parts).unique(["prompt_id", "question_id"], maintain_order=True))
 
 
-def _batches(run: Run, images: pl.DataFrame, pending: pl.DataFrame) -> list[list[Pending]]:
-    wanted: dict[tuple[str, int], list[tuple[str, int]]] = {}
+def _batches(
+    run: Run, images: pl.DataFrame, pending: pl.DataFrame, questions: pl.DataFrame
+) -> list[list[Pending]]:
+    drawn = questions.drop_nulls("canvas")
+    canvases = dict(
+        zip(drawn.select("prompt_id", "question_id").iter_rows(), drawn["canvas"], strict=True)
+    )
+    wanted: dict[tuple[str, int, str | None], list[tuple[str, int]]] = {}
     for prompt_id, sample, question_id, rollout in pending.select(*ASKED).iter_rows():
-        wanted.setdefault((prompt_id, sample), []).append((question_id, rollout))
+        canvas = canvases.get((prompt_id, question_id))
+        wanted.setdefault((prompt_id, sample, canvas), []).append((question_id, rollout))
     paths = dict(zip(images.select(*KEY).iter_rows(), images["image"], strict=True))
     items = [
-        Pending(prompt_id, sample, str(run.image_path(paths[prompt_id, sample])), tuple(pairs))
-        for (prompt_id, sample), pairs in wanted.items()
+        Pending(
+            prompt_id, sample, str(run.image_path(paths[prompt_id, sample])), tuple(pairs), canvas
+        )
+        for (prompt_id, sample, canvas), pairs in wanted.items()
     ]
     batches: list[list[Pending]] = []
     room = 0

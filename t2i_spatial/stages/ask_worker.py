@@ -10,10 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial.canvas import draw
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.judges import Judge
 from t2i_spatial.judges.base import Asked, Picture, Reply
-from t2i_spatial.questions import ANSWERS, Question, option_order, table_to_question
+from t2i_spatial.questions import ANSWERS, OFF_FORMAT, Question, option_order, table_to_question
 from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE
 
 READERS = 8
@@ -29,6 +30,8 @@ class Pending:
     sample: int
     path: str
     wanted: tuple[tuple[str, int], ...]
+    canvas: str | None = None
+    """Shown instead of the picture."""
 
 
 class BudgetSpent(Exception):
@@ -132,6 +135,10 @@ class AskWorker:
 
     def _picture(self, item: Pending) -> Picture | Reply:
         key = (item.prompt_id, item.sample)
+        if item.canvas is not None:
+            if not self.judge.needs_pixels:
+                return Reply.failed("this judge looks at no drawings", status=OFF_FORMAT)
+            return Picture("", draw(item.canvas), key)
         if not self.judge.needs_pixels:
             return Picture(item.path, b"", key)
         path = Path(item.path)
