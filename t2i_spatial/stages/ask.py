@@ -153,7 +153,7 @@ def ask_run(
             pending = plan_of_asking.pending(images, questions, done)
             chosen = pending.head(settings.max_requests) if settings.max_requests else pending
             worker = AskWorker(judge, questions, settings.seed)
-            _export(judge, worker, _batches(run, images, chosen), export_requests)
+            _export(judge, worker, _batches(run, images, chosen, questions), export_requests)
             return _counted(name, images, questions, done, pending, 0)
         plan = _plan(run, stage, judge.plan(), settings.seed, questions)
         _begin(run, stage, name, plan, images, overwrite=overwrite)
