@@ -8,6 +8,8 @@ the browser makes, in this process, without a network in between.
 
 from __future__ import annotations
 
+import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +123,57 @@ def _fill(table: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
         )
     )
     return conform(table, schema, "prompts")
+
+
+def measure(folder: Path) -> None:
+    """Seconds of every call that a browser makes, first and second time."""
+    import resource
+
+    from starlette.testclient import TestClient
+
+    from t2i_spatial.view.app import create_app
+
+    client = TestClient(create_app([Run.open(folder)]), base_url="http://127.0.0.1")
+    sorted_page = "/api/page?verdict=wrong&relation=left+of&sort=closest&offset=6000"
+    rows = [row["row"] for row in client.get(sorted_page).json()["rows"]]
+    client = TestClient(create_app([Run.open(folder)]), base_url="http://127.0.0.1")
+    calls = {
+        "open: runs": "/api/runs",
+        "open: counts": "/api/found",
+        "open: first page": "/api/page",
+        "open: its boxes": "/api/evidence?rows=" + ",".join(map(str, range(60))),
+        "filter, sort": "/api/found?verdict=wrong&relation=left+of&sort=closest",
+        "search": "/api/found?q=dog+prompt",
+        "a page in the middle": "/api/page?offset=100000",
+        "its boxes": "/api/evidence?rows=" + ",".join(map(str, range(100_000, 100_060))),
+        "a page of a sorted view": sorted_page,
+        "its boxes, scattered": "/api/evidence?rows=" + ",".join(map(str, rows)),
+        "one prompt": "/api/prompt?prompt=prompt-0012345",
+        "histogram": "/api/histogram?what=margin",
+    }
+    for name, address in calls.items():
+        spent = []
+        for _ in range(2):
+            begun, work = time.perf_counter(), time.process_time()
+            reply = client.get(address)
+            spent += [time.perf_counter() - begun, time.process_time() - work]
+            assert reply.status_code == 200, reply.text
+        print(f"{name:26}{spent[0]:7.3f} s (CPU {spent[1]:.3f})   again {spent[2]:.3f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"{'peak memory':26}{peak:7.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    if not (options.folder / "run.json").exists():
+        build(options.folder, options.images)
+        print("built; measuring in a process of its own is fairer: run the same command again")
+        return
+    measure(options.folder)
+
+
+if __name__ == "__main__":
+    main()

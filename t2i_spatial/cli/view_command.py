@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from t2i_spatial.cli.options import FILE, FOLDER, Command
+from t2i_spatial.cli.options import FILE, FOLDER, NEW_FILE, Command
 
 
 @click.command("view", cls=Command)
@@ -23,14 +23,34 @@ from t2i_spatial.cli.options import FILE, FOLDER, Command
     help="File with the token (or set T2I_SPATIAL_SERVE_TOKEN); made up where one is needed.",
 )
 @click.option("--browser", is_flag=True, help="Open the default browser.")
+@click.option(
+    "--label-page",
+    type=NEW_FILE,
+    metavar="FILE",
+    help="Write one HTML file that labels RUN without a server, and stop.",
+)
 def command(
-    runs: tuple[Path, ...], host: str, port: int, token_file: Path | None, browser: bool
+    runs: tuple[Path, ...],
+    host: str,
+    port: int,
+    token_file: Path | None,
+    browser: bool,
+    label_page: Path | None,
 ) -> None:
     """Explore, compare and label RUNs in the browser, on this machine.
 
     Reads the tables as they are, copies nothing and loads nothing from the network. Two runs are
     compared on the same prompts and samples. Stops on Ctrl-C.
     """
+    if label_page is not None:
+        from t2i_spatial.run import Run
+        from t2i_spatial.view.offline import write_label_page
+
+        if len(runs) > 1:
+            raise click.UsageError("--label-page takes one RUN")
+        write_label_page(Run.open(runs[0]), label_page)
+        click.echo(label_page)
+        return
     from t2i_spatial.rewards.server.serve import read_token
     from t2i_spatial.view.serve import view_runs
 

@@ -7,6 +7,9 @@ import re
 
 import pytest
 
+from t2i_spatial.labels import read_labels
+from t2i_spatial.view.labelling import Desk, items_to_label
+from t2i_spatial.view.offline import write_label_page
 from tests.view.browsing import chromium, needs_browser, serving, violations
 from tests.view.drawn import add_answers, drawn_run
 
@@ -217,6 +220,39 @@ def test_a_hostile_run_runs_nothing(tab, tmp_path):
         tab.get_by_text("answers of judge (1)").click()
         assert evil in tab.get_by_role("dialog").inner_text()
         assert tab.evaluate("window.hacked") is None
+
+
+def test_the_page_without_a_server_saves_a_label_file(tab, tmp_path):
+    evil = "</script><script>window.hacked=1</script>"
+    run = drawn_run(tmp_path / "run", prompts=2, text=f"a {{}} left of a ball{evil}")
+    page = tmp_path / "page.html"
+    assert write_label_page(run, page) == 3
+    tab.goto(page.as_uri())
+    tab.get_by_label("Your id").fill("anna")
+    tab.keyboard.press("Enter")
+    for done in range(3):
+        tab.locator(".foot", has_text=f"{done} of 3 images").wait_for()
+        tab.wait_for_function("document.querySelector('.stage img').naturalWidth === 64")
+        while tab.locator(".foot", has_text=f"{done} of 3 images").count():
+            tab.keyboard.press("y")
+    tab.keyboard.press("z")
+    tab.locator(".asked").wait_for()
+    tab.reload()  # the browser has kept everything
+    tab.get_by_label("Your id").fill("anna")
+    tab.keyboard.press("Enter")
+    tab.locator(".asked").wait_for()
+    assert violations(tab) == [] and tab.evaluate("window.hacked") is None
+    tab.keyboard.press("n")
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save the file").click()
+    path = run.path / "labels" / download.value.suggested_filename
+    path.parent.mkdir()
+    download.value.save_as(path)
+    labels = read_labels([path])
+    assert labels["label"].to_list().count("withdrawn") == 1
+    assert set(labels["annotator"]) == {"anna"} and labels["image_sha256"].null_count() == 0
+    # the app goes on where the page stopped: everything is labelled
+    assert Desk(run, items_to_label(run)).next("anna")["done"] == 3
 
 
 def test_a_million_rows_scroll_to_the_end_and_back(tab, address):

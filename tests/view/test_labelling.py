@@ -14,6 +14,7 @@ from t2i_spatial.labels.picking import PICKS
 from t2i_spatial.view import labelling
 from t2i_spatial.view.app import create_app
 from t2i_spatial.view.labelling import PICKED, Desk, items_to_label, people_say
+from t2i_spatial.view.offline import write_label_page
 from tests.view.client import browser
 from tests.view.drawn import drawn_run
 
@@ -208,3 +209,19 @@ def test_people_who_contradict_each_other_are_unsure(run):
     finish(desk, "anna", "yes")
     finish(desk, "bert", "no")
     assert people_say(run) == {desk.items[0].key: "unsure"}
+
+
+def test_the_page_without_a_server_holds_no_verdict(run, tmp_path):
+    path = tmp_path / "page.html"
+    assert write_label_page(run, path, limit=5) == 5
+    text = path.read_text()
+    assert "Content-Security-Policy" in text and "http:" not in text.replace("http-equiv", "")
+    assert not any(word in text for word in ("visor", 'margin"', "off by", 'kept"'))
+
+
+def test_a_run_without_pictures_gives_no_page(run, tmp_path):
+    for image in (run.path / "images").iterdir():
+        image.unlink()
+    with pytest.raises(InputError, match="no image that can be labelled"):
+        write_label_page(run, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
