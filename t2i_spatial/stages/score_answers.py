@@ -20,6 +20,7 @@ from t2i_spatial.progress import note
 from t2i_spatial.questions import ANSWERED
 from t2i_spatial.run import Run
 from t2i_spatial.stages.ask import stage_name
+from t2i_spatial.stages.judge_doctor import tell
 from t2i_spatial.tables import KEY
 
 DECIDING = (
@@ -107,4 +108,5 @@ def find_answers(run: Run, protocols: Sequence[Metric], name: str | None = None)
     failed = int((table["status"] != ANSWERED).sum())
     if failed:
         note(f"{failed:,} of {len(table):,} answers of {name} are unusable: bounds, never zeros")
+    tell(run, name)
     return Answers(name, table, run.plan(stage))
