@@ -260,7 +260,7 @@ def bundled(picks: int, seed: int) -> None:
         seen = Run.create(Path(place) / "seen")
         import_images(seen, folder, prompts)
         detect_run(seen, DetectSettings(detector="bundled"))
-        for smallest in (0, 13, 16):
+        for smallest in (0, 16, 18):
             output = Path(place) / f"run-{smallest}"
             run, held, first = Run.create(output), 0, None
             boxes = pl.col("detections").list.eval(
