@@ -163,18 +163,17 @@ def compose(first: str, second: str) -> str | None:
 def closure(relations: Iterable[RelationSpec]) -> frozenset[tuple[int, str, int]]:
     """Everything that relations entail, as (subject, relation, object), themselves included.
 
-    What must not hold and what has two other ends ("between") entails nothing here.
+    What must not hold, what has two other ends ("between") and what holds among the instances of
+    one object ("each other") entails nothing here.
 
     >>> spec = [RelationSpec(0, "left of", 1), RelationSpec(1, "left of", 2)]
     >>> (2, "right of", 0) in closure(spec)
     True
     """
     known: set[tuple[int, str, int]] = set()
-    new = {
-        (spec.subject, spec.relation, spec.object)
-        for spec in relations
-        if not spec.negated and spec.second is None
-    }
+    told = [spec for spec in relations if not spec.negated and spec.second is None]
+    among = {(r.subject, r.relation, r.object) for r in told if r.reciprocal}
+    new = {(r.subject, r.relation, r.object) for r in told} - among
     rows = {relation: RELATION_TABLE[relation] for _, relation, _ in new}
     while new:
         known |= new
@@ -189,7 +188,7 @@ def closure(relations: Iterable[RelationSpec]) -> frozenset[tuple[int, str, int]
             if b == c and a != d and (both := compose(one, other)):
                 found.add((a, both, d))
         new = found - known
-    return frozenset(known)
+    return frozenset(known | among)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ def _closed_chains(relations: Sequence[RelationSpec]) -> Iterator[Contradiction]
     strict: dict[str, list[tuple[int, int, int]]] = {}
     for index, spec in enumerate(relations):
         axis, sign = RELATION_TABLE[spec.relation].axis or ("", 0)
-        if not axis or spec.negated:
+        if not axis or spec.negated or spec.reciprocal:  # among several, one is first
             continue
         graph = edges.setdefault(axis, defaultdict(list))
         start, end = (spec.object, spec.subject) if sign > 0 else (spec.subject, spec.object)
@@ -268,7 +267,7 @@ def _exclusions(relations: Sequence[RelationSpec]) -> Iterator[Contradiction]:
         if spec.negated or spec.second is not None:
             continue
         told.setdefault((spec.subject, spec.relation, spec.object), index)
-        if row.inverse:
+        if row.inverse and not spec.reciprocal:
             told.setdefault((spec.object, row.inverse, spec.subject), index)
     seen = set()
     for (a, relation, b), index in told.items():

@@ -79,6 +79,9 @@ class ObjectSpec:
 class RelationSpec:
     """`objects[subject]` stands in `relation` to `objects[object]` (indices into the scene).
 
+    Subject and object may be one: then it is a relation among the instances of that object ("two
+    cats next to each other").
+
     Attributes:
         subject, object: indices into the scene's objects.
         relation: canonical name.
@@ -102,6 +105,12 @@ class RelationSpec:
             )
         if self.second is not None and RELATION_TABLE[self.relation].ends < 2:
             raise InputError(f"{self.relation!r} has one other end, got a second: {self.second}")
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether it holds among the instances of one object ("each other")."""
+        one = self.subject == self.object and self.second is None
+        return one and RELATION_TABLE[self.relation].ends == 1
 
     @property
     def indices(self) -> tuple[int, ...]:

@@ -213,3 +213,13 @@ def test_a_crowd_of_one_name_has_a_key_whatever_its_order():
     )
     turned = SceneSpec(crowd.objects, tuple(RelationSpec(i, "right of", i + 1) for i in range(11)))
     assert algebra.canonical_key(crowd) == algebra.canonical_key(turned)
+
+
+def test_what_stands_to_each_other_contradicts_nothing_but_its_denial():
+    on, beside = RelationSpec(0, "on", 0), RelationSpec(0, "left of", 0)
+    assert algebra.contradictions([on, beside, RelationSpec(0, "left of", 1)]) == ()
+    assert algebra.closure([on]) == {(0, "on", 0)}
+    denied = RelationSpec(0, "on", 0, negated=True)
+    assert algebra.contradictions([on, denied]) == (algebra.Contradiction((1,), "negation"),)
+    cups = SceneSpec((ObjectSpec("cup", 2),), (on,))
+    assert algebra.mirror_scene(cups) == cups

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from t2i_spatial.metrics.assignment_search import MAX_COMBINATIONS, Apart, Related, search
+from t2i_spatial.metrics.assignment_search import MAX_COMBINATIONS, Among, Apart, Related, search
 from t2i_spatial.metrics.color_words import color_fit
 from t2i_spatial.metrics.duplicates import SAME_THING
 from t2i_spatial.metrics.frame import place_probability
 from t2i_spatial.metrics.geometry import Boxes, Floats, Ints, iou
 from t2i_spatial.metrics.labels import label_names
 from t2i_spatial.metrics.relations import Pairs, find_rule, protocol_rules
+from t2i_spatial.prompts.inflection import plural
+from t2i_spatial.prompts.phrasing import each_other
 from t2i_spatial.relations import relation_row
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
 
@@ -42,6 +44,9 @@ ASIDE = frozenset(
     ["next to", "near", "far from", "touching", "larger than", "smaller than", "same size as"]
 )
 """Relations that have no thing cover another, and that boxes on one thing would still satisfy."""
+
+OF_ALL = frozenset(["far from", "same size as"])
+"""Relations that hold among several things only if they hold between any two of them."""
 
 SAME_BOX_PROBABILITY = 0.1
 WRONG_COLOR = 0.05
@@ -171,8 +176,12 @@ def _distinct(ids: list[int], found: Candidates) -> list[int]:
 
 
 def _wanted(scene: SceneSpec, k: int) -> int:
-    """How many boxes an object takes: one for an open count, two for what something is between."""
+    """How many boxes an object takes: one for an open count, two for what something is between and
+    for what stands to each other.
+    """
     count = scene.objects[k].count
+    if any(r.reciprocal and r.object == k for r in scene.relations):
+        return 0 if count == 0 else max(count or 2, 2)
     if count is not None:
         return count
     return 2 if any(_is_pair(r) and r.object == k for r in scene.relations) else 1
@@ -215,14 +224,16 @@ def _fit(spec: ObjectSpec, ids: tuple[int, ...], found: Candidates) -> float:
 
 def _related(
     scene: SceneSpec, relation: RelationSpec, own: Sequence[list[int]], found: Candidates
-) -> Related | None:
+) -> Related | Among | None:
     """A relation over all boxes that its ends may take.
 
-    `None` for what boxes do not decide (`Spatial.unjudged` tells of it), for a relation of a thing
-    to itself, and for what a "between" says already.
+    `None` for what boxes do not decide (`in_part.outside` tells of it), and for what a "between"
+    says already.
     """
     ends = relation.indices
     known = relation.relation in protocol_rules("spatial")
+    if known and relation.reciprocal:
+        return _among(scene, relation, own[relation.object], found)
     if not known or len(set(ends)) < len(ends) or _follows(scene, relation):
         return None
     boxes = tuple(sorted(own[k]) for k in ends)
@@ -232,6 +243,18 @@ def _related(
     holds = pair_probability(scene, relation, found, *chosen)
     table = np.maximum(holds, _EPSILON).reshape([len(axis) for axis in axes])
     return Related(ends, boxes, table, pair=_is_pair(relation), least=DOUBT)
+
+
+def _among(scene: SceneSpec, relation: RelationSpec, own: list[int], found: Candidates) -> Among:
+    """A relation to each other: of two boxes either may be the first."""
+    ids = sorted(own)
+    first, second = np.repeat(ids, len(ids)).astype(int), np.tile(ids, len(ids)).astype(int)
+    asserted = replace(relation, negated=False)
+    table = pair_probability(scene, asserted, found, first, second).reshape(len(ids), len(ids))
+    table = np.maximum(table, table.T)
+    table = np.maximum(1 - table if relation.negated else table, _EPSILON)
+    every = relation.negated or relation.relation in OF_ALL
+    return Among((relation.object,), (ids,), table, every, DOUBT)
 
 
 def _follows(scene: SceneSpec, relation: RelationSpec) -> bool:
@@ -306,7 +329,7 @@ def _parts(
     present: list[int],
     chosen: tuple[tuple[int, ...], ...],
     found: Candidates,
-    related: list[Related | None],
+    related: Sequence[Related | Among | None],
     apart: list[Apart],
 ) -> Iterator[Part]:
     for k, spec in enumerate(scene.objects):
@@ -437,6 +460,11 @@ def _said(
     value: float,
 ) -> str:
     a, b = scene.objects[relation.subject].name, scene.objects[relation.object].name
+    if relation.reciprocal:
+        holds = relation.negated != (value > 0.5)
+        must_not = " (must not be)" if relation.negated and holds else ""
+        words = f"{'' if holds else 'not '}{each_other(relation.relation)}{must_not}"
+        return f"{plural(a)} are {words}: {value:.2f}"
     if relation.second is not None:
         b = f"{b} and {scene.objects[relation.second].name}"
     if relation.negated:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -120,6 +120,51 @@ class Related:
                 ]
             table = np.stack(parts, axis)
         return table
+
+
+@dataclass(frozen=True, eq=False)
+class Among:
+    """A relation among several boxes of one object, whichever stands to which.
+
+    Attributes:
+        ends: the object.
+        boxes: those that it may take.
+        table: probability for every two of them, in either order, (n, n).
+        every: whether any two boxes must stand in the relation ("far from each other"). Otherwise
+            a chain of them is enough ("three dogs side by side"), and its weakest link counts.
+        least: probabilities below count as this in the choice of boxes.
+    """
+
+    ends: tuple[int]
+    boxes: tuple[Sequence[int]]
+    table: Floats
+    every: bool = False
+    least: float = 0.0
+    pair: ClassVar[bool] = True
+
+    def logs(self, options: Sequence[Sequence[Option]]) -> Floats:
+        """See `Link`."""
+        return np.log(np.maximum(self.worst(options), self.least))
+
+    def worst(self, options: Sequence[Sequence[Option]]) -> Floats:
+        """Probability for every option; 1 where it has fewer than two boxes."""
+        places = {box: place for place, box in enumerate(self.boxes[0])}
+        return np.array([self._of([places[i] for i in ids]) for ids in options[0]])
+
+    def _of(self, ids: Sequence[int]) -> float:
+        among = self.table[np.ix_(ids, ids)]
+        if len(ids) < 2:
+            return 1.0
+        if self.every:
+            return float(among[np.triu_indices(len(ids), 1)].min())
+        reached, weakest = among[0].copy(), 1.0
+        left = set(range(1, len(ids)))
+        while left:  # the strongest tree, grown from the first box
+            nearest = max(sorted(left), key=lambda place: reached[place])
+            left.remove(nearest)
+            weakest = min(weakest, float(reached[nearest]))
+            reached = np.maximum(reached, among[nearest])
+        return weakest
 
 
 def _best_pair(table: Floats, ids: Sequence[int]) -> Floats:

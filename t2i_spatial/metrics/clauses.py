@@ -160,6 +160,11 @@ def _from_scenes(prompts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         prompts.select("prompt_id", "relations")
         .explode("relations")
         .filter(pl.col("relations").is_not_null())
+        # a clause stands in relation to another one ("each other" is not judged: `Scope`)
+        .filter(
+            pl.col("relations").struct.field("subject")
+            != pl.col("relations").struct.field("object")
+        )
         .select(
             "prompt_id",
             pl.col("relations").struct.field("subject").cast(pl.Int64).alias("clause"),

@@ -28,6 +28,7 @@ class Scope:
         limits: numbers that are meant as "at least" or "at most".
         absences: objects that must not be there.
         negations: relations that must not hold.
+        reciprocals: relations among the instances of one object ("each other").
         attributes: adjectives of looks ("wooden"). Where they are not judged they are told beside
             the verdict (`Metric.adjectives`); `False` makes their prompts judged in part.
         arrangements: adjectives that place or compare things ("in a row", "smaller").
@@ -41,6 +42,7 @@ class Scope:
     limits: bool = False
     absences: bool = False
     negations: bool = False
+    reciprocals: bool = False
     attributes: bool = True
     arrangements: bool = False
     text: bool = False
@@ -58,6 +60,7 @@ WHOLE = Scope(
     limits=True,
     absences=True,
     negations=True,
+    reciprocals=True,
     arrangements=True,
     text=True,
 )
@@ -75,9 +78,13 @@ def outside(scene: SceneSpec, scope: Scope) -> tuple[str, ...]:
     for spec in scene.objects:
         beyond += _of_object(spec, scope)
     for relation in scene.relations:
-        itself = len(set(relation.indices)) < len(relation.indices)
-        known = scope.judges(scope.relations, relation.relation) and not itself
-        if not known or (relation.negated and not scope.negations):
+        known = scope.judges(scope.relations, relation.relation)
+        known = known and (scope.negations or not relation.negated)
+        if relation.reciprocal:
+            known = known and scope.reciprocals
+        elif len(set(relation.indices)) < len(relation.indices):
+            known = False  # "a cat between itself and a dog"
+        if not known:
             beyond.append(relation_said(scene, relation))
     return tuple(dict.fromkeys(beyond))
 
@@ -107,6 +114,8 @@ def relation_said(scene: SceneSpec, relation: RelationSpec) -> str:
     """A relation of a scene in words: "cat between tree and car"."""
     subject, *ends = (scene.objects[k].name for k in relation.indices)
     words = "not " * relation.negated + (relation.phrase or relation.relation)
+    if relation.reciprocal:
+        return f"{subject} {words}" + (" each other" if relation.phrase is None else "")
     return f"{subject} {words} {' and '.join(ends)}"
 
 

@@ -42,6 +42,7 @@ class Spatial(Metric):
         counts=True,
         absences=True,
         negations=True,
+        reciprocals=True,
         limits=True,
     )
     parts: ClassVar[tuple[str, ...]] = PARTS

@@ -17,7 +17,7 @@ from t2i_spatial.metrics.answers import QUESTION, WEIGHED, AnswerMetric, shares_
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.prompts.inflection import plural
-from t2i_spatial.prompts.phrasing import noun_phrase
+from t2i_spatial.prompts.phrasing import each_other, noun_phrase
 from t2i_spatial.questions import LETTER, NUMBER, Question, questions_to_table
 from t2i_spatial.relations import RELATION_TABLE
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
@@ -166,10 +166,13 @@ def _of_relation(scene: SceneSpec, relation: RelationSpec) -> Part:
     ends = _ends(relation)
     others = " and ".join(_the(scene.objects[end]) for end in ends)
     row = RELATION_TABLE[relation.relation]
+    said = f"{row.words} {others}"
+    if relation.reciprocal:
+        ends, said = (), each_other(row.name)
     holds = not relation.negated
-    words = f"{_the(subject)} {'' if holds else 'not '}{row.words} {others}"
-    if row.inverse is None or row.symmetric or len(ends) > 1:
-        text = f"{_is(subject)} {_the(subject)} {row.words} {others}?"
+    words = f"{_the(subject)} {'' if holds else 'not '}{said}"
+    if row.inverse is None or row.symmetric or len(ends) != 1:
+        text = f"{_is(subject)} {_the(subject)} {said}?"
         asked: tuple[Question, ...] = (
             Question(text, gold="yes" if holds else "no", skill=row.name),
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.prompts.inflection import article, plural
 from t2i_spatial.prompts.parser.function_words import NUMBERS
+from t2i_spatial.prompts.parser.relation_phrases import RECIPROCAL
 from t2i_spatial.relation_algebra import inverse
 from t2i_spatial.relations import RELATION_TABLE, WORDINGS
 from t2i_spatial.scene import ObjectSpec, RelationSpec, SceneSpec
@@ -66,12 +67,41 @@ def _related(scene: SceneSpec) -> tuple[ObjectSpec, str, ObjectSpec] | None:
     if any(spec.frame_position or spec.count == 0 for spec in scene.objects):
         return None
     relation = scene.relations[0]
-    if relation.subject == relation.object or relation.negated:
+    if len(set(relation.indices)) < len(relation.indices) or relation.negated:
         return None
     return scene.objects[relation.subject], _words(relation), scene.objects[relation.object]
 
 
+def _among(scene: SceneSpec) -> tuple[ObjectSpec, str] | None:
+    """Subject and words of a scene of several things of one kind that stand to each other."""
+    if len(scene.objects) != 1 or len(scene.relations) != 1:
+        return None
+    words, spec = _to_each_other(scene, scene.relations[0]), scene.objects[0]
+    if words is None or scene.relations[0].negated or spec.frame_position:
+        return None
+    return spec, words
+
+
+def _to_each_other(scene: SceneSpec, relation: RelationSpec) -> str | None:
+    several = scene.objects[relation.subject].count not in (0, 1)
+    if not (several and relation.reciprocal and relation.relation in RECIPROCAL):
+        return None
+    return each_other(relation.relation)
+
+
+def each_other(relation: str) -> str:
+    """How a relation is told of several things of one kind.
+
+    >>> each_other("on"), each_other("left of")
+    ('on top of each other', 'to the left of each other')
+    """
+    words = "on top of" if relation == "on" else RELATION_TABLE[relation].words
+    return f"{words} each other"
+
+
 def _plain(scene: SceneSpec) -> str | None:
+    if among := _among(scene):
+        return f"{noun_phrase(among[0])} {among[1]}"
     if related := _related(scene):
         subject, words, target = related
         return f"{noun_phrase(subject)} {words} {noun_phrase(target)}"
@@ -102,6 +132,8 @@ def _there_is(scene: SceneSpec) -> str | None:
 
 
 def _predicative(scene: SceneSpec) -> str | None:
+    if among := _among(scene):
+        return f"{noun_phrase(among[0])} {_is(among[0])} {among[1]}"
     if related := _related(scene):
         subject, words, target = related
         return f"{noun_phrase(subject)} {_is(subject)} {words} {noun_phrase(target)}"
@@ -136,7 +168,7 @@ def told_inversely(scene: SceneSpec) -> SceneSpec | None:
     """
     told = tuple(
         replace(spec, subject=spec.object, relation=other, object=spec.subject, phrase=None)
-        if (other := inverse(spec.relation))
+        if not spec.reciprocal and (other := inverse(spec.relation))
         else spec
         for spec in scene.relations
     )
@@ -162,14 +194,16 @@ def _sentences(scene: SceneSpec) -> str | None:
             )
             said.add(index)
     for relation in scene.relations:
-        if relation.subject == relation.object:
+        among = _to_each_other(scene, relation)
+        if among is None and len(set(relation.indices)) < len(relation.indices):
             return None
         ends = []
-        for index in relation.indices:
+        for index in relation.indices[:1] if among else relation.indices:
             ends.append(definite[index] if index in said else noun_phrase(objects[index]))
             said.add(index)
         verb = _is(objects[relation.subject]) + (" not" if relation.negated else "")
-        sentences.append(f"{ends[0]} {verb} {_words(relation)} {' and '.join(ends[1:])}")
+        words = among or f"{_words(relation)} {' and '.join(ends[1:])}"
+        sentences.append(f"{ends[0]} {verb} {words}")
     return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
 
 

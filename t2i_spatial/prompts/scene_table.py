@@ -36,7 +36,8 @@ def scene_table(scene: SceneSpec) -> str:
         told: list[Sequence[str]] = [("relation", "phrase")]
         for relation in scene.relations:
             negation = "not " if relation.negated else ""
-            words = f"{relation.subject} {negation}{relation.relation} {relation.object}"
+            other = "each other" if relation.reciprocal else relation.object
+            words = f"{relation.subject} {negation}{relation.relation} {other}"
             if relation.second is not None:
                 words += f" and {relation.second}"
             told.append((words, relation.phrase or relation.relation))

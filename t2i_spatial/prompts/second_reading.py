@@ -34,7 +34,8 @@ _RULES = (
     "frame_position: a place in the picture, such as 'top left'.",
     "text: of an object named 'text' only: the string to be written.",
     "relations: subject, object and second (the other end of 'between') are indices into objects; "
-    "left and right are the viewer's; negated when the relation must not hold.",
+    "subject and object are the same index for 'each other'; left and right are the viewer's; "
+    "negated when the relation must not hold.",
     "unparsed: words of the prompt that none of this can say.",
 )
 
@@ -176,7 +177,9 @@ def _related(scene: SceneSpec) -> list[str]:
 def _told(scene: SceneSpec, relation: RelationSpec) -> str:
     name, row = relation.relation, RELATION_TABLE[relation.relation]
     subject, *ends = (scene.objects[k].name for k in relation.indices)
-    if row.symmetric:
+    if relation.reciprocal:
+        ends = ["each other"]
+    elif row.symmetric:
         subject, *ends = sorted([subject, *ends])
     elif row.inverse and RELATIONS.index(row.inverse) < RELATIONS.index(name):
         name, subject, ends = row.inverse, ends[0], [subject]

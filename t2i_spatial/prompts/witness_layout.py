@@ -174,7 +174,7 @@ def solve_layout(scene: SceneSpec, seed: int = 0) -> list[dict[str, Any]]:
             + ", ".join(_say(scene, scene.relations[index]) for index in found[0].relations)
         )
     if any(relation.subject == relation.object for relation in scene.relations):
-        raise InputError("this scene cannot be drawn: an object is related to itself")
+        raise InputError("this scene cannot be drawn: what stands to each other has no drawing")
     for relation in scene.relations:
         if not can_draw(relation.relation) or relation.negated:
             raise InputError(f"this scene cannot be drawn: {_say(scene, relation)} has no drawing")

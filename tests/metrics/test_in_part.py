@@ -356,3 +356,17 @@ def test_what_the_parser_reads_whole_is_judged_whole_by_spatial(text):
     colored = replace(RIGHT, colors=("red", "black"))
     verdict = judge("spatial", Prompt("0", text, scene=parse_prompt(text)), colored)
     assert verdict["unjudged"] == [] and verdict["status"] == "scored"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_stands_to_each_other_is_judged_by_spatial_and_passed_by_nobody(name):
+    scene = SceneSpec((ObjectSpec("cat", 2),), (RelationSpec(0, "left of", 0),))
+    found = detections(box("cat", 0, 200, 100, 300), box("cat", 400, 200, 500, 300))
+    verdict = judge(name, asked(scene), found)
+    if name == "spatial":
+        assert verdict["correct"] and verdict["unjudged"] == []
+    else:
+        assert verdict["status"] in (IN_PART, "not_applicable")
+        assert verdict["correct"] is None and verdict["value"] is None
+    if verdict["status"] == IN_PART:
+        assert "cat left of each other" in verdict["unjudged"]

@@ -378,6 +378,77 @@ def test_what_boxes_cannot_show_is_not_judged_and_never_right(relation):
     assert judge(prompt, CAT)["correct"] is False  # what was judged is wrong
 
 
+def cats(*lefts):
+    return [box("cat", x, 200, x + 40, 240, 0.9 - x / 10_000) for x in lefts]
+
+
+def among(count, relation, **more):
+    return scene(ObjectSpec("cat", count), relations=[RelationSpec(0, relation, 0, **more)])
+
+
+def test_two_of_a_kind_next_to_each_other():
+    prompt = among(2, "next to")
+    right = judge(prompt, *cats(0, 48))
+    assert right["correct"] and right["status"] == "scored"
+    assert part(right, "relations") > 0.7
+    assert right["reason"].startswith("2 cat found, 2 wanted; cats are next to each other: 0.")
+    wrong = judge(prompt, *cats(0, 400))
+    assert wrong["correct"] is False
+    assert wrong["reason"].startswith("cats are not next to each other: 0.")
+    assert judge(among(2, "next to", negated=True), *cats(0, 400))["correct"]
+    denied = judge(among(2, "next to", negated=True), *cats(0, 48))
+    assert denied["correct"] is False
+    assert denied["reason"].startswith("cats are next to each other (must not be): 0.")
+    alone = judge(prompt, *cats(0))
+    assert alone["correct"] is False and part(alone, "relations") == 0
+    assert judge(among(None, "next to"), *cats(0))["reason"] == "1 cat found, next to needs two"
+
+
+@pytest.mark.parametrize(
+    ("relation", "lefts", "holds"),
+    [
+        ("next to", (0, 48, 96), True),  # a chain: the outer two need not touch
+        ("next to", (96, 0, 48), True),
+        ("next to", (0, 48, 400), False),
+        ("far from", (0, 230, 460), True),
+        ("far from", (0, 400, 448), False),  # of any two
+    ],
+)
+def test_several_that_stand_to_each_other(relation, lefts, holds):
+    assert judge(among(3, relation), *cats(*lefts))["correct"] is holds
+
+
+def test_of_two_on_top_of_each_other_either_may_be_above():
+    high, low = box("cup", 0, 0, 100, 100), box("cup", 0, 80, 100, 180)
+    prompt = scene(ObjectSpec("cup", 2), relations=[RelationSpec(0, "on", 0)])
+    for items in ((high, low), (low, high)):
+        assert judge(prompt, *items)["correct"]
+    assert judge(prompt, high, box("cup", 300, 0, 400, 100))["correct"] is False
+
+
+def test_the_two_that_stand_to_each_other_are_chosen_among_many():
+    prompt = scene(
+        ObjectSpec("cat", 2, count_rule="at least"), relations=[RelationSpec(0, "next to", 0)]
+    )
+    verdict = judge(prompt, *cats(0, 400, 448))
+    assert verdict["correct"]
+    assert [e["box"][0] for e in verdict["evidence"]] == [400, 448]
+
+
+@pytest.mark.parametrize(
+    ("relation", "second"), [("facing", None), ("between", None), ("between", 1)]
+)
+def test_what_stands_to_itself_is_never_silently_right(relation, second):
+    prompt = scene(
+        ObjectSpec("cat", 2),
+        ObjectSpec("dog"),
+        relations=[RelationSpec(0, relation, 0, second=second)],
+    )
+    verdict = judge(prompt, *cats(0, 48), box("dog", 300, 200, 400, 300))
+    assert verdict["status"] == "judged_in_part" and verdict["correct"] is None
+    assert len(verdict["unjudged"]) == 1 and relation in verdict["unjudged"][0]
+
+
 TREES = box("tree", 0, 0, 60, 200), box("tree", 300, 0, 360, 200)
 
 

@@ -154,3 +154,13 @@ def test_boxes_and_questions_that_were_not_asked_are_errors():
     some = answers(lambda q: 0.9).head(2)
     with pytest.raises(InputError, match="5 of 6 questions of spatial_vqa were not asked"):
         METRIC.judge_answers(PROMPTS, IMAGES, some)
+
+
+def test_what_stands_to_each_other_is_asked_so():
+    scene = SceneSpec((ObjectSpec("cup", 2),), (RelationSpec(0, "on", 0),))
+    part = parts_of(scene)[-1]
+    assert [q.text for q in part.questions] == ["Are the cups on top of each other?"]
+    assert (part.words, part.objects) == ("the cups on top of each other", (0,))
+    beside = SceneSpec((ObjectSpec("cup", 2),), (RelationSpec(0, "left of", 0, negated=True),))
+    (asked,) = parts_of(beside)[-1].questions
+    assert (asked.text, asked.gold) == ("Are the cups to the left of each other?", "no")

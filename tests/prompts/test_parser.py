@@ -180,7 +180,7 @@ def test_places_in_the_picture(text, expected):
         ("a cat in the", "in"),
         ("a cat underneath and a dog", "underneath"),
         ("there is no cat on the sofa", "on"),
-        ("two dogs next to each other", "next to each other"),
+        ("a dog next to each other", "next to each other"),
         ("a dog running around a table", "around"),
     ],
 )

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.prompts import describe, parse_prompt, phrasings
+from t2i_spatial.prompts.parser.relation_phrases import RECIPROCAL
 from t2i_spatial.prompts.phrasing import TEMPLATES
 from t2i_spatial.prompts.sr2d import COCO_NAMES
 from t2i_spatial.prompts.witness_layout import HOLDS
@@ -99,3 +100,19 @@ def test_between_and_what_must_not_hold_are_said_in_sentences():
             read = parse_prompt(text)
             assert read.unparsed == ()
             assert scene.relations[0].negated == read.relations[0].negated
+
+
+@pytest.mark.parametrize("count", [2, 3, None])
+@pytest.mark.parametrize("relation", sorted(RECIPROCAL))
+def test_what_stands_to_each_other_is_said_and_read_back(relation, count):
+    scene = SceneSpec((ObjectSpec("cat", count),), (RelationSpec(0, relation, 0),))
+    said = phrasings(scene)
+    assert {"plain", "predicative", "sentences"} <= set(said)
+    for text in said.values():
+        assert canonical_key(parse_prompt(text)) == canonical_key(scene), text
+
+
+def test_a_relation_that_is_not_said_of_each_other_has_no_wording():
+    one = SceneSpec((ObjectSpec("cat"),), (RelationSpec(0, "next to", 0),))
+    left = SceneSpec((ObjectSpec("cat", 2),), (RelationSpec(0, "left of", 0),))
+    assert phrasings(one) == phrasings(left) == {}

@@ -277,7 +277,7 @@ class Relating(Naming):
         return kind == NP
 
     def _alone(self, relation: RelationPhrase, subjects: list[int], negated: bool) -> None:
-        """ "Next to each other": between neighbours of a coordinated group, where there is one."""
+        """ "Next to each other": neighbours of a coordinated group, or several of one kind."""
         self.after = NP
         if not relation.relations:
             if subjects:
@@ -288,6 +288,8 @@ class Relating(Naming):
         if len(subjects) > 1:
             for one, other in itertools.pairwise(subjects):
                 self.things.add(one, phrase, other, negated)
+        elif subjects and self.things.objects[subjects[0]].count != 1:
+            self.things.add(subjects[0], phrase, subjects[0], negated)
         else:
             self.things.unparsed.append(text)
         self.related = subjects

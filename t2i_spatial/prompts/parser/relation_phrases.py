@@ -35,6 +35,11 @@ class RelationPhrase(NamedTuple):
     trails: bool = False
 
 
+RECIPROCAL = frozenset(
+    ("next to", "near", "touching", "across from", "facing", "looking at", "far from", "holding",
+     "in front of", "behind", "above", "leaning against", "surrounding", "on")
+)  # fmt: skip
+"""Relations that are said of several things and "each other"."""
 _ALONE = ("in a row", "in a line", "in a circle", "in rows", "in line", "in lines", "in pairs",
           "in a pile", "in a group", "in groups", "in a cluster")  # fmt: skip
 """Phrases that take no object."""
@@ -125,9 +130,7 @@ def _meanings() -> dict[str, RelationPhrase]:
         spoken[phrase] = RelationPhrase((name,), phrase, trails=True)
     spoken |= {phrase: RelationPhrase((), phrase, takes_object=False) for phrase in _ALONE}
     for phrase, found in relations.items():
-        if found and found[0] in ("next to", "near", "touching", "across from", "facing",
-                                  "looking at", "far from", "holding", "in front of", "behind",
-                                  "above", "leaning against", "surrounding", "on"):  # fmt: skip
+        if found and found[0] in RECIPROCAL:
             text = f"{phrase} each-other"
             spoken[text] = RelationPhrase(found, text, takes_object=False)
     text = "side by side"
