@@ -16,6 +16,9 @@ from t2i_spatial.curation.pixels import UNREADABLE, measure_images
 from t2i_spatial.errors import InputError
 from t2i_spatial.tables import KEY, SELECTION
 
+MEASURED_AT_ONCE = 100_000
+"""Rows whose pixels are measured before the result is written: it may be 1 kB of each image."""
+
 READABLE = "readable"
 """Name under which an image that cannot be decoded is refused."""
 
@@ -123,7 +126,7 @@ def select(
                     new = list(dict.fromkeys(m for m in wanted if m not in measured))
                     measured += new
                     frame = _checkpoint(frame, Path(scratch) / f"{number}.parquet")
-                    frame = _measure(frame, new)
+                    frame = _measure(frame, new, Path(scratch) / f"{number}-measured")
                     stages[READABLE] = "readable"
                 extra = rule.prepare(frame.filter(pl.col("_filter").is_null()))
                 if extra is not None:
@@ -173,12 +176,17 @@ def _refuse(frame: pl.LazyFrame, name: str, keep: pl.Expr, reason: pl.Expr) -> p
     )
 
 
-def _measure(frame: pl.LazyFrame, measures: Sequence[Measure]) -> pl.LazyFrame:
-    survivors = frame.filter(pl.col("_filter").is_null())
-    rows = survivors.select(*KEY, "path").collect()
-    frame = frame.join(
-        measure_images(rows, measures).lazy(), on=KEY, how="left", maintain_order="left"
-    )
+def _measure(frame: pl.LazyFrame, measures: Sequence[Measure], folder: Path) -> pl.LazyFrame:
+    """The frame with the columns of `measures`; what they hold of the images goes to `folder`."""
+    folder.mkdir()
+    total = frame.select(pl.len()).collect().item()
+    for start in range(0, max(total, 1), MEASURED_AT_ONCE):
+        part = frame.slice(start, MEASURED_AT_ONCE).collect()
+        rows = part.filter(pl.col("_filter").is_null()).select(*KEY, "path")
+        measured = measure_images(rows, measures)
+        joined = part.join(measured, on=KEY, how="left", maintain_order="left")
+        joined.write_parquet(folder / f"{start:012}.parquet")
+    frame = pl.scan_parquet(folder / "*.parquet")
     unreadable = pl.col(UNREADABLE)
     return _refuse(frame, READABLE, unreadable.is_null(), unreadable)
 

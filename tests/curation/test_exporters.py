@@ -83,6 +83,20 @@ def test_boxes_follow_crop_resize_and_mirroring(rows, tmp_path):
     assert json.loads(line)["objects"] == []
 
 
+def test_a_column_that_only_later_rows_have_is_left_out(rows, tmp_path, monkeypatch):
+    from t2i_spatial.curation.exporters import imagefolder as module
+
+    monkeypatch.setattr(module, "TYPED_BY", 1)
+    late = rows.with_columns(margin=pl.Series([None, None, 0.5, 0.5, None], dtype=pl.Float64))
+    folder = export(late, tmp_path / "set", "imagefolder")
+    data = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert "margin" not in data.column_names and "score" in data.column_names
+    none = rows.with_columns(margin=pl.lit(None, pl.Float64))
+    folder = export(none, tmp_path / "set", "imagefolder")
+    data = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert data["margin"] == [None] * 5
+
+
 def test_imagefolder_has_no_text_files_that_would_hide_the_images(rows, tmp_path):
     folder = export(rows, tmp_path / "set", "imagefolder")
     assert {p.suffix for p in folder.rglob("*") if p.is_file()} == {".png", ".jsonl", ""}

@@ -241,6 +241,19 @@ def test_exchanged_objects_and_other_captions_stay_in_the_set(tmp_path):
         ]  # fmt: skip
 
 
+def test_measures_are_taken_in_slices(tmp_path, monkeypatch):
+    rows = pictures(tmp_path, [scene(k % 3) for k in range(7)])
+    rows = rows.with_columns(text=pl.format("caption {}", pl.int_range(pl.len()) % 3))
+    filters = ["near_duplicates", {"filter": "blur", "maximum": 1}]
+    whole = select(rows, filters, tmp_path / "whole.parquet").frame()
+    monkeypatch.setattr("t2i_spatial.curation.selection.MEASURED_AT_ONCE", 2)
+    sliced = select(rows, filters, tmp_path / "sliced.parquet").frame()
+    assert sliced.equals(whole)
+    assert whole["kept"].to_list() == [True] * 3 + [False] * 4
+    nothing = select(rows.head(0), filters, tmp_path / "nothing.parquet").frame()
+    assert nothing.schema == whole.schema and len(nothing) == 0
+
+
 def test_a_truncated_image_is_refused_with_its_reason(tmp_path):
     rows = pictures(tmp_path, [drawing(1), drawing(2)])
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:100])

@@ -12,6 +12,9 @@ from t2i_spatial.curation.exporter import EXPORTERS, Exporter, placed_objects, w
 
 COLUMNS = ("text", "prompt_id", "sample", "score", "margin", "weight", "mirrored")
 
+TYPED_BY = 1000
+"""So many rows decide on the types of columns; `datasets` looks at the first 10 MB."""
+
 
 @EXPORTERS.register("imagefolder")
 class ImageFolder(Exporter):
@@ -20,6 +23,8 @@ class ImageFolder(Exporter):
     The `train` folder and the name `metadata.jsonl` are what every version of `datasets` finds;
     no text files lie beside the images, because `datasets` would then read those instead. `objects`
     are the boxes of what the caption names, in pixels of the written image (for attention losses).
+    `datasets` finds out the type of a column from the first rows, so one that is empty there and
+    not later (margins of two kinds of candidates) is left out.
     """
 
     @override
@@ -28,7 +33,13 @@ class ImageFolder(Exporter):
         train.mkdir()
         names = write_images(rows, train, resolution=resolution)
         with (train / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+            first = rows[:TYPED_BY]
+            columns = [
+                column
+                for column in COLUMNS
+                if first[column].null_count() < len(first) or not rows[column].count()
+            ]
             for name, row in zip(names, rows.iter_rows(named=True), strict=True):
-                line = {"file_name": name} | {column: row[column] for column in COLUMNS}
+                line = {"file_name": name} | {column: row[column] for column in columns}
                 line["objects"] = placed_objects(row, resolution)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
