@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 
@@ -16,6 +17,18 @@ from tests.view.drawn import add_answers, drawn_run
 pytestmark = needs_browser
 PATIENCE = 60_000
 """Milliseconds: a busy machine is no bug."""
+
+
+def eventually(page, expression):
+    """Asked again and again from here: Playwright's own way of waiting needs eval in the page."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        time.sleep(0.05)
+
+
+def another_question(page, before):
+    eventually(page, f"document.querySelector('.asked').textContent !== {json.dumps(before)}")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +72,7 @@ def count(page, text):
 def test_open_filter_search_zoom_and_go_back(tab, address):
     tab.goto(address + "?protocol=visor")
     count(tab, "60 images")
-    tab.wait_for_function("document.querySelector('.item img')?.naturalWidth === 64")
+    eventually(tab, "document.querySelector('.item img')?.naturalWidth === 64")
     tab.locator(".boxes").first.wait_for()
     tab.get_by_role("checkbox", name="wrong").check()
     count(tab, "39 of 60 images")
@@ -99,15 +112,15 @@ def test_the_keyboard_alone_does_it(tab, address):
     press("ArrowDown")
     label = tab.evaluate("document.activeElement.getAttribute('aria-label')")
     press("End")
-    tab.wait_for_function("document.activeElement.ariaLabel?.includes('image missing')")
+    eventually(tab, "document.activeElement.ariaLabel?.includes('image missing')")
     press("Home")
-    tab.wait_for_function("document.activeElement.ariaLabel?.startsWith('a cat')")
+    eventually(tab, "document.activeElement.ariaLabel?.startsWith('a cat')")
     assert label and "sample" in label
     press("Enter")
     tab.get_by_role("dialog").wait_for()
     press("Escape")
     tab.get_by_role("dialog").wait_for(state="hidden")
-    tab.wait_for_function("document.activeElement.classList.contains('open')")
+    eventually(tab, "document.activeElement.classList.contains('open')")
     press("b")
     assert tab.locator(".boxes").first.is_hidden()
     press("/")
@@ -149,9 +162,7 @@ def test_labelling_survives_a_reload_undo_and_a_second_tab(tab, browser, tmp_pat
             question.wait_for()
             asked.append(question.inner_text())
             tab.keyboard.press(key)
-            tab.wait_for_function(
-                "before => document.querySelector('.asked').textContent !== before", arg=asked[-1]
-            )
+            another_question(tab, asked[-1])
         assert tab.locator("img").count() == 1 and tab.locator(".boxes, .badge").count() == 0
         path = run.path / "labels" / "anna.jsonl"
         said = [json.loads(line) for line in path.read_text().splitlines()]
@@ -159,9 +170,7 @@ def test_labelling_survives_a_reload_undo_and_a_second_tab(tab, browser, tmp_pat
         assert [line["question"] for line in said] == asked
         now = question.inner_text()
         tab.keyboard.press("z")
-        tab.wait_for_function(
-            "before => document.querySelector('.asked').textContent !== before", arg=now
-        )
+        another_question(tab, now)
         assert question.inner_text() == asked[-1]
         assert json.loads(path.read_text().splitlines()[-1])["label"] == "withdrawn"
         tab.reload()
@@ -232,7 +241,7 @@ def test_the_page_without_a_server_saves_a_label_file(tab, tmp_path):
     tab.keyboard.press("Enter")
     for done in range(3):
         tab.locator(".foot", has_text=f"{done} of 3 images").wait_for()
-        tab.wait_for_function("document.querySelector('.stage img').naturalWidth === 64")
+        eventually(tab, "document.querySelector('.stage img').naturalWidth === 64")
         while tab.locator(".foot", has_text=f"{done} of 3 images").count():
             tab.keyboard.press("y")
     tab.keyboard.press("z")

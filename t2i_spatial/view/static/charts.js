@@ -44,7 +44,7 @@ function axis(chart, low, high) {
   chart.append(svg("line", { class: "axis", x1: PAD, x2: W - PAD, y1: H - PAD, y2: H - PAD }));
   for (const share of [0, 0.5, 1]) {
     const at = low + share * (high - low);
-    chart.append(svg("text", { x: PAD + share * (W - 2 * PAD), y: H - PAD + 20, "text-anchor": "middle" }, Number(at.toPrecision(3))));
+    chart.append(svg("text", { x: PAD + share * (W - 2 * PAD), y: H - PAD + 20, "text-anchor": "middle" }, Number(at.toFixed(2))));
   }
 }
 
