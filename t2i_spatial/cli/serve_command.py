@@ -11,7 +11,7 @@ from t2i_spatial.cli.options import FILE, Command, given, settings_options
 from t2i_spatial.rewards.server.server_settings import ServerSettings
 from t2i_spatial.stages.stage_settings import DetectorSettings
 
-HIDDEN = ("detector", "reward", "compat", "max_buffered", "token", "local_only")
+HIDDEN = ("detector", "judge", "reward", "compat", "max_buffered", "token", "local_only")
 
 
 @click.command("serve", cls=Command)
@@ -29,6 +29,12 @@ HIDDEN = ("detector", "reward", "compat", "max_buffered", "token", "local_only")
     metavar="NAME[=WEIGHT]",
     help="Protocol or protocol.component; may be repeated.  [default: spatial]",
 )
+@click.option(
+    "--judge",
+    help="Judge of rewards by answers (spatial_vqa): the URL of a chat-completions endpoint, "
+    "'transformers:ID' or 'bundled'.  [default: none]",
+)
+@click.option("--judge-model", help="Name of the model at a URL.  [default: the only one there]")
 @settings_options(ServerSettings, without=HIDDEN)
 @click.option(
     "--token-file",
@@ -51,6 +57,8 @@ def command(
     host: str,
     port: int,
     rewards: tuple[str, ...],
+    judge: str | None,
+    judge_model: str | None,
     token_file: Path | None,
     flow_grpo_compat: bool,
     compat_protocol: str,
@@ -61,6 +69,7 @@ def command(
     Stops on Ctrl-C or SIGTERM after answering what it has accepted.
     """
     from t2i_spatial.devices import resolve_devices
+    from t2i_spatial.judges import resolve_judge
     from t2i_spatial.rewards.server.serve import read_token, serve
     from t2i_spatial.rewards.server.server_settings import is_loopback
     from t2i_spatial.scoring.core import RewardSpec
@@ -70,6 +79,7 @@ def command(
         ServerSettings,
         {name: value for name, value in options.items() if name not in HIDDEN},
         detector=detector.resolve(),
+        judge=None if judge is None else resolve_judge(judge, model=judge_model),
         reward=RewardSpec.parse(rewards),
         compat=compat_protocol if flow_grpo_compat else None,
         token=read_token(token_file),

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.images import read_image
+from t2i_spatial.images import as_image, read_image
 from t2i_spatial.judges.replies import HALF, Probabilities, back, parse
 from t2i_spatial.questions import ANSWERED, ERROR, OFF_FORMAT, Question
 from t2i_spatial.settings import Settings
@@ -90,7 +90,7 @@ class Picture:
         return MEDIA_TYPES.get(kind, f"image/{kind.lower() or 'png'}")
 
     def decoded(self) -> Image.Image:
-        """As RGB, turned as its EXIF data say.
+        """As RGB, turned as its EXIF data say; of a picture without a file, from its bytes.
 
         Raises:
             ImageUnreadableError: the file is no image.
@@ -98,6 +98,9 @@ class Picture:
         if not self.path:
             with Image.open(io.BytesIO(self.data)) as image:
                 return image.convert("RGB")
+        if not self.path:
+            with Image.open(io.BytesIO(self.data)) as image:
+                return as_image(image)
         return read_image(self.path)
 
 
@@ -250,3 +253,30 @@ def understood(
     if answer is not None and asked.question.kind == "choice":
         answer = back(answer, order)
     return Reply(parsed.status, answer, None, bracket, text, tokens, seconds, parsed.reason)
+
+
+def answer_row(key: tuple[str, int], asked: Asked, reply: Reply) -> dict[str, Any]:
+    """The row of ANSWERS of one reply; `key` is (prompt id, sample)."""
+    found = reply.probabilities
+    low, high = reply.bracket or (None, None)
+    return {
+        "prompt_id": key[0],
+        "sample": key[1],
+        "question_id": asked.question.id,
+        "rollout": asked.rollout,
+        "status": reply.status,
+        "answer": reply.answer,
+        "p": None if found is None else found.p,
+        "p_raw": None if found is None else found.p_raw,
+        "mass": None if found is None else found.mass,
+        "p_low": low,
+        "p_high": high,
+        "chances": None
+        if found is None
+        else [{"answer": answer, "p": p} for answer, p in found.options.items()],
+        "order": None if asked.order is None else list(asked.order),
+        "raw": reply.raw,
+        "tokens": reply.tokens,
+        "seconds": reply.seconds,
+        "reason": reply.reason,
+    }

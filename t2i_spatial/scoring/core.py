@@ -14,8 +14,10 @@ import polars as pl
 from t2i_spatial.detections import Detections, NoBoxes, detections_table
 from t2i_spatial.detectors.score_levels import fitted
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.judges.base import Judge, JudgeSpec
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.scene import Prompt
+from t2i_spatial.scoring.asked import Verdicts, ask_about, require_judge
 from t2i_spatial.scoring.requests import as_images, as_prompts
 from t2i_spatial.tables import DETECTOR_FAILED, IN_PART, NOT_APPLICABLE, SCORED, prompts_to_table
 
@@ -118,8 +120,9 @@ def score_batch(
     protocols: Sequence[str] = (),
     color: Any = None,
     batch_size: int = 8,
+    judge: Judge | None = None,
 ) -> list[ItemScore]:
-    """Detect once, judge by every protocol, weigh.
+    """Detect once, ask once, judge by every protocol, weigh.
 
     Args:
         images: see `scoring.requests.as_images`.
@@ -129,6 +132,7 @@ def score_batch(
         protocols: further protocols whose verdicts are wanted.
         color: a loaded colour model (`PixelColor`, `ClipColor`) for protocols that ask colours.
         batch_size: images per forward pass.
+        judge: a loaded judge, for protocols that judge by answers. One that fails gives no reward.
 
     A scene that the detector cannot be asked gets `detector_failed` with the reason; the other
     images are scored all the same. No images give an empty list.
@@ -140,8 +144,14 @@ def score_batch(
     pictures, prompts = as_images(images), as_prompts(scenes)
     if len(pictures) != len(prompts):
         raise InputError(f"{len(pictures)} images for {len(prompts)} scenes; give one per image")
-    found = detect(pictures, prompts, detector, color, batch_size)
-    return judge_batch(found, prompts, spec, protocols, backend=detector.spec.backend)
+    names = [*spec.protocols, *protocols]
+    answered = ask_about(pictures, prompts, names, judge)
+    if answered.keys() >= set(names):
+        found: list[Detections | str] = ["nothing was looked for"] * len(prompts)
+    else:
+        found = detect(pictures, prompts, detector, color, batch_size)
+    backend = detector.spec.backend
+    return judge_batch(found, prompts, spec, protocols, backend=backend, answered=answered)
 
 
 def as_spec(reward: RewardSpec | str | Mapping[str, float] | None) -> RewardSpec:
@@ -201,19 +211,27 @@ def judge_batch(
     protocols: Sequence[str] = (),
     *,
     backend: str | None = None,
+    answered: Verdicts | None = None,
 ) -> list[ItemScore]:
     """Verdicts and rewards of detections; a text in place of them is why there are none.
 
     Prompt ids must differ. `backend` is the detector's family, whose levels our own protocols take
-    (`detectors.score_levels`).
+    (`detectors.score_levels`). `answered` are verdicts of protocols that judge by answers.
+
+    Raises:
+        InputError: a protocol judges by answers, and `answered` has none of it.
     """
     if not prompts:
         return []
     table, prompt_table = found_table(prompts, found), prompts_to_table(prompts)
     verdicts: list[dict[str, dict[str, Any]]] = [{} for _ in prompts]
     for name in dict.fromkeys([*spec.protocols, *protocols]):
-        judged = fitted(PROTOCOLS[name](), backend).judge(prompt_table, table)
-        for i, verdict in enumerate(judged.iter_rows(named=True)):
+        given = (answered or {}).get(name)
+        if given is None:
+            require_judge([name], None)
+            judged = fitted(PROTOCOLS[name](), backend).judge(prompt_table, table)
+            given = list(judged.iter_rows(named=True))
+        for i, verdict in enumerate(given):
             components = {c["name"]: c["value"] for c in verdict["components"] or ()}
             verdicts[i][name] = {**verdict, "components": components}
     return [_item(of_image, spec) for of_image in verdicts]
@@ -268,6 +286,8 @@ class LocalScorer:
         color: `None`, "pixels", "clip" or "clip:MODEL"; GenEval's colour prompts need one.
         device, threshold: of a detector that is loaded here.
         batch_size: images per forward pass.
+        judge: name, URL, or a loaded judge, for protocols that judge by answers ("spatial_vqa").
+        judge_model: name of the model at a URL.
 
     Raises:
         InputError: an unknown reward, protocol or colour method.
@@ -284,13 +304,17 @@ class LocalScorer:
         device: str = "auto",
         threshold: float | None = None,
         batch_size: int = 8,
+        judge: str | JudgeSpec | Judge | None = None,
+        judge_model: str | None = None,
     ) -> None:
         from t2i_spatial.detectors import load_detector
+        from t2i_spatial.judges import load_judge, resolve_judge
 
         self.spec = as_spec(reward)
         self.protocols = tuple(protocols)
         for name in self.protocols:
             PROTOCOLS[name]
+        require_judge([*self.spec.protocols, *self.protocols], judge)
         self.detector = (
             load_detector(detector, device=device, threshold=threshold)
             if isinstance(detector, str)
@@ -298,6 +322,11 @@ class LocalScorer:
         )
         self.color = None if color is None else load_color(color, self.detector.device)
         self.batch_size = batch_size
+        if isinstance(judge, str):
+            judge = resolve_judge(judge, model=judge_model)
+        if isinstance(judge, JudgeSpec):
+            judge = load_judge(judge, device=self.detector.device)
+        self.judge = judge
 
     def __call__(self, images: Any, prompts: Sequence[Any]) -> list[ItemScore]:
         """See `score_batch`."""
@@ -309,6 +338,7 @@ class LocalScorer:
             protocols=self.protocols,
             color=self.color,
             batch_size=self.batch_size,
+            judge=self.judge,
         )
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from t2i_spatial.canvas import draw
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.judges import Judge
-from t2i_spatial.judges.base import Asked, Picture, Reply
+from t2i_spatial.judges.base import Asked, Picture, Reply, answer_row
 from t2i_spatial.questions import ANSWERS, OFF_FORMAT, Question, option_order, table_to_question
 from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE
 
@@ -87,7 +87,7 @@ class AskWorker:
             replies = [picture] * len(of_item) if isinstance(picture, Reply) else next(collected)
             for one, reply in zip(of_item, replies, strict=True):
                 self.tokens += 0 if reply.cached else reply.tokens or 0
-                rows.append(_row(item, one, reply))
+                rows.append(answer_row((item.prompt_id, item.sample), one, reply))
             self.asked += 0 if lost else len(of_item)
         return pl.DataFrame(rows, schema=ANSWERS)
 
@@ -153,29 +153,3 @@ class AskWorker:
         except (OSError, ImageUnreadableError) as error:
             return Reply.failed(str(error), status=IMAGE_UNREADABLE)
         return Picture(item.path, data, key)
-
-
-def _row(item: Pending, asked: Asked, reply: Reply) -> dict[str, Any]:
-    found = reply.probabilities
-    low, high = reply.bracket or (None, None)
-    return {
-        "prompt_id": item.prompt_id,
-        "sample": item.sample,
-        "question_id": asked.question.id,
-        "rollout": asked.rollout,
-        "status": reply.status,
-        "answer": reply.answer,
-        "p": None if found is None else found.p,
-        "p_raw": None if found is None else found.p_raw,
-        "mass": None if found is None else found.mass,
-        "p_low": low,
-        "p_high": high,
-        "chances": None
-        if found is None
-        else [{"answer": answer, "p": p} for answer, p in found.options.items()],
-        "order": None if asked.order is None else list(asked.order),
-        "raw": reply.raw,
-        "tokens": reply.tokens,
-        "seconds": reply.seconds,
-        "reason": reply.reason,
-    }

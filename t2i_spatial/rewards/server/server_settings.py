@@ -9,7 +9,9 @@ from pydantic import Field, InstanceOf, model_validator
 
 from t2i_spatial.detectors.base import DetectorSpec
 from t2i_spatial.errors import InputError
+from t2i_spatial.judges.base import JudgeSpec
 from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.scoring.asked import require_judge
 from t2i_spatial.scoring.core import RewardSpec
 from t2i_spatial.settings import Option, Settings
 
@@ -22,6 +24,7 @@ class ServerSettings(Settings):
     Attributes:
         detector: resolved detector of every worker.
         reward: reward of requests that do not name one.
+        judge: resolved judge of every worker, for protocols that judge by answers, or `None`.
         compat: protocol of the flow_grpo endpoint, or `None` to leave it off.
         max_buffered: most bytes of all bodies held at a time.
         token: secret that clients must send, or `None`.
@@ -38,6 +41,7 @@ class ServerSettings(Settings):
         default=None,
         description="Colour method for boxes: pixels, clip or clip:MODEL.  [default: none]",
     )
+    judge: InstanceOf[JudgeSpec] | None = None
     compat: str | None = None
     max_batch: int = Field(default=16, ge=1, description="Most images per forward pass.")
     max_wait: float = Field(
@@ -66,6 +70,7 @@ class ServerSettings(Settings):
     def _check(self) -> ServerSettings:
         for name in self.protocols:
             PROTOCOLS[name]  # an unknown one is an InputError
+        require_judge([*self.reward.protocols, *self.protocols], self.judge)
         if self.max_images > self.max_queue:
             raise InputError(
                 f"a request may hold {self.max_images} images, but the queue only "

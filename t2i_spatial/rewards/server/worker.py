@@ -25,6 +25,7 @@ from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.images import to_rgb
 from t2i_spatial.rewards.server.server_settings import FORMATS, ServerSettings
 from t2i_spatial.scene import Prompt
+from t2i_spatial.scoring.asked import ask_about
 from t2i_spatial.scoring.core import ItemScore, RewardSpec, detect, judge_batch, load_color
 from t2i_spatial.tables import DETECTOR_FAILED, IMAGE_UNREADABLE
 
@@ -52,10 +53,12 @@ def worker_main(connection: Connection, settings: ServerSettings, device: str) -
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is answered
     from t2i_spatial.detectors import load_detector
+    from t2i_spatial.judges import load_judge
 
     try:
         detector = load_detector(settings.detector, device=device)
         color = None if settings.color is None else load_color(settings.color, detector.device)
+        judge = None if settings.judge is None else load_judge(settings.judge, device=device)
     except T2ISpatialError as error:
         connection.send(("failed", str(error)))
         return
@@ -67,7 +70,7 @@ def worker_main(connection: Connection, settings: ServerSettings, device: str) -
     while (entry := inbox.get()) is not None:
         number, jobs, decoding = entry
         pictures = [future.result() for future in decoding]
-        scores = _score(jobs, pictures, detector, color, settings.max_batch)
+        scores = _score(jobs, pictures, detector, color, settings.max_batch, judge)
         try:
             connection.send((number, scores))
         except OSError:
@@ -107,7 +110,12 @@ def decode(data: bytes, max_pixels: int) -> Image.Image | str:
 
 
 def _score(
-    jobs: Sequence[Job], pictures: Sequence[Image.Image | str], detector: Any, color: Any, size: int
+    jobs: Sequence[Job],
+    pictures: Sequence[Image.Image | str],
+    detector: Any,
+    color: Any,
+    size: int,
+    judge: Any = None,
 ) -> list[ItemScore]:
     """Scores; when a batch fails its images are tried alone, so that one cannot fail the others.
 
@@ -115,7 +123,7 @@ def _score(
         RuntimeError: the device itself is lost; a new worker is needed.
     """
     try:
-        return _score_together(jobs, pictures, detector, color, size)
+        return _score_together(jobs, pictures, detector, color, size, judge)
     except Exception as error:  # every image gets its reason
         if "CUDA error" in str(error):
             raise
@@ -126,12 +134,17 @@ def _score(
     return [
         score
         for job, picture in zip(jobs, pictures, strict=True)
-        for score in _score([job], [picture], detector, color, size)
+        for score in _score([job], [picture], detector, color, size, judge)
     ]
 
 
 def _score_together(
-    jobs: Sequence[Job], pictures: Sequence[Image.Image | str], detector: Any, color: Any, size: int
+    jobs: Sequence[Job],
+    pictures: Sequence[Image.Image | str],
+    detector: Any,
+    color: Any,
+    size: int,
+    judge: Any = None,
 ) -> list[ItemScore]:
     scores: dict[int, ItemScore] = {}
     readable: list[int] = []
@@ -149,13 +162,22 @@ def _score_together(
     groups: dict[Any, list[int]] = {}
     for i in readable:
         groups.setdefault((tuple(jobs[i].weights.items()), jobs[i].protocols), []).append(i)
+    shown = dict(zip(readable, images, strict=True))
     for (weights, protocols), ids in groups.items():
+        spec = RewardSpec(dict(weights))
+        answered = ask_about(
+            [shown[i] for i in ids],
+            [prompts[i] for i in ids],
+            [*spec.protocols, *protocols],
+            judge,
+        )
         judged = judge_batch(
             [boxes[i] for i in ids],
             [prompts[i] for i in ids],
-            RewardSpec(dict(weights)),
+            spec,
             protocols,
             backend=detector.spec.backend,
+            answered=answered,
         )
         scores.update(zip(ids, judged, strict=True))
     return [scores[i] for i in range(len(jobs))]
