@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from t2i_spatial import __version__
+from t2i_spatial._version import __version__
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json
 from t2i_spatial.labels.records import label_files, labels_hash

@@ -30,10 +30,10 @@ from t2i_spatial.labels.records import (
 )
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
+from t2i_spatial.stages.auditing.labelled import PICKED
 from t2i_spatial.tables import SCORED, table_to_prompts
 from t2i_spatial.view.index import scan
 
-PICKED = "labels/picks.parquet"
 DOUBLE_SHARE = 0.1
 """Share of the images that a second annotator labels too."""
 

@@ -14,6 +14,7 @@ from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.files import read_json
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.run import Run
+from t2i_spatial.stages.auditing.labelled import PICKED
 from t2i_spatial.view.index import (
     NO_PROTOCOL,
     Column,
@@ -28,7 +29,6 @@ from t2i_spatial.view.query import Answer, Query, answer
 from t2i_spatial.view.sides import flips, partners, witnesses
 
 T = TypeVar("T")
-PICKS_FILE = "labels/picks.parquet"
 MOST_KEPT = 24
 """Indexes, joins and answers that are kept at a time."""
 
@@ -148,7 +148,7 @@ class Library:
     def stamps(self, number: int) -> tuple[Any, ...]:
         """Another one whenever prompts, images or picks of a run have changed."""
         path = self.run(number).path
-        names = ("prompts.parquet", "images.parquet", PICKS_FILE)
+        names = ("prompts.parquet", "images.parquet", PICKED)
         return tuple(_stamp(path / name) for name in names)
 
     def about(self, number: int) -> dict[str, Any]:

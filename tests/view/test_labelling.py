@@ -11,9 +11,10 @@ import pytest
 from t2i_spatial.errors import InputError
 from t2i_spatial.labels import read_labels
 from t2i_spatial.labels.picking import PICKS
+from t2i_spatial.stages.auditing.labelled import PICKED
 from t2i_spatial.view import labelling
 from t2i_spatial.view.app import create_app
-from t2i_spatial.view.labelling import PICKED, Desk, items_to_label, people_say
+from t2i_spatial.view.labelling import Desk, items_to_label, people_say
 from t2i_spatial.view.offline import write_label_page
 from tests.view.client import browser
 from tests.view.drawn import drawn_run

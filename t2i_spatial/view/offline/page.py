@@ -18,8 +18,9 @@ from t2i_spatial.labels.people import questions_for
 from t2i_spatial.labels.records import PROTOCOL_VERSION
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
+from t2i_spatial.stages.auditing.labelled import PICKED
 from t2i_spatial.tables import table_to_prompts
-from t2i_spatial.view.labelling import PICKED, Item, items_to_label
+from t2i_spatial.view.labelling import Item, items_to_label
 from t2i_spatial.view.pictures import Pictures
 
 MOST_IMAGES = 300
