@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": "Generate images for a prompt set with a diffusers model.",
     "detect": "Find boxes in images with an open-vocabulary detector.",
     "ask": "Ask a vision-language judge questions about the images.",
+    "judges": "What two judges of a run say of each other.",
     "score": "Judge detections by one or more protocols.",
     "curate": "Keep what is right, with reasons, as a training set.",
     "finetune": "LoRA fine-tuning on a curated set.",
