@@ -67,6 +67,7 @@ def test_counts_are_those_of_the_other_filters(client):
         ("kept=kept&sort=closest", [("p0", 0), ("p1", 1), ("p2", 0)]),
         ("filter=correct&limit=1&offset=1", [("p1", 0)]),
         ("witnesses=disagree", [("p0", 1)]),
+        ("sort=disagreement&limit=2", [("p0", 1), ("p0", 0)]),
         ("verdict=nothing of the kind", []),
     ],
 )

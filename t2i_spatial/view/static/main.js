@@ -65,7 +65,7 @@ function drawHead() {
     about.runs.length > 1 && choice("Run", "run", about.runs.map((r) => [String(r.number), r.name]), String(run.number), (value) => set({ run: value, at: null })),
     view === "compare" && choice("with", "other", about.runs.filter((r) => r.number !== run.number).map((r) => [String(r.number), r.name]), get("other"), (value) => set({ other: value, at: null })),
     run.protocols.length > 0 && choice("Protocol", "protocol", run.protocols.map((p) => [p.name, p.title]), get("protocol", run.protocols[0].name), (value) => set({ protocol: value, at: null })),
-    view !== "charts" && choice("Order", "sort", view === "compare" ? [["flips", "flips first"], ...SORTS] : SORTS, get("sort", view === "compare" ? "flips" : "prompt"), (value) => set({ sort: value, at: null })),
+    view !== "charts" && choice("Order", "sort", [...(view === "compare" ? [["flips", "flips first"]] : []), ...SORTS, ...(run.protocols.length > 1 ? [["disagreement", "where protocols disagree first"]] : [])], get("sort", view === "compare" ? "flips" : "prompt"), (value) => set({ sort: value, at: null })),
     h("label", { class: "grow" }, h("span", {}, "Search"), search),
     h("p", { id: "count", role: "status" }));
   head.replaceChildren(title, view === "label" ? "" : controls, ...run.warnings.map((text) => h("p", { class: "warning", role: "alert" }, text)));
