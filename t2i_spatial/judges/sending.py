@@ -69,7 +69,8 @@ class Limit:
     async def __aexit__(self, *_: object) -> None:
         async with self._changed:
             self._busy -= 1
-            self._changed.notify_all()
+            # as many as there is room for: waking all of thousands each time costs more than asking
+            self._changed.notify(max(1, self.now - self._busy))
 
     def served(self) -> None:
         """A request was answered: after as many as are allowed, one more is."""
