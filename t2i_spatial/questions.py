@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -194,9 +195,7 @@ class Question:
     @property
     def id(self) -> str:
         """Of what is asked and how: text, kind, options and template."""
-        asked = [self.template, self.kind, self.text, *self.options, self.lines]
-        asked += [self.canvas] if self.canvas is not None else []
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+        return _id(self)
 
     def shown(self, order: Sequence[int] | None = None) -> str:
         """The text as a judge sees it; options in `order` (indices), lettered from A.
@@ -207,6 +206,14 @@ class Question:
         places = range(len(self.options)) if order is None else order
         lines = [f"{LETTERS[k]}. {self.options[place]}" for k, place in enumerate(places)]
         return "\n".join([self.text, *lines]) + TEMPLATES[self.template].suffix
+
+
+@lru_cache(maxsize=262_144)
+def _id(question: Question) -> str:
+    q = question
+    asked = [q.template, q.kind, q.text, *q.options, q.lines]
+    asked += [q.canvas] if q.canvas is not None else []
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
 
 def questions_to_table(asked: Iterable[tuple[str, Question]]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import polars as pl
@@ -108,7 +109,8 @@ class SpatialVQA(AnswerMetric):
         return prompt.scene.unparsed if prompt.scene else ()
 
 
-def parts_of(scene: SceneSpec) -> list[Part]:
+@lru_cache(maxsize=65_536)  # questions, verdicts and facts of one call all want them
+def parts_of(scene: SceneSpec) -> tuple[Part, ...]:
     """What a scene asks, as parts with their questions.
 
     >>> cat, dog = ObjectSpec("cat"), ObjectSpec("dog")
@@ -129,7 +131,7 @@ def parts_of(scene: SceneSpec) -> list[Part]:
         implied = relation.phrase == "between" and relation.second is None
         if not (implied and (relation.subject, relation.object) in between):
             parts.append(_of_relation(scene, relation))
-    return parts
+    return tuple(parts)
 
 
 def _of_object(index: int, spec: ObjectSpec) -> Iterator[Part]:

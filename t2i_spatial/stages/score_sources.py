@@ -55,6 +55,7 @@ def score_detections(
     """
     from t2i_spatial.interchange.reading import DetectionFiles
 
+    _refuse_asking(protocols)
     if isinstance(detections, Path):
         detections = DetectionFiles((detections,))
     table = prompts_to_table(prompts)
@@ -130,10 +131,21 @@ def score_images(
     from t2i_spatial.stages.detect import detect_run
     from t2i_spatial.stages.import_images import import_images
 
+    _refuse_asking(protocols)  # before minutes of detection
     run = Run.create(output)
     import_images(run, images, prompts, samples, overwrite=overwrite)
     detect_run(run, detect, overwrite=overwrite)
     return score_run(run, protocols, intervals)
+
+
+def _refuse_asking(protocols: Sequence[Metric]) -> None:
+    """Refuse protocols that need a judge's answers, which only a run can hold."""
+    for protocol in protocols:
+        if isinstance(protocol, AnswerMetric):
+            raise InputError(
+                f"{protocol.name} judges by answers: make a run, then `t2i-spatial ask RUN -p "
+                f"{protocol.name}` and `t2i-spatial score RUN -p {protocol.name}`"
+            )
 
 
 def _empty_run(output: Path, prompts: pl.DataFrame, source: Path, overwrite: bool) -> Run:

@@ -172,3 +172,37 @@ def test_curate_and_report_take_such_verdicts(tmp_path):
     assert told.exit_code == 0, told.output
     page = (run.path / "report.html").read_text("utf-8")
     assert "Judge: Tiny-VL (" in page
+
+
+def test_what_is_no_run_has_no_answers(tmp_path):
+    run = with_boxes(make_run(tmp_path / "run"))
+    told = "spatial_vqa judges by answers: make a run"
+    arguments = ["--prompts", run.path / "prompts.parquet", "-p", "spatial_vqa"]
+    boxes = run.path / "detections" / "main.parquet"
+    result = CliRunner().invoke(main, list(map(str, ["score", "--detections", boxes, *arguments])))
+    assert result.exit_code == 1
+    assert told in result.stderr
+    output = tmp_path / "new"
+    images = ["score", "--images", run.path / "images", "-o", output, "--detector", "bundled"]
+    result = CliRunner().invoke(main, list(map(str, [*images, *arguments])))
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert not output.exists()
+    result = CliRunner().invoke(
+        main, ["score", str(run.path), "-p", "spatial_vqa", "--precision", "0.1"]
+    )
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_report_shows_what_letters_alone_score(tmp_path):
+    run = make_run(tmp_path / "run", prompts=1, samples=1)
+    options = "Options: A: a, B: b, C: c, D: d, E: None"
+    record = {"questions": [f"{k}? {options}" for k in range(10)], "answers": list("CCCCCCCABD")}
+    metadata = json.dumps({"spatialgeneval": record})
+    run.write_prompts(run.prompts().with_columns(metadata=pl.lit(metadata)))
+    add_answers(run, lambda *_: 0.9, ["spatialgeneval_strict"])
+    score_run(run, make_protocols(["spatialgeneval_strict"]))
+    assert CliRunner().invoke(main, ["report", str(run.path)]).exit_code == 0
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "A judge that looks at no picture: guessing once 20.0 %" in page
