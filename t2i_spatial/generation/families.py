@@ -140,6 +140,11 @@ BFLOAT16 = frozenset(
 FLOAT32_VAE = frozenset({"WanPipeline"})
 """Published with a VAE that computes in float32 whatever the transformer does."""
 
+SPARE: Mapping[str, tuple[str, ...]] = {
+    "StableDiffusion3Pipeline": ("text_encoder_3", "tokenizer_3"),
+}
+"""What a checkpoint may be saved without, to need less memory; diffusers wants it named then."""
+
 PACKAGES: Mapping[str, tuple[str, ...]] = {"WanPipeline": ("ftfy",)}
 """What a pipeline imports when it reads a text, without saying so when it is loaded."""
 

@@ -15,13 +15,13 @@ from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, T2ISpatialError, require
 from t2i_spatial.generation.families import SINGLE_FRAME, default_size, guidance_of, recipe_of
 from t2i_spatial.generation.loading import load_pipeline, pipeline_name, resolve_dtype
-from t2i_spatial.generation.lora import attach_lora
+from t2i_spatial.generation.lora import attach_loras
 from t2i_spatial.generation.resolve import (
     BUNDLED,
     LoraSource,
     ModelSource,
     is_installed,
-    resolve_lora,
+    resolve_loras,
     resolve_model,
 )
 
@@ -276,7 +276,7 @@ def load_generator(
     variant: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
-    lora: str | None = None,
+    lora: str | Sequence[str] | None = None,
     lora_scale: float = 1.0,
     offline: bool = False,
 ) -> Generator:
@@ -288,7 +288,8 @@ def load_generator(
         dtype: float32, bfloat16, float16 or fp32, bf16, fp16; "auto" is float32 on the CPU,
             bfloat16 on a GPU that has it, else float16.
         device: "cpu", "cuda:0", ...; "auto" is the first GPU if there is one.
-        lora: LoRA weights (file, folder, run directory or hub id); `lora_scale` is their strength.
+        lora: LoRA weights (file, folder, run directory or hub id), or several; `name:0.6` gives one
+            a strength of its own, `lora_scale` is that of the others.
         offline: use the local hub cache only.
 
     Raises:
@@ -296,8 +297,9 @@ def load_generator(
             code of its own, or a LoRA that does not fit.
     """
     source = resolve_model(model, revision=revision, variant=variant, offline=offline)
-    found = None if lora is None else resolve_lora(lora, offline=offline)
-    return load_from(source, variant, dtype, resolve_devices(device)[0], found, lora_scale)
+    named = (lora,) if isinstance(lora, str) else lora or ()
+    loras = resolve_loras(named, lora_scale, offline=offline)
+    return load_from(source, variant, dtype, resolve_devices(device)[0], loras)
 
 
 def load_from(
@@ -305,15 +307,13 @@ def load_from(
     variant: str | None,
     dtype: str,
     device: str,
-    lora: LoraSource | None,
-    lora_scale: float,
+    loras: Sequence[tuple[LoraSource, float]],
 ) -> Generator:
-    """Load what `resolve_model` and `resolve_lora` have found (needs no network)."""
+    """Load what `resolve_model` and `resolve_loras` have found (needs no network)."""
     check_device(device)
     dtype = resolve_dtype(dtype, device, pipeline_name(source))
     pipe = load_pipeline(source, variant, dtype)
-    if lora is not None:
-        attach_lora(pipe, lora, lora_scale)
+    attach_loras(pipe, loras)
     pipe.set_progress_bar_config(disable=True)
     return Generator(pipe.to(device), source, device, dtype)
 

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from t2i_spatial.errors import InputError, ModelLoadError, nearest, require
-from t2i_spatial.generation.families import BFLOAT16, FLOAT32_VAE, PACKAGES, SINGLE_FRAME
+from t2i_spatial.generation.families import (
+    BFLOAT16,
+    FLOAT32_VAE,
+    PACKAGES,
+    SINGLE_FRAME,
+    SPARE,
+)
 from t2i_spatial.generation.resolve import (
     ModelSource,
     is_installed,
@@ -65,6 +71,7 @@ def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
                 "local_files_only": True,
                 "variant": variant,
                 _dtype_keyword(diffusers): _dtypes(pipeline_name(source), dtype),
+                **_left_out(diffusers, source),
             }
             pipe = loader.from_pretrained(str(source.folder), **options)
     except ModelLoadError:
@@ -79,6 +86,13 @@ def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
             f"where the latents have {latents} (an inpainting or editing model?)"
         )
     return pipe
+
+
+def _left_out(diffusers: Any, source: ModelSource) -> dict[str, None]:
+    """The components that this checkpoint was saved without, where it may be."""
+    index = diffusers.DiffusionPipeline.load_config(str(source.folder))
+    spare = SPARE.get(pipeline_name(source), ())
+    return {name: None for name in spare if (index.get(name) or [None])[0] is None}
 
 
 def _dtypes(pipeline: str, dtype: str) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from t2i_spatial.errors import ModelLoadError, require
+from t2i_spatial.generation.lora_file import Layer, read_lora
 from t2i_spatial.generation.resolve import LoraSource, quiet_libraries
 from t2i_spatial.generation.tenor import add_token_order
+from t2i_spatial.progress import note
 
 FLAGS_FILE = "t2i_spatial_lora.json"
 """Stands beside LoRA weights of ours and says how they must be used."""
@@ -15,95 +19,75 @@ FLAGS_FILE = "t2i_spatial_lora.json"
 EDM = "edm"
 """What a denoiser with the preconditioning of Karras et al. 2022 predicts (Playground v2.5)."""
 
-_ADAPTER = "lora"
 
+def attach_loras(pipe: Any, loras: Sequence[tuple[LoraSource, float]]) -> None:
+    """Load LoRA weights into a pipeline, each at its strength; their updates add up.
 
-def attach_lora(pipe: Any, lora: LoraSource, scale: float) -> None:
-    """Load LoRA weights into a pipeline, at `scale`.
-
-    diffusers loads what fits and leaves the rest out with a log line; here that is an error.
+    PEFT's layers are put in where the files have tensors and nowhere else, so that families whose
+    pipelines cannot load LoRA take them too.
 
     Raises:
-        ModelLoadError: the pipeline takes no LoRA, or not all of these weights, or they were
-            trained for another kind of prediction.
+        ModelLoadError: as `read_lora`; or they were trained for another kind of prediction, or
+            only some of them with TENOR.
     """
-    if not hasattr(pipe, "load_lora_weights"):
-        raise ModelLoadError(f"{type(pipe).__name__} takes no LoRA weights")
-    flags = lora_flags(pipe, lora)
-    expected = len(read_lora(pipe, lora).weights)
-    _call(pipe, "load_lora_weights", lora, adapter_name=_ADAPTER)
-    loaded = sum(
-        f".{_ADAPTER}." in name
-        for component in pipe.components.values()
-        if hasattr(component, "named_parameters")
-        for name, _ in component.named_parameters()
-        if ".lora_" in name
-    )
-    if loaded > expected:
-        raise ModelLoadError(
-            f"{_misfit(pipe, lora)}{loaded - expected} tensors are missing in the file"
-        )
-    if loaded < expected or not loaded:
-        raise ModelLoadError(
-            f"{_misfit(pipe, lora)}{loaded} of {expected} tensors found their place; was it "
-            "trained for another model family?"
-        )
-    pipe.set_adapters(_ADAPTER, adapter_weights=scale)
-    if flags.get("tenor"):
+    if not loras:
+        return
+    flags = [lora_flags(pipe, lora) for lora, _ in loras]
+    orders = {flag["tenor"] for flag in flags if "tenor" in flag}
+    if len(orders) > 1:
+        raise ModelLoadError("some of these LoRAs were trained with --tenor and some without")
+    files = [read_lora(pipe, lora) for lora, _ in loras]
+    for number, ((lora, _), file, flag) in enumerate(zip(loras, files, flags, strict=True)):
+        for part, layers in file.parts.items():
+            _inject(getattr(pipe, part), layers, f"lora{number}", lora)
+        if not flag:
+            note(f"LoRA {lora.name}: {file}")
+    names = [f"lora{number}" for number in range(len(loras))]
+    for part in {part for file in files for part in file.parts}:
+        _activate(getattr(pipe, part), names, [weight for _, weight in loras])
+    if True in orders:
         add_token_order(getattr(pipe, "unet", None) or pipe.transformer)
 
 
-class LoraFile(NamedTuple):
-    """What a LoRA file holds, by the names diffusers gives its tensors.
-
-    Attributes:
-        weights: the tensors that are added.
-        alphas: scales of single layers times their rank, where the file has them beside its
-            tensors. diffusers honours these, and those in `metadata`.
-        metadata: the settings of peft by `<part>.<setting>`, where the file has them.
-    """
-
-    weights: dict[str, Any]
-    alphas: dict[str, Any]
-    metadata: dict[str, Any]
-
-
-def read_lora(pipe: Any, lora: LoraSource) -> LoraFile:
-    """Read LoRA weights as the pipeline's class reads them.
-
-    Raises:
-        ModelLoadError: an unreadable file, one with values that are no numbers, or with alphas that
-            diffusers would leave out.
-    """
-    options = {"return_alphas": True, "return_lora_metadata": True}  # not all know the first
-    weights, *alphas, metadata = _call(pipe, "lora_state_dict", lora, **options)
-    ignored = [name for name in weights if name.endswith("alpha")]
-    if ignored:
+def _inject(module: Any, layers: Mapping[str, Layer], name: str, lora: LoraSource) -> None:
+    peft = require("peft", "generate")
+    dora = {layer.magnitude is not None for layer in layers.values()}
+    if len(dora) > 1:
+        raise ModelLoadError(f"the LoRA {lora.name!r} has DoRA's magnitudes for some layers only")
+    patterns = {key: "^" + re.escape(key) for key in layers}  # "^": not every layer that ends so
+    config = peft.LoraConfig(
+        r=next(iter(layers.values())).rank,
+        rank_pattern={patterns[key]: layer.rank for key, layer in layers.items()},
+        alpha_pattern={patterns[key]: layer.alpha for key, layer in layers.items()},
+        target_modules=list(layers),
+        use_dora=True in dora,
+    )
+    state = {}
+    for key, layer in layers.items():
+        state[f"{key}.lora_A.weight"] = layer.down
+        state[f"{key}.lora_B.weight"] = layer.up
+        if layer.magnitude is not None:
+            state[f"{key}.lora_magnitude_vector"] = layer.magnitude
+    with quiet_libraries():
+        peft.inject_adapter_in_model(config, module, adapter_name=name, state_dict=state)
+        told = peft.set_peft_model_state_dict(module, state, adapter_name=name)
+    missing = [key for key in told.missing_keys if f".{name}." in key]
+    if told.unexpected_keys or missing:
         raise ModelLoadError(
-            f"{_misfit(pipe, lora)}diffusers does not read its alphas, such as {ignored[0]}"
+            f"peft could not place {len(told.unexpected_keys) + len(missing)} tensors of the LoRA "
+            f"{lora.name!r}, such as {[*told.unexpected_keys, *missing][0]}"
         )
-    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
-        raise ModelLoadError(
-            f"the LoRA {lora.name!r} holds values that are not numbers, such as in {broken[0]}"
-        )
-    return LoraFile(weights, (alphas[0] if alphas else None) or {}, metadata or {})
 
 
-def _call(pipe: Any, method: str, lora: LoraSource, **options: Any) -> Any:
-    broken = require("safetensors", "generate").SafetensorError
-    where = {"weight_name": lora.file.name, "local_files_only": True, "use_safetensors": True}
-    try:
-        with quiet_libraries():
-            return getattr(pipe, method)(str(lora.file.parent), **where, **options)
-    except broken as error:
-        raise ModelLoadError(f"the LoRA {lora.name!r} cannot be read: {error}") from None
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ModelLoadError(_misfit(pipe, lora) + reason) from None
+def _activate(module: Any, names: Sequence[str], weights: Sequence[float]) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-
-def _misfit(pipe: Any, lora: LoraSource) -> str:
-    return f"the LoRA {lora.name!r} does not fit {type(pipe).__name__} of this size: "
+    for layer in module.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter(list(names))
+            for name, weight in zip(names, weights, strict=True):
+                layer.set_scale(name, weight)
+    module.requires_grad_(False)
 
 
 def prediction_of(pipe: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,39 @@ def resolve_lora(name: str, *, offline: bool = False) -> LoraSource:
     return LoraSource(name, file, digest)
 
 
+def resolve_loras(
+    names: Iterable[str], scale: float = 1.0, *, offline: bool = False
+) -> tuple[tuple[LoraSource, float], ...]:
+    """LoRA files and their strengths; `scale` where a name has none of its own.
+
+    Raises:
+        ModelLoadError: as `resolve_lora`; or one is named twice.
+    """
+    found = []
+    for name in names:
+        path, weight = split_strength(name)
+        found.append((resolve_lora(path, offline=offline), scale if weight is None else weight))
+    digests = [lora.digest for lora, _ in found]
+    if len(set(digests)) < len(digests):
+        raise ModelLoadError("the same LoRA is named twice; give it one strength, as in NAME:0.8")
+    return tuple(found)
+
+
+def split_strength(name: str) -> tuple[str, float | None]:
+    """A LoRA's name and the strength behind its last colon, if one is there.
+
+    >>> split_strength("style.safetensors:0.6"), split_strength("owner/name")
+    (('style.safetensors', 0.6), ('owner/name', None))
+    """
+    path, colon, number = name.rpartition(":")
+    if colon and re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", number) and not Path(name).exists():
+        return path, float(number)
+    return name, None
+
+
 def _lora_in(folder: Path, name: str) -> Path:
-    for candidate in (folder / LORA_FILE, folder / "lora" / LORA_FILE):
+    known = (LORA_FILE, f"lora/{LORA_FILE}", "adapter_model.safetensors")
+    for candidate in (folder / name for name in known):
         if candidate.is_file():
             return candidate
     found = sorted(folder.glob("*.safetensors"))

@@ -1,7 +1,8 @@
 """TENOR: the order of the caption's tokens, added where attention reads them as keys.
 
-CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 4b51c28, `TENOR/`. In UNets, keys of
-every cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by
+CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 4b51c28, `TENOR/`. In UNets
+(and, by analogy, Sana, PixArt and Wan, which read the text in cross-attention too), keys of every
+cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by
 analogy SD3), queries and keys of the text stream of the double blocks are made from `text + P`.
 P is the sinusoidal encoding of the token index. It has no weights, but a model trained with it must
 be used with it, so the flag is stored beside LoRA weights.
@@ -18,7 +19,7 @@ from t2i_spatial.errors import ModelLoadError
 if TYPE_CHECKING:
     import torch
 
-_OF_UNETS = re.compile(r"attn2\.to_k$")
+_CROSS = re.compile(r"attn2\.to_k$")
 _OF_TRANSFORMERS = re.compile(r"(^|\.)transformer_blocks\.\d+\.attn\.add_[qk]_proj$")
 
 
@@ -45,8 +46,8 @@ def add_token_order(denoiser: Any) -> list[Any]:
         ModelLoadError: the denoiser has no attention of these kinds.
     """
     # by class, as attn2 of a transformer may read the image (the dual attention of SD3.5)
-    unet = type(denoiser).__name__.startswith("UNet")
-    reads_text = _OF_UNETS if unet else _OF_TRANSFORMERS
+    crossed = type(denoiser).__name__.startswith(("UNet", "Sana", "PixArt", "Wan"))
+    reads_text = _CROSS if crossed else _OF_TRANSFORMERS
     handles = [
         module.register_forward_pre_hook(_with_order)
         for name, module in denoiser.named_modules()

@@ -35,7 +35,9 @@ from t2i_spatial.generation.resolve import (
     ModelSource,
     is_local,
     resolve_lora,
+    resolve_loras,
     resolve_model,
+    split_strength,
 )
 from t2i_spatial.generation.seeds import image_name, image_seed
 from t2i_spatial.progress import note
@@ -50,6 +52,7 @@ from t2i_spatial.tables import IMAGE_MISSING, IMAGES, KEY, SCORED, prompts_to_ta
 STAGE = "generate"
 MOST_IMAGES = 5_000_000
 """Images of one run; their list alone takes a gigabyte."""
+Loras = tuple[tuple[LoraSource, float], ...]
 DERIVED = (
     "images.parquet",
     "detections/*",
@@ -111,11 +114,9 @@ def generate_run(
     )
     if settings.model == BUNDLED:
         note_unknown([p.scene.names for p in prompts if p.scene is not None])
-    lora = None if settings.lora is None else resolve_lora(settings.lora, offline=settings.offline)
+    loras = resolve_loras(settings.lora, settings.lora_scale, offline=settings.offline)
     devices = resolve_devices(settings.device)
-    load = functools.partial(
-        _load, source, settings.variant, short_dtype(settings.dtype), lora, settings.lora_scale
-    )
+    load = functools.partial(_load, source, settings.variant, short_dtype(settings.dtype), loras)
     generator = load(devices[0])
     sampling = generator.resolved(_sampling(settings))
     jobs = [
@@ -132,7 +133,7 @@ def generate_run(
         "model": source.name,
         "revision": source.revision,
         "variant": settings.variant,
-        "lora": lora and {"name": lora.name, "sha256": lora.digest, "scale": settings.lora_scale},
+        "lora": _told(loras),
         "dtype": generator.dtype,
         "device": generator.device.split(":")[0],
         "steps": sampling.steps,
@@ -160,7 +161,7 @@ def generate_run(
     batches = _batches(jobs, size, _grown(run))
     _keep_whole_batches(run, batches)
     devices = devices[: len(batches)]
-    model = f"{source.name}@{source.revision}" + (f"+{lora.name}" if lora else "")
+    model = f"{source.name}@{source.revision}" + "".join(f"+{lora.name}" for lora, _ in loras)
     make_worker = functools.partial(_make_worker, load, run.path, sampling, model)
     if len(devices) == 1:
         worker = _Worker(generator, run.path, sampling, model)
@@ -195,9 +196,19 @@ def _requested(prompts: Sequence[Prompt], settings: GenerateSettings) -> dict[st
     request["prompts"] = prompt_set_hash([(prompt.id, prompt.text) for prompt in prompts])
     if is_local(settings.model):
         request["revision"] = resolve_model(settings.model).revision
-    if settings.lora is not None and is_local(settings.lora):
-        request["lora"] = resolve_lora(settings.lora).digest
+    request["lora"] = [_content(name) for name in settings.lora]
     return request
+
+
+def _content(name: str) -> list[Any]:
+    path, weight = split_strength(name)
+    return [resolve_lora(path).digest if is_local(path) else path, weight]
+
+
+def _told(loras: Loras) -> Any:
+    """LoRAs as a plan records them: one as it always was, several as a list."""
+    told = [{"name": lora.name, "sha256": lora.digest, "scale": scale} for lora, scale in loras]
+    return told if len(told) > 1 else told[0] if told else None
 
 
 def _is_done(run: Run, requested: dict[str, Any]) -> bool:
@@ -284,11 +295,10 @@ def _load(
     source: ModelSource,
     variant: str | None,
     dtype: str,
-    lora: LoraSource | None,
-    lora_scale: float,
+    loras: Loras,
     device: str,
 ) -> Generator:
-    return load_from(source, variant, dtype, device, lora, lora_scale)
+    return load_from(source, variant, dtype, device, loras)
 
 
 def _batch_size(

@@ -239,7 +239,7 @@ def evaluate(
         update={
             "samples": settings.eval_samples,
             "seed": settings.seed,
-            "lora": None if lora is None else str(lora),
+            "lora": () if lora is None else (str(lora),),
         }
     )
     run = base or scored_run(folder, questions.held_out, made, settings)
@@ -308,7 +308,7 @@ def _training_set(
             update={
                 "samples": settings.train_samples,
                 "seed": settings.seed + 1000 * number,
-                "lora": None if lora is None else str(lora),
+                "lora": () if lora is None else (str(lora),),
                 "guidance_scale": settings.generate.guidance_scale
                 if guidance is None
                 else guidance,

@@ -54,6 +54,11 @@ def _none(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def _several(value: Any) -> Any:
+    """One name, none or a list of them."""
+    return (value,) if isinstance(value, str) else value or ()
+
+
 class PromptSettings(Settings):
     """Which prompts: a name or file, and how many of them."""
 
@@ -142,10 +147,14 @@ class GenerateSettings(Settings):
         default="auto",
         description="auto, cpu, cuda:0, ... or several, comma-separated, one process each.",
     )
-    lora: str | None = Field(
-        default=None, description="LoRA weights: file, folder, run directory or hub id."
+    lora: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        default=(),
+        description="LoRA weights: file, folder, run directory or hub id, with a strength as in "
+        "NAME:0.6; several add up.",
     )
-    lora_scale: float = Field(default=1.0, description="Strength of the LoRA.")
+    lora_scale: float = Field(
+        default=1.0, description="Strength of LoRAs that are named without one."
+    )
     samples: int = Field(default=4, ge=1, le=MOST_SAMPLES, description="Images per prompt.")
     steps: int | None = Field(
         default=None,
@@ -156,7 +165,8 @@ class GenerateSettings(Settings):
     guidance_scale: float | None = Field(
         default=None,
         ge=0,
-        description="Classifier-free guidance.  [default: the model's own]",
+        description="Guidance by the text, on the scale of the model's pipeline.  "
+        "[default: the model's own]",
     )
     negative_prompt: str | None = Field(
         default=None, description="What the image should not be.  [default: none]"

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
 from t2i_spatial.files import atomic_write
-from t2i_spatial.generation.lora import lora_flags, read_lora
+from t2i_spatial.generation.lora import lora_flags
+from t2i_spatial.generation.lora_file import Layer, read_lora
 from t2i_spatial.generation.resolve import LORA_FILE, LoraSource
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
@@ -67,8 +68,7 @@ class Adapters:
 
         Raises:
             ModelLoadError: it was made for another architecture, rank or set of layers, another
-                kind of prediction, or with the other setting of TENOR; or it has scales other than
-                one alpha / rank for all its layers.
+                kind of prediction, or with the other setting of TENOR; or it is a DoRA.
         """
         peft = require("peft", "train")
         used = lora_flags(pipe, lora).get("tenor")
@@ -76,32 +76,42 @@ class Adapters:
             raise ModelLoadError(
                 f"the LoRA {lora.name!r} was trained {'with' if used else 'without'} --tenor"
             )
-        weights, alphas, metadata = read_lora(pipe, lora)
+        file = read_lora(pipe, lora)
+        given = {
+            f"{part}.{name}.{half}.weight": value
+            for part, layers in file.parts.items()
+            for name, layer in layers.items()
+            for half, value in (("lora_A", layer.down), ("lora_B", self._scaled(layer, lora)))
+        }
         own = {
             f"{part}.{name}": value
             for part, module in self.parts.items()
             for name, value in peft.get_peft_model_state_dict(module).items()
         }
-        wrong = sorted(set(own) ^ set(weights)) or [
-            f"{name} {tuple(weights[name].shape)}, here {tuple(value.shape)}"
+        wrong = sorted(set(own) ^ set(given)) or [
+            f"{name} {tuple(given[name].shape)}, here {tuple(value.shape)}"
             for name, value in own.items()
-            if weights[name].shape != value.shape
+            if given[name].shape != value.shape
         ]
         if wrong:
             raise ModelLoadError(
-                f"the LoRA {lora.name!r} cannot be continued: {len(wrong)} of its layers differ "
-                f"from those trained here, such as {wrong[0]} (another model, rank or targets?)"
+                f"the LoRA {lora.name!r} ({file}) cannot be continued: {len(wrong)} of its layers "
+                f"differ from those trained here, such as {wrong[0]} (another rank or targets?)"
             )
         for part, module in self.parts.items():
-            scale = _stored_scale(lora, part, alphas, metadata, self.rank)
             state = {
-                name.removeprefix(f"{part}."): value * scale / self.scale
-                if "lora_B" in name
-                else value
-                for name, value in weights.items()
+                name.removeprefix(f"{part}."): value
+                for name, value in given.items()
                 if name.startswith(f"{part}.")
             }
             peft.set_peft_model_state_dict(module, state)
+
+    def _scaled(self, layer: Layer, lora: LoraSource) -> Tensor:
+        """The upper matrix that gives the same update at the scale trained here."""
+        if layer.magnitude is not None:
+            raise ModelLoadError(f"the LoRA {lora.name!r} is a DoRA, which cannot be continued")
+        up: Tensor = layer.up.float() * (layer.alpha / layer.rank / self.scale)
+        return up
 
     def save(self, pipe: Any, folder: Path, values: Mapping[str, Tensor] | None = None) -> Path:
         """Write `pytorch_lora_weights.safetensors` whole or not at all.
@@ -138,33 +148,6 @@ class Adapters:
     def holding(self, values: Mapping[str, Tensor]) -> _Holding:
         """A context in which the parameters have other values."""
         return _Holding(self.parameters, values)
-
-
-def _stored_scale(
-    lora: LoraSource,
-    part: str,
-    alphas: Mapping[str, Any],
-    metadata: Mapping[str, Any],
-    rank: int,
-) -> float:
-    """The alpha / rank that a LoRA file states for a part, 1 where it states none."""
-    config = {
-        name.removeprefix(f"{part}."): value
-        for name, value in metadata.items()
-        if name.startswith(f"{part}.")
-    }
-    alpha = config.get("lora_alpha", rank)
-    unlike = [name for name in ("alpha_pattern", "rank_pattern", "use_rslora") if config.get(name)]
-    if alphas:
-        unlike.append("alphas of single layers")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
-        unlike.append(f"lora_alpha {alpha!r}")
-    if unlike:
-        raise ModelLoadError(
-            f"the LoRA {lora.name!r} cannot be continued: it has {', '.join(unlike)}, and only one "
-            "alpha for all layers is known here"
-        )
-    return float(alpha) / rank
 
 
 class _Holding:

@@ -136,3 +136,17 @@ def test_what_is_missing_is_named(monkeypatch):
         load_generator(str(tiny_model("sana")), device="cpu")
     with pytest.raises(ModelLoadError, match=r"WanPipeline.*pip install ftfy$"):
         load_generator(str(tiny_model("wan")), device="cpu")
+
+
+def test_sd3_saved_without_t5_is_loaded_and_its_captions_are_encoded(tmp_path):
+    from t2i_spatial.training.families import find_family
+
+    whole = diffusers.StableDiffusion3Pipeline.from_pretrained(
+        tiny_model("sd3"), text_encoder_3=None, tokenizer_3=None
+    )
+    whole.save_pretrained(tmp_path)
+    loaded = load_generator(str(tmp_path), device="cpu")
+    assert loaded([TEXT], [1], small("sd3"))[0].image.size == (SIZE, SIZE)
+    family = find_family(loaded.pipe)
+    assert family.longest_caption() == (loaded.pipe.tokenizer, 77)
+    assert not family.encode([TEXT])["text"][:, 77:].any()  # zeros stand for T5

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.generation import load_generator
+from t2i_spatial.generation.generator import Sampling
 from t2i_spatial.generation.tenor import add_token_order, token_order
-from tests.tiny_models import tiny_model
+from tests.tiny_models import SIZE, tiny_model
 
 
 def unet():
@@ -103,6 +106,23 @@ def test_the_image_stream_of_dual_attention_does_not_have_it():
     expected = seen[f"{block}.attn.add_v_proj"] + token_order(6, 32)
     for part in "qk":
         assert torch.allclose(seen[f"{block}.attn.add_{part}_proj"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["sana", "pixart", "wan"])
+def test_transformers_that_cross_attend_to_the_text_have_it(family):
+    loaded = load_generator(str(tiny_model(family)), device="cpu")
+    sampling = Sampling(2, 3.0, None, SIZE, SIZE)
+
+    def image():
+        return np.asarray(loaded(["a cat left of a dog"], [1], sampling)[0].image)
+
+    plain = image()
+    handles = add_token_order(loaded.pipe.transformer)
+    assert len(handles) == 1  # the keys of one block; those of self-attention have none
+    assert not np.array_equal(image(), plain)
+    for handle in handles:
+        handle.remove()
+    assert np.array_equal(image(), plain)
 
 
 def test_it_can_be_switched_off():
