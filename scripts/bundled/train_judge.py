@@ -5,9 +5,10 @@ are, so a bank of pictures is looked at once; the projector and a small Llama le
 questions of a picture share its tokens: they lie in one sequence behind the picture, and no
 question sees another.
 
-Beside the answers, the projected patches are taught two things directly: a patch in the middle of
-an object has to resemble the word of its noun, and every patch has to tell where it is. Without
-that the first thousands of steps learn nothing but how answers look.
+Beside the answers, three things are taught directly: a projected patch in the middle of an object
+has to resemble the word of its noun, every patch has to tell where it is, and the word of a noun in
+a question has to tell, after the second layer, how many of it there are and where. Without that the
+first thousands of steps learn nothing but how answers look.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from common import (
     to_tensor,
 )
 from judge_questions import Asked, Facts, ask, scene_to_ask
+from t2i_spatial.bundled.captions import plural
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPVisionConfig,
@@ -86,6 +88,7 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},  # slow: likeness survives it
         tie_word_embeddings=True,
         pad_token_id=tokens.pad_token_id,
         eos_token_id=tokens.eos_token_id,
@@ -109,7 +112,23 @@ def build_judge(tokens: PreTrainedTokenizerFast) -> LlavaForConditionalGeneratio
     tower = model.model.vision_tower
     tower.load_state_dict(eyes)
     tower.requires_grad_(False)
+    look_for_likeness(model)
     return model
+
+
+@torch.no_grad()
+def look_for_likeness(model: LlavaForConditionalGeneration, gain: float = 1.3) -> None:
+    """Let the first two layers start by attending to what resembles the token that asks.
+
+    Queries and keys begin as one and the same projection, so the word of a noun finds the patches
+    that were taught to resemble it; left to chance, finding this takes most of the training.
+    """
+    for layer in model.model.language_model.layers[:2]:
+        attention = layer.self_attn
+        width = attention.q_proj.weight.shape[1]
+        same = torch.nn.init.orthogonal_(torch.empty(width, width)) * gain
+        attention.q_proj.weight.copy_(same)
+        attention.k_proj.weight.copy_(same)
 
 
 def corpus(rng: np.random.Generator, scenes: int = 1500) -> list[str]:
@@ -133,24 +152,48 @@ def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int]]:
     return sorted(found.items())  # later objects cover earlier ones
 
 
+def told(scene: Scene, boxes: np.ndarray) -> list[tuple[int, float, float]]:
+    """Of every noun: how many there are, and the place of the only one (NaN otherwise)."""
+    found = []
+    for noun in NOUNS:
+        own = [box for item, box in zip(scene.objects, boxes, strict=True) if item.noun == noun]
+        x, y = (np.nan, np.nan)
+        if len(own) == 1:
+            x, y = (own[0][:2] + own[0][2:]) / (2 * SIDE) - 0.5
+        found.append((len(own), float(x), float(y)))
+    return found
+
+
+def noun_tokens(tokens: PreTrainedTokenizerFast) -> dict[int, int]:
+    """Token -> noun; the last token of a noun of two words stands for it."""
+    ways = ((index, way) for index, noun in enumerate(NOUNS) for way in (noun, plural(noun)))
+    return {tokens(f" {way}")["input_ids"][-1]: index for index, way in ways}
+
+
 class Bank:
     """Pictures of random scenes, damaged like the detector's, as the judge's eyes see them."""
 
     def __init__(
-        self, model: LlavaForConditionalGeneration, rng: np.random.Generator, count: int
+        self, model: LlavaForConditionalGeneration, seed: int, count: int, file: Path | None = None
     ) -> None:
-        self.scenes: list[Scene] = []
-        self.boxes: list[np.ndarray] = []
-        seen = []
-        while len(self.scenes) < count:
-            scenes = [scene_to_ask(rng) for _ in range(min(64, count - len(self.scenes)))]
-            drawn = [render(scene, SIDE) for scene in scenes]
-            images = augment(to_tensor(np.stack([image for image, _ in drawn])), rng)
-            seen.append(look(model, images))
-            self.scenes += scenes
-            self.boxes += [boxes for _, boxes in drawn]
-        self.seen = torch.cat(seen)
+        rng = np.random.default_rng(seed)
+        self.scenes = [scene_to_ask(rng) for _ in range(count)]
+        drawn = [render(scene, SIDE) for scene in self.scenes]
+        self.boxes = [boxes for _, boxes in drawn]
         self.spots = [spots(s, b) for s, b in zip(self.scenes, self.boxes, strict=True)]
+        if file is not None and file.exists():
+            self.seen = torch.from_numpy(np.load(file))
+            return
+        damage = np.random.default_rng(seed + 1)
+        pictures = [image for image, _ in drawn]
+        self.seen = torch.cat(
+            [
+                look(model, augment(to_tensor(np.stack(pictures[k : k + 64])), damage))
+                for k in range(0, count, 64)
+            ]
+        )
+        if file is not None:
+            np.save(file, self.seen.numpy())
 
 
 @torch.no_grad()
@@ -171,6 +214,7 @@ class Batch:
         bank: Bank,
         chosen: np.ndarray,
         questions: int,
+        nouns: dict[int, int],
     ) -> None:
         self.seen = bank.seen[torch.from_numpy(chosen)].float()
         self.spots = [bank.spots[k] for k in chosen]
@@ -181,14 +225,21 @@ class Batch:
         start, answer, end = tokens.convert_tokens_to_ids([USER, ASSISTANT, END])
         self.prefix = [start] + [tokens.convert_tokens_to_ids(IMAGE)] * IMAGE_TOKENS
         head = len(self.prefix)
+        self.nouns: list[tuple[int, int, int, float, float]] = []
         rows = []
-        for of_picture in self.asked:
+        for row, of_picture in enumerate(self.asked):
+            known = told(bank.scenes[chosen[row]], bank.boxes[chosen[row]])
             ids, labels, places, part = list(self.prefix), [-100] * head, list(range(head)), []
             part = [0] * head
             texts = tokens([q.text for q in of_picture])["input_ids"]
             replies = tokens([q.answer for q in of_picture])["input_ids"]
             for number, (text, reply) in enumerate(zip(texts, replies, strict=True), 1):
                 own = [*text, answer, *reply, end]
+                self.nouns += [
+                    (row, len(ids) + k, *known[nouns[token]])
+                    for k, token in enumerate(text)
+                    if token in nouns
+                ]
                 ids += own
                 # what follows each token: nothing counts but the answer and the end
                 labels += [-100] * len(text) + [*reply, end] + [-100]
@@ -214,6 +265,8 @@ class Grounding(torch.nn.Module):
         self.place = torch.nn.Linear(width, 2)
         self.scale = torch.nn.Parameter(torch.tensor(10.0))
         self.words = words
+        self.count = torch.nn.Linear(width, 5)
+        self.where = torch.nn.Linear(width, 2)
         steps = (torch.arange(SIDE // PATCH) + 0.5) / (SIDE // PATCH) - 0.5
         grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
         self.register_buffer("grid", grid.reshape(-1, 2))
@@ -228,6 +281,15 @@ class Grounding(torch.nn.Module):
         logits = self.scale * named @ F.normalize(nouns.float(), dim=-1).T
         placed = (self.place(patches).float() - self.grid).pow(2).mean()
         return F.cross_entropy(logits, labels) + 10 * placed
+
+    def of_nouns(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Loss of what the nouns of questions know (b, tokens, width) of the picture."""
+        rows, places, counts, x, y = zip(*batch.nouns, strict=True)
+        known = hidden[list(rows), list(places)].float()
+        truth = torch.tensor(list(zip(x, y, strict=True)), device=known.device)
+        single = truth[:, 0].isfinite()
+        counted = F.cross_entropy(self.count(known), torch.tensor(counts, device=known.device))
+        return counted + 10 * (self.where(known)[single] - truth[single]).pow(2).mean()
 
 
 def answers(
@@ -253,7 +315,11 @@ def answers(
         attention_mask=mask.to(device),
         position_ids=batch.places.to(device),
         use_cache=False,
-    ).last_hidden_state
+        output_hidden_states=grounding is not None,
+    )
+    if grounding is not None:
+        beside = beside + grounding.of_nouns(hidden.hidden_states[2], batch)
+    hidden = hidden.last_hidden_state
     labels = batch.labels.to(device)
     due = labels != -100
     return model.lm_head(hidden[due]).float(), labels[due], beside
@@ -294,20 +360,22 @@ def main() -> None:
     device = pick_device(arguments.device, arguments.threads)
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
-    words = arguments.out / "judge_tokenizer"
-    if not words.exists():
-        build_tokenizer(corpus(np.random.default_rng(1))).save_pretrained(words)
-    tokens = PreTrainedTokenizerFast.from_pretrained(words)
+    vocabulary = arguments.out / "judge_tokenizer"
+    if not vocabulary.exists():
+        build_tokenizer(corpus(np.random.default_rng(1))).save_pretrained(vocabulary)
+    tokens = PreTrainedTokenizerFast.from_pretrained(vocabulary)
     end = tokens.convert_tokens_to_ids(END)
     model = build_judge(tokens).to(device)
-    other = np.random.default_rng(30_000)
-    fresh = Batch(other, tokens, Bank(model, other, 192), np.arange(192), 8)
-    bank = Bank(model, np.random.default_rng(40_000), arguments.pictures)
+    file = arguments.out / f"judge_bank_{arguments.pictures}.npy"
+    bank = Bank(model, 40_000, arguments.pictures, file)
     log(f"judge: looked at {arguments.pictures} pictures")
     # the last word of a noun of two stands for it
-    nouns = [tokens(f" {noun}")["input_ids"][-1] for noun in NOUNS]
-    grounding = Grounding(model.config.text_config.hidden_size, nouns).to(device)
+    nouns = noun_tokens(tokens)
+    words = [tokens(f" {noun}")["input_ids"][-1] for noun in NOUNS]
+    grounding = Grounding(model.config.text_config.hidden_size, words).to(device)
     average = Averaged(model, 0.999)
+    other = np.random.default_rng(30_000)
+    fresh = Batch(other, tokens, Bank(model, 30_000, 192), np.arange(192), 8, nouns)
     learnt = [*(p for p in model.parameters() if p.requires_grad), *grounding.parameters()]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
     step, seconds, path = 0, 0.0, arguments.out / "judge.pt"
@@ -322,7 +390,7 @@ def main() -> None:
     while clock.progress < 1:
         set_rate(optimizer, clock.rate(step, arguments.rate, decay_from=0.5))
         chosen = rng.integers(0, arguments.pictures, arguments.batch)
-        batch = Batch(rng, tokens, bank, chosen, arguments.questions)
+        batch = Batch(rng, tokens, bank, chosen, arguments.questions, nouns)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits, labels, beside = answers(model, batch, device, grounding)
         loss = F.cross_entropy(logits, labels)
