@@ -19,6 +19,10 @@ detector=$!
     "$python" "$here/encode_bank.py" --out "$checkpoints" --scenes 24000 --reconstructions 6000
 "$python" "$here/train_unet.py" --out "$checkpoints" --minutes "${UNET_MINUTES:-51}" --compile
 wait "$detector"
+# the judge sees with the eyes of the detector that ships
+"$python" "$here/export.py" --checkpoints "$checkpoints"
+"$python" "$here/train_judge.py" --out "$checkpoints" --minutes "${JUDGE_MINUTES:-90}"
 "$python" "$here/export.py" --checkpoints "$checkpoints"
 "$python" "$here/evaluate.py" detector
+"$python" "$here/evaluate_judge.py"
 "$python" "$here/evaluate.py" generator --sheet "$checkpoints/sheet.png"
