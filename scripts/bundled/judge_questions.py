@@ -111,7 +111,7 @@ def ask(facts: Facts, k: int, rng: np.random.Generator) -> Asked:
     """One random question about picture k."""
     kinds = ["exists", "exists", "count", "caption"]
     if facts.holds[k]:
-        kinds += ["relation"] * 8 + ["relation_choice"] * 3 + ["statement"] * 4
+        kinds += ["relation"] * 8 + ["relation_choice"] * 8 + ["statement"] * 4
     if any(item.colour for item in facts.scenes[k].objects):
         kinds += ["colour", "colour"]
     if len(facts.counts(k)) > 1:
