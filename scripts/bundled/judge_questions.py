@@ -113,7 +113,7 @@ def ask(facts: Facts, k: int, rng: np.random.Generator) -> Asked:
     if facts.holds[k]:
         kinds += ["relation"] * 8 + ["relation_choice"] * 8 + ["statement"] * 4
     if any(item.colour for item in facts.scenes[k].objects):
-        kinds += ["colour", "colour"]
+        kinds += ["colour"] * 6
     if len(facts.counts(k)) > 1:
         kinds += ["size"]
     if max(facts.counts(k).values()) > 1:
