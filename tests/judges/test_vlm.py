@@ -190,3 +190,20 @@ def test_models_that_answer_no_questions_are_refused(tmp_path):
         load_judge(f"transformers:{tmp_path / 'nowhere'}")
     with pytest.raises(InputError, match="name the model"):
         load_judge("transformers:")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_picture_the_model_reads_the_text_alone(judges, family):
+    judge = judges(family)
+    asked = [Asked(Question(text, "text", template=SYSTEM.name)) for text in ("cat?", "two dogs?")]
+    replies = judge.say(asked)
+    for one, reply in zip(asked, replies, strict=True):
+        system = {"role": "system", "content": [{"type": "text", "text": SYSTEM.system}]}
+        user = {"role": "user", "content": [{"type": "text", "text": one.text}]}
+        text = judge.processor.apply_chat_template([system, user], add_generation_prompt=True)
+        inputs = judge.processor(text=[text], return_tensors="pt")
+        made = judge.model.generate(**inputs, do_sample=False, max_new_tokens=4)
+        own = made[0, inputs["input_ids"].shape[1] :]
+        said = judge.tokenizer.decode(own, skip_special_tokens=True)
+        assert (reply.answer or "") == said.strip() and reply.status in (ANSWERED, OFF_FORMAT)
+        assert reply.tokens == made.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -149,6 +149,7 @@ def _meanings() -> dict[str, RelationPhrase]:
 class _Table(NamedTuple):
     meanings: dict[tuple[str, ...], RelationPhrase]
     lengths: dict[str, tuple[int, ...]]
+    longer: dict[tuple[str, ...], tuple[int, ...]]
     starters: frozenset[str]
 
 
@@ -158,13 +159,21 @@ def _table(spellings: int) -> _Table:
     del spellings
     meanings = {tuple(phrase.split()): meaning for phrase, meaning in _meanings().items()}
     lengths: dict[str, set[int]] = {}
+    longer: dict[tuple[str, ...], set[int]] = {}
     for words in meanings:
         lengths.setdefault(words[0], set()).add(len(words))
-    ordered = {word: tuple(sorted(found, reverse=True)) for word, found in lengths.items()}
+        if len(words) > 1:
+            longer.setdefault(words[:2], set()).add(len(words))
+    ordered = {word: _longest_first(found) for word, found in lengths.items()}
+    by_two = {words: _longest_first(found) for words, found in longer.items()}
     starters = frozenset(
         word for word in ordered if (word not in GERUND and word not in PAST) or word in _NO_VERBS
     )
-    return _Table(meanings, ordered, starters)
+    return _Table(meanings, ordered, by_two, starters)
+
+
+def _longest_first(lengths: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(lengths, reverse=True))
 
 
 _NO_VERBS = word_set("left right close opposite near neighboring bordering")
@@ -183,11 +192,15 @@ def match_relation(tokens: Sequence[str], start: int) -> tuple[RelationPhrase, i
     (('on',), 'on top of', 3)
     """
     known = table()
-    for length in known.lengths.get(tokens[start], ()):
-        meaning = known.meanings.get(tuple(tokens[start : start + length]))
-        if meaning is not None:
-            return meaning, start + length
-    return None
+    first = tokens[start]
+    # most words that begin a phrase are followed by none of its second words
+    if start + 1 < len(tokens):
+        for length in known.longer.get((first, tokens[start + 1]), ()):
+            meaning = known.meanings.get(tuple(tokens[start : start + length]))
+            if meaning is not None:
+                return meaning, start + length
+    meaning = known.meanings.get((first,))
+    return None if meaning is None else (meaning, start + 1)
 
 
 _GERUNDS = {stem: gerund for gerund, stem in GERUND.items()}

@@ -104,7 +104,7 @@ def _join(tokens: list[str]) -> list[str]:
                 joined.append(_COMPARED[token])
                 at = behind
                 continue
-        found = _fixed(tokens, at, token)
+        found = _fixed(tokens, at, token) if token in _FIXED else None
         if found is None:
             joined.append(token)
             at += 1
@@ -118,9 +118,7 @@ def _fixed(
     tokens: list[str], at: int, token: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The fixed expression that begins at `at`."""
-    seconds = _FIXED.get(token)
-    if seconds is None:
-        return None
+    seconds = _FIXED[token]
     following = tokens[at + 1] if at + 1 < len(tokens) else ""
     for words, one in (*seconds.get(following, ()), *seconds.get("", ())):
         if len(words) < 3 or tuple(tokens[at : at + len(words)]) == words:
