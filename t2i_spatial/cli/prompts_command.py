@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import (
-    FILE,
     NEW_FILE,
     NEW_FOLDER,
     Command,
@@ -23,14 +22,14 @@ from t2i_spatial.prompts import (
     load_prompts,
     parse_prompt,
     sample_prompts,
-    sample_scenes,
     solve_layout,
-    unread,
+    told_unread,
     write_prompts,
 )
 from t2i_spatial.prompts.jsonl import prompt_line
 from t2i_spatial.scene import Prompt, SceneSpec
 from t2i_spatial.stages.ask_settings import JudgeSettings
+from t2i_spatial.stages.sample_settings import SampleSettings
 from t2i_spatial.stages.stage_settings import PromptSettings
 
 _seed = click.option(
@@ -149,75 +148,20 @@ def _read_again(text: str, rules: SceneSpec, settings: JudgeSettings) -> SceneSp
 
 
 @command.command(cls=Command)
-@click.option("--count", default=100, type=click.IntRange(min=1), help="Number of scenes.")
-@click.option(
-    "--difficulty",
-    type=click.Choice(["easy", "medium", "hard"]),
-    default="easy",
-    help="easy: 2 objects, 1 relation; medium: 3, 2 and some colours; hard: 4, 4, counts, colours.",
-)
-@click.option("--objects", type=click.IntRange(min=1), help="Objects per scene.  [default: preset]")
-@click.option(
-    "--relations", type=click.IntRange(min=0), help="Relations per scene.  [default: preset]"
-)
-@click.option(
-    "--relation",
-    "relation_names",
-    multiple=True,
-    help="A relation to use; repeat for several.  [default: left of, right of, above, below]",
-)
-@click.option(
-    "--vocabulary",
-    type=FILE,
-    help="Nouns, singular, one per line.  [default: the 80 COCO classes]",
-)
-@click.option("--max-count", type=click.IntRange(1, 20), help="Most of a kind.  [default: preset]")
-@click.option("--colors/--no-colors", default=None, help="Give colours.  [default: preset]")
-@click.option("--wordings", default=1, type=click.IntRange(min=1), help="Prompts per scene.")
-@click.option(
-    "--held-out",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of object sets that goes to --held-out-output instead.  [default: none]",
-)
+@settings_options(SampleSettings)
 @click.option(
     "--held-out-output",
     type=NEW_FILE,
     help="Where the held-out prompts go.  [default: none]",
 )
-@_seed
 @_output
-def sample(
-    count: int,
-    difficulty: str,
-    objects: int | None,
-    relations: int | None,
-    relation_names: tuple[str, ...],
-    vocabulary: Path | None,
-    max_count: int | None,
-    colors: bool | None,
-    wordings: int,
-    held_out: float | None,
-    held_out_output: Path | None,
-    seed: int,
-    output: Path | None,
-) -> None:
+def sample(held_out_output: Path | None, output: Path | None, **options: Any) -> None:
     """Sample new scenes: satisfiable, balanced over relations and object order."""
-    from t2i_spatial.prompts.sampling import options_for, read_vocabulary, split_prompts
-
-    if (held_out is None) != (held_out_output is None):
+    settings = given(SampleSettings, options)
+    if (settings.held_out is None) != (held_out_output is None):
         raise click.UsageError("--held-out and --held-out-output go together")
-    options = options_for(
-        difficulty,
-        n_objects=objects,
-        n_relations=relations,
-        relations=relation_names or None,
-        vocabulary=None if vocabulary is None else read_vocabulary(vocabulary),
-        max_count=max_count,
-        colors=colors,
-    )
-    prompts = sample_scenes(count, options, seed=seed, wordings=wordings)
-    if held_out is not None and held_out_output is not None:
-        prompts, others = split_prompts(prompts, held_out, seed)
+    prompts, others = settings.draw()
+    if held_out_output is not None:
         _write(others, held_out_output)
     _write(prompts, output)
 
@@ -245,13 +189,8 @@ def fetch(name: str | None, output: Path | None) -> None:
 
 
 def _report_unread(prompts: Sequence[Prompt]) -> None:
-    partly = unread(prompts)
-    if not partly:
-        return
-    note(f"{len(partly)} of {len(prompts)} prompts could not be read fully, for example:")
-    for prompt in partly[:3]:
-        parts = "; ".join(prompt.scene.unparsed) if prompt.scene else ""
-        note(f"  {prompt.id}: {prompt.text!r} (not read: {parts or 'no object found'})")
+    for line in told_unread(prompts):
+        note(line)
 
 
 def _write(prompts: Sequence[Prompt], output: Path | None) -> None:

@@ -20,6 +20,7 @@ from t2i_spatial.cli.options import (
     settings_options,
     was_given,
 )
+from t2i_spatial.detectors.precomputed import ReadingOptions
 from t2i_spatial.stages.stage_settings import DetectorSettings, DetectSettings, ScoreSettings
 
 if TYPE_CHECKING:
@@ -39,25 +40,7 @@ DETECTOR = (*DetectorSettings.model_fields, "batch_size")
     "results_*.json, GenEval's results.jsonl, CSV with a row per box, Label Studio; may be "
     "repeated for files of different images.",
 )
-@click.option(
-    "--coco-images", type=FILE, help="Images and categories of --detections that are COCO results."
-)
-@click.option(
-    "--classes",
-    metavar="coco80|coco91|FILE",
-    help="What the class numbers of --detections mean; FILE has one name per line.",
-)
-@click.option(
-    "--repeated-rows",
-    type=click.Choice(["refuse", "once"]),
-    default="refuse",
-    help="Images that stand twice in --detections with the same values: once counts them once.",
-)
-@click.option(
-    "--any-label",
-    is_flag=True,
-    help="Score --detections though none of their labels is a name of the prompts.",
-)
+@settings_options(ReadingOptions)
 @click.option(
     "--answer-file",
     type=FILE,
@@ -88,10 +71,6 @@ def command(
     run: Path | None,
     images: Path | None,
     detections: tuple[Path, ...],
-    coco_images: Path | None,
-    classes: str | None,
-    repeated_rows: str,
-    any_label: bool,
     answer_file: Path | None,
     prompts: str | None,
     set_file: Path | None,
@@ -128,11 +107,7 @@ def command(
         from t2i_spatial.stages.suitable import check_detector
 
         check_detector(detect, None)
-    stored = None
-    if detections:
-        from t2i_spatial.interchange.reading import DetectionFiles
-
-        stored = DetectionFiles(detections, coco_images, classes, repeated_rows, any_label)
+    stored = given(ReadingOptions, options).files(*detections) if detections else None
     if settings.precision is not None:
         from t2i_spatial.stages.early_stopping.stage import score_to_precision
 
@@ -237,9 +212,7 @@ def _check_source(
     if run is None:
         refuse_given(("answers",), "answers belong to RUN")
     if not detections:
-        refuse_given(
-            ("coco_images", "classes", "repeated_rows", "any_label"), "it describes --detections"
-        )
+        refuse_given(ReadingOptions.model_fields, "it describes --detections")
     if detections or (run is not None and output is None):
         refuse_given(DETECTOR, "stored detections are scored; `t2i-spatial detect` makes new ones")
     if output is None:

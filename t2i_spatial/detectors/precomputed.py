@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.settings import Settings
+from t2i_spatial.settings import Option, Settings
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, KEY, SCORED, conform
 
 if TYPE_CHECKING:
@@ -26,12 +26,32 @@ SIDES = ("width", "height")
 
 
 class ReadingOptions(Settings):
-    """What `--option` can say of a file of boxes: the options of `score --detections`."""
+    """What can be said of a file of boxes: to `detect` by `--option`, to `score` by options."""
 
-    coco_images: Path | None = None
-    classes: str | None = None
-    repeated_rows: Literal["refuse", "once"] = "refuse"
-    any_label: bool = False
+    coco_images: Path | None = Field(
+        default=None, description="Images and categories of --detections that are COCO results."
+    )
+    classes: Annotated[str | None, Option(metavar="coco80|coco91|FILE")] = Field(
+        default=None,
+        description="What the class numbers of --detections mean; FILE has one name per line.",
+    )
+    repeated_rows: Literal["refuse", "once"] = Field(
+        default="refuse",
+        description="Images that stand twice in --detections with the same values: once counts "
+        "them once.",
+    )
+    any_label: bool = Field(
+        default=False,
+        description="Score --detections though none of their labels is a name of the prompts.",
+    )
+
+    def files(self, *paths: Path) -> DetectionFiles:
+        """Files that are to be read so."""
+        from t2i_spatial.interchange.reading import DetectionFiles
+
+        return DetectionFiles(
+            paths, self.coco_images, self.classes, self.repeated_rows, self.any_label
+        )
 
 
 def stored_file(detector: str, options: Mapping[str, Any]) -> DetectionFiles:
@@ -40,8 +60,6 @@ def stored_file(detector: str, options: Mapping[str, Any]) -> DetectionFiles:
     Raises:
         InputError: there is no such file, or an option that says nothing of one.
     """
-    from t2i_spatial.interchange.reading import DetectionFiles
-
     path = Path(detector.removeprefix(PREFIX)).expanduser()
     if not path.is_file():
         raise InputError(f"no such file of detections: {path}")
@@ -54,9 +72,7 @@ def stored_file(detector: str, options: Mapping[str, Any]) -> DetectionFiles:
             known = nearest(key, ReadingOptions.model_fields)
             raise InputError(f"{PREFIX}FILE has no option {key!r}; {known}") from None
         raise InputError(f"option {key} of {PREFIX}FILE: {first['msg']}") from None
-    return DetectionFiles(
-        (path,), said.coco_images, said.classes, said.repeated_rows, said.any_label
-    )
+    return said.files(path)
 
 
 def stored_detections(

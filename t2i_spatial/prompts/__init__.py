@@ -2,7 +2,7 @@
 
 from t2i_spatial.prompts.fetch import fetch_prompts
 from t2i_spatial.prompts.jsonl import write_prompts
-from t2i_spatial.prompts.load import load_prompts, read_scenes, unread
+from t2i_spatial.prompts.load import load_prompts, read_scenes, told_unread, unread
 from t2i_spatial.prompts.parser import parse_prompt
 from t2i_spatial.prompts.phrasing import describe, phrasings
 from t2i_spatial.prompts.sampling import SceneOptions, sample_scenes, split_prompts
@@ -23,6 +23,7 @@ __all__ = [
     "solve_layout",
     "split_prompts",
     "sr2d",
+    "told_unread",
     "unread",
     "write_prompts",
 ]

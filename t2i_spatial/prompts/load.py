@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from t2i_spatial.errors import InputError, nearest
@@ -111,6 +111,22 @@ def unread(prompts: Iterable[Prompt]) -> list[Prompt]:
     []
     """
     return [p for p in prompts if p.scene is None or p.scene.unparsed or not p.scene.objects]
+
+
+def told_unread(prompts: Sequence[Prompt], examples: int = 3) -> list[str]:
+    """How many prompts could not be read fully, and some of them, a line each; empty when all were.
+
+    >>> told_unread([Prompt("7", "hm", scene=SceneSpec(unparsed=("hm",)))])[1]
+    "  7: 'hm' (not read: hm)"
+    """
+    partly = unread(prompts)
+    if not partly:
+        return []
+    lines = [f"{len(partly)} of {len(prompts)} prompts could not be read fully, for example:"]
+    for prompt in partly[:examples]:
+        parts = "; ".join(prompt.scene.unparsed) if prompt.scene else ""
+        lines.append(f"  {prompt.id}: {prompt.text!r} (not read: {parts or 'no object found'})")
+    return lines
 
 
 def _read(
