@@ -258,7 +258,7 @@ def test_an_output_of_other_detections_is_refused_unless_overwritten(tmp_path, p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give one of RUN, --images or --detections"),
+        ((), "give one of RUN, --images, --detections or --answer-file"),
         (("RUN", "--prompts", "x"), "RUN has its own prompts"),
         (("--detections", "FILE"), "--detections needs --prompts"),
         (("--images", "RUN"), "--images needs --output"),

@@ -182,7 +182,7 @@ def test_training_goes_on_from_another_lora(data, tmp_path):
     assert all(torch.allclose(first[name], second[name]) for name in first)
     with pytest.raises(ModelLoadError, match=r"cannot be continued.*rank"):
         finetune(data, tmp_path / "a", settings(lora=str(tmp_path / "first"), rank=2))
-    with pytest.raises(ModelLoadError, match=r"cannot be continued"):
+    with pytest.raises(ModelLoadError, match=r"does not fit StableDiffusionXLPipeline"):
         finetune(data, tmp_path / "b", settings("sdxl", lora=str(tmp_path / "first")))
     with pytest.raises(ModelLoadError, match="predicts 'epsilon'; this model predicts 'flow_pred"):
         finetune(data, tmp_path / "c", settings("flux", lora=str(tmp_path / "first")))

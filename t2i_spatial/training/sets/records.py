@@ -50,7 +50,7 @@ def example(
     weight = _weight(record.get("weight"), where)
     path = image if image is not None else inside(root, str(name), where)
     objects = record.get("objects") or []
-    if isinstance(objects, str):  # as CSV has it
+    if isinstance(objects, str) and objects.lstrip().startswith("["):  # as CSV has it
         objects = parse_json(objects, f"{where}, objects")
     if not isinstance(objects, list):
         raise InputError(f"{where}: objects must be a list")
