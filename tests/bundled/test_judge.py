@@ -57,10 +57,10 @@ def test_it_answers_about_fresh_scenes(judge, tmp_path):
         for (kind, question), reply in zip(asked, replies, strict=True):
             right[kind].append(reply.answer == question.gold)
     shares = {kind: np.mean(answers) for kind, answers in right.items()}
-    # the card says 100, 99.5 and 84 %; four standard errors below
+    # the card says 100, 99.5 and 98.8 %; many standard errors below
     assert min(shares["exists"], shares["absent"]) >= 0.95
     assert shares["relation"] >= 0.95
-    assert shares["choice"] >= 0.65
+    assert shares["choice"] >= 0.9
 
 
 def test_what_it_was_not_taught_gets_an_answer_all_the_same(judge, tmp_path):
