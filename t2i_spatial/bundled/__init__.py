@@ -1,8 +1,9 @@
-"""The models that ship with the package: a tiny text-to-image pipeline and a tiny detector.
+"""The models that ship with the package: a tiny text-to-image pipeline, detector and judge.
 
-Both are stock formats: `generator_path()` loads with
+All are stock formats: `generator_path()` loads with
 `diffusers.StableDiffusionPipeline.from_pretrained`, `detector_path()` with
-`transformers.OwlViTForObjectDetection.from_pretrained`. They know the 24 nouns in `NOUNS` as
+`transformers.OwlViTForObjectDetection.from_pretrained`, `judge_path()` with
+`transformers.AutoModelForImageTextToText.from_pretrained`. They know the 24 nouns in `NOUNS` as
 emoji-like sprites, nothing of photographs; `MODEL_CARD.md` beside this file says how well and how
 they were made. Importing this package loads neither torch nor diffusers.
 """
