@@ -228,3 +228,49 @@ def test_no_order_of_words_breaks_it(words):
 @given(st.text(min_size=1).filter(lambda text: any(c.isalnum() for c in text)))
 def test_no_text_breaks_it(text):
     parse_prompt(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("a chair upside down", "upside down"),
+        ("an upside-down car on a road", "upside-down"),
+        ("two chairs back to back", "back to back"),
+        ("two rams face-to-face", "face-to-face"),
+        ("geese in formation above a lake", "in formation"),
+        ("a cup diagonally left of a plate", "diagonally"),
+        ("a house with trees on all four sides", "on all four sides"),
+        ("one lamp on either side of a bed", "one lamp on either side"),
+        ("the second cat from the left is black", "the second cat from the left"),
+        ("three balls with the middle one red", "with the middle one"),
+        ("all but one of the cups are red", "all but one"),
+        ("only one of the two cats is on the sofa", "only one of"),
+        ("between three and five birds on a wire", "between three and five birds"),
+        ("three to five birds on a wire", "three to five birds"),
+        ("2 or 3 apples on a plate", "2 or 3 apples"),
+        ("a park with no dog anywhere", "no dog anywhere"),
+        ("hardly any birds above the house", "hardly any"),
+        ("a cat nowhere near a dog", "nowhere near"),
+        ("a cat nearly touching a dog", "nearly touching"),
+        ("a dog within a foot of a cat", "within a foot of"),
+        ("a dog facing away from the camera", "facing away from the camera"),
+    ],
+)
+def test_how_things_lie_is_never_left_out_silently(text, unread):
+    assert unread in parse_prompt(text).unparsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a cat between two dogs",
+        "a ball between a cup and a plate",
+        "one dog to the left of a cat",
+        "a man on the other side of the road",
+        "a fork on one side of a plate",
+        "two lamps on either side of a bed",
+        "a bottle and two cups",
+    ],
+)
+def test_what_is_read_is_not_said_to_be_unread(text):
+    assert parse_prompt(text).unparsed == ()

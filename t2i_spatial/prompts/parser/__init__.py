@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.prompts.parser.arrangements import unread_arrangements
 from t2i_spatial.prompts.parser.attachment import SceneReader
 from t2i_spatial.prompts.parser.chunker import chunk
 from t2i_spatial.prompts.parser.language import other_language
@@ -47,6 +48,7 @@ def parse_prompt(text: str) -> SceneSpec:
     things = SceneReader(chunk(tokens), quotes).read()
     relations = tuple(things.relations)
     unparsed = things.unparsed
+    unparsed += unread_arrangements(cleaned, unparsed)
     if len(relations) > 1:
         for found in contradictions(relations):
             said = [
