@@ -303,17 +303,7 @@ def _training_set(
 ) -> Path:
     parts = []
     if settings.data in ("own", "mixture"):
-        guidance = settings.candidate_guidance
-        made = settings.generate.model_copy(
-            update={
-                "samples": settings.train_samples,
-                "seed": settings.seed + 1000 * number,
-                "lora": () if lora is None else (str(lora),),
-                "guidance_scale": settings.generate.guidance_scale
-                if guidance is None
-                else guidance,
-            }
-        )
+        made = candidate_settings(settings, lora, number)
         run = scored_run(folder / "candidates", prompts, made, settings)
         curate_run(run, settings.curate)
         parts.append(run.path / "curated")
@@ -331,6 +321,21 @@ def _training_set(
             )
         parts.append(place / "curated")
     return parts[0] if len(parts) == 1 else join_sets(parts, folder / "train-set")
+
+
+def candidate_settings(
+    settings: ImproveSettings, lora: Path | None, number: int
+) -> GenerateSettings:
+    """How the candidates of round `number` are made: by the last LoRA, from seeds of their own."""
+    guidance = settings.candidate_guidance
+    return settings.generate.model_copy(
+        update={
+            "samples": settings.train_samples,
+            "seed": settings.seed + 1000 * number,
+            "lora": () if lora is None else (str(lora),),
+            "guidance_scale": settings.generate.guidance_scale if guidance is None else guidance,
+        }
+    )
 
 
 def join_sets(parts: Sequence[Path], output: Path) -> Path:

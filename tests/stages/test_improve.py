@@ -20,6 +20,7 @@ from t2i_spatial.stages.drift import pixel_drift, rephrased
 from t2i_spatial.stages.improve import (
     _claim,
     best_round,
+    candidate_settings,
     format_rounds,
     improve,
     join_sets,
@@ -138,6 +139,16 @@ def test_one_small_round_ends_with_paired_numbers_and_is_not_mixed_with_another(
         improve(tmp_path, other)
     _claim(Run.create(tmp_path), other, None, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} - {LOCK} == {"run.json"}
+
+
+def test_every_round_has_candidates_of_its_own_seeds_and_of_the_last_lora(tmp_path):
+    settings = improve_settings(train_samples=3)
+    rounds = [candidate_settings(settings, tmp_path if n > 1 else None, n) for n in (1, 2, 3)]
+    assert len({made.seed for made in rounds}) == 3
+    seeds = {seed for made in rounds for seed in range(made.seed, made.seed + 500)}
+    assert len(seeds) == 1500  # far apart, so that no two images share one
+    assert [made.lora for made in rounds] == [(), (str(tmp_path),), (str(tmp_path),)]
+    assert {made.samples for made in rounds} == {3}
 
 
 def test_two_loops_do_not_write_into_one_folder(tmp_path):
