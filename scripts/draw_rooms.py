@@ -24,7 +24,6 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("view",),
     ("rewards", "stages"),
     ("scoring", "engines", "report", "training"),
-    ("judges",),
     ("judges", "curation", "generation"),
     ("detectors",),
     ("interchange", "bundled", "labels"),
