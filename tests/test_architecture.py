@@ -23,6 +23,7 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 def test_every_room_has_its_place_and_its_paragraph():
     found = {rooms.room_of(module, MODULES) for module in MODULES}
     assert found == set(LEVEL), "add the room to ORDER in scripts/draw_rooms.py"
+    assert len(LEVEL) == sum(map(len, rooms.ORDER)), "a room stands in two rows of ORDER"
     told = re.findall(r"^\*\*`?(\w+)/?`?\*\*", PAGE, re.MULTILINE)
     assert sorted(told) == sorted(LEVEL), "one paragraph a room in ARCHITECTURE.md"
 

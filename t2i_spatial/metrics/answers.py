@@ -78,10 +78,10 @@ class AnswerMetric(Metric):
         prompts: pl.DataFrame,
         images: pl.DataFrame,
         answers: pl.DataFrame,
-        detections: pl.DataFrame | None,
+        detections: pl.DataFrame,
     ) -> pl.DataFrame:
         """`weigh` of a protocol that looks at boxes too (`evidence` "both")."""
-        return self.weigh(prompts, images, answers)
+        raise InputError(f"{self.name} looks at answers alone")
 
     def judge_answers(
         self,
@@ -99,8 +99,11 @@ class AnswerMetric(Metric):
             detections: DETECTIONS of the same images, for a protocol that looks at both.
 
         Raises:
-            InputError: answers to some question are lacking altogether.
+            InputError: answers to some question, or the detections of a protocol that looks at
+                both, are lacking altogether.
         """
+        if self.evidence == "both" and detections is None:
+            raise InputError(f"{self.name} looks at boxes and answers; detect as well as ask")
         questions = self.questions(prompts)
         asked = answers.join(questions, on=QUESTION, how="inner")
         self._refuse_unasked(questions, asked)
@@ -111,7 +114,10 @@ class AnswerMetric(Metric):
         images = images.join(applicable, on="prompt_id", how="left", maintain_order="left")
         applies = pl.col("applies").fill_null(False)
         judged = images.filter(applies & (pl.col("status") == SCORED)).select(*KEY, "tag")
-        judged = self.weigh_both(prompts, judged, asked, detections)
+        if self.evidence == "both" and detections is not None:
+            judged = self.weigh_both(prompts, judged, asked, detections)
+        else:
+            judged = self.weigh(prompts, judged, asked)
         verdicts = images.join(judged, on=KEY, how="left", maintain_order="left", suffix="_judged")
         known = pl.col("reason_judged").is_not_null()
         scored = pl.col("status") == SCORED

@@ -86,15 +86,9 @@ class Fused(SpatialVQA):
         prompts: pl.DataFrame,
         images: pl.DataFrame,
         answers: pl.DataFrame,
-        detections: pl.DataFrame | None,
+        detections: pl.DataFrame,
     ) -> pl.DataFrame:
-        """See `AnswerMetric.weigh_both`.
-
-        Raises:
-            InputError: no detections.
-        """
-        if detections is None:
-            raise InputError("fused looks at boxes and answers; detect as well as ask")
+        """See `AnswerMetric.weigh_both`."""
         asked = images.select(*KEY).join(answers.select(*KEY).unique(), on=KEY, how="semi")
         rules = Spatial(min_score=self.min_score)
         by_boxes = box_evidence(prompts, detections.join(asked, on=KEY, how="semi"), rules)

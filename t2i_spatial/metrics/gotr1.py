@@ -80,15 +80,9 @@ class GoTR1(BroughtQuestions):
         prompts: pl.DataFrame,
         images: pl.DataFrame,
         answers: pl.DataFrame,
-        detections: pl.DataFrame | None,
+        detections: pl.DataFrame,
     ) -> pl.DataFrame:
-        """See `AnswerMetric.weigh_both`.
-
-        Raises:
-            InputError: no detections.
-        """
-        if detections is None:
-            raise InputError("gotr1 looks at boxes and answers; detect as well as ask")
+        """See `AnswerMetric.weigh_both`."""
         met = Layout(min_score=self.min_score).judge(prompts, detections)
         met = met.filter(pl.col("status") == SCORED).select(*KEY, pl.col("value").alias("r_ri"))
         weighed = self.weigh(prompts, images, answers).join(

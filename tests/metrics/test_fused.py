@@ -96,7 +96,7 @@ def test_weights_are_settings(tmp_path):
     with pytest.raises(InputError, match=r"fused\.box_weight"):
         Fused(box_weight=-1)
     with pytest.raises(InputError, match="detect as well as ask"):
-        Fused().weigh_both(pl.DataFrame(), pl.DataFrame(), pl.DataFrame(), None)
+        Fused().judge_answers(pl.DataFrame(), pl.DataFrame(), pl.DataFrame())
 
 
 def test_boxes_are_asked_for_each_part_alone():
