@@ -13,7 +13,6 @@ import datetime
 import functools
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,14 +21,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import polars as pl
 from filelock import FileLock, Timeout
 
-from t2i_spatial.errors import InputError, PlanMismatchError, T2ISpatialError
+from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import LITTER, read_json, read_table
 from t2i_spatial.files import atomic_write as atomic_write  # where it was before
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
 from t2i_spatial.notebook import html_table
-from t2i_spatial.progress import note
 from t2i_spatial.questions import ANSWERS
+from t2i_spatial.shards import FOLDER, Shards
 from t2i_spatial.tables import DETECTIONS, IMAGES, PROMPTS, VERDICTS, conform
 
 FORMAT = 1
@@ -198,7 +197,7 @@ class Run:
             known = None
         if known is None:
             # shards first: what is left of an older plan must not outlive the word of it
-            shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
+            shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
             known = {"plan": plan, "begun": _now(), "record": dict(record or {})}
         elif "finished" not in known:
             _note_record(known, record)
@@ -233,7 +232,7 @@ class Run:
         """Mark a stage as complete, with counts worth keeping, and drop its shards."""
         self.manifest["stages"][stage].update(finished=_now(), results=results)
         self._save()
-        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
+        shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
 
     def is_finished(self, stage: str) -> bool:
         """Whether `stage` has been completed in this directory."""
@@ -275,7 +274,7 @@ class Run:
 
     def discard(self, stage: str) -> None:
         """Forget a stage and its shards (its tables are replaced when it is made anew)."""
-        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
+        shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
         self.manifest["stages"].pop(stage, None)
         self._save()
 
@@ -296,69 +295,14 @@ class Run:
 
     # -- shards -------------------------------------------------------------------------------
 
-    def _shard_folder(self, stage: str) -> Path:
-        """One folder per plan: batches of two plans cannot be taken for one stage."""
-        plan = json.dumps(self.plan(stage), sort_keys=True)
-        return self.path / ".shards" / stage / hashlib.sha256(plan.encode()).hexdigest()[:16]
+    def shards(self, stage: str) -> Shards:
+        """The finished batches of a stage.
 
-    def finished_shards(self, stage: str) -> set[int]:
-        """Numbers of the batches whose shard is on disk."""
-        return {int(p.stem) for p in self._shard_folder(stage).glob("*.parquet")}
-
-    def write_shard(self, stage: str, number: int, table: pl.DataFrame) -> None:
-        """Write the rows of one finished batch."""
-        write_table(self._shard_folder(stage) / f"{number:08d}.parquet", table)
-
-    def drop_shard(self, stage: str, number: int) -> None:
-        """Forget one finished batch, so that it is done again."""
-        (self._shard_folder(stage) / f"{number:08d}.parquet").unlink(missing_ok=True)
-
-    def read_shard(self, stage: str, number: int) -> pl.DataFrame:
-        """The rows of one finished batch."""
-        return read_table(self._shard_folder(stage) / f"{number:08d}.parquet")
-
-    def drop_shards(self, stage: str) -> None:
-        """Forget all finished batches of a stage, once their rows stand elsewhere."""
-        shutil.rmtree(self._shard_folder(stage), ignore_errors=True)
-
-    def read_shards(self, stage: str, schema: pl.Schema) -> pl.DataFrame:
-        """All rows of the finished batches in batch order."""
-        paths = sorted(self._shard_folder(stage).glob("*.parquet"))
-        if not paths:
-            return pl.DataFrame(schema=schema)
-        return pl.concat([read_table(p) for p in paths]).select(list(schema))
-
-    def drop_broken_shards(self, stage: str) -> int:
-        """Forget finished batches whose shard cannot be read, so that they are done again."""
-        broken = 0
-        for number in sorted(self.finished_shards(stage)):
-            try:
-                self.read_shard(stage, number)
-            except InputError:
-                self.drop_shard(stage, number)
-                broken += 1
-        if broken:
-            note(f"{stage}: {broken} finished batches cannot be read and are done again")
-        return broken
-
-    def join_shards(self, stage: str, name: str) -> None:
-        """Make one Parquet file of a stage's shards, without loading them all, and drop them.
-
-        Raises:
-            T2ISpatialError: the file cannot be written.
+        One folder per plan: batches of two plans cannot be taken for one stage.
         """
-        target = self.path / name
-        paths = sorted(self._shard_folder(stage).glob("*.parquet"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.joined{LITTER}")
-        try:
-            pl.scan_parquet(paths).sink_parquet(temporary, compression="zstd")
-            os.replace(temporary, target)
-        except OSError as error:
-            raise T2ISpatialError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        shutil.rmtree(self.path / ".shards" / stage, ignore_errors=True)
+        plan = json.dumps(self.plan(stage), sort_keys=True)
+        digest = hashlib.sha256(plan.encode()).hexdigest()[:16]
+        return Shards(self.path / FOLDER / stage / digest)
 
     # -- tables -------------------------------------------------------------------------------
 

@@ -40,18 +40,18 @@ def test_another_plan_is_refused_and_every_difference_named(tmp_path):
 def test_overwrite_forgets_the_shards_of_the_old_plan(tmp_path):
     run = Run.create(tmp_path / "run")
     run.begin("detect", {"threshold": 0.1})
-    run.write_shard("detect", 0, pl.DataFrame({"a": [1]}))
+    run.shards("detect").write(0, pl.DataFrame({"a": [1]}))
     run.begin("detect", {"threshold": 0.2}, overwrite=True)
-    assert run.finished_shards("detect") == set()
+    assert run.shards("detect").finished() == set()
 
 
 def test_finish_drops_shards_and_the_same_plan_may_begin_again(tmp_path):
     run = Run.create(tmp_path / "run")
     run.begin("detect", {"threshold": 0.1})
-    run.write_shard("detect", 7, pl.DataFrame({"a": [1]}))
-    assert run.finished_shards("detect") == {7}
+    run.shards("detect").write(7, pl.DataFrame({"a": [1]}))
+    assert run.shards("detect").finished() == {7}
     run.finish("detect")
-    assert run.finished_shards("detect") == set()
+    assert run.shards("detect").finished() == set()
     run.begin("detect", {"threshold": 0.1})
     assert run.is_finished("detect")
 
@@ -61,7 +61,7 @@ def test_killed_between_the_new_plan_and_the_old_shards_nothing_is_mixed(tmp_pat
     for kill_at in ("rmtree", "save"):
         run = Run.create(tmp_path / kill_at)
         run.begin("detect", {"threshold": 0.1})
-        run.write_shard("detect", 0, pl.DataFrame({"a": [1]}))
+        run.shards("detect").write(0, pl.DataFrame({"a": [1]}))
         with monkeypatch.context() as patch:
             if kill_at == "rmtree":
                 patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed before it worked
@@ -71,9 +71,9 @@ def test_killed_between_the_new_plan_and_the_old_shards_nothing_is_mixed(tmp_pat
                 with pytest.raises(KeyboardInterrupt):
                     run.begin("detect", {"threshold": 0.2}, overwrite=True)
         again = Run.open(run.path)
-        assert again.finished_shards("detect") == set()
+        assert again.shards("detect").finished() == set()
         again.begin("detect", {"threshold": 0.2}, overwrite=True)
-        assert again.finished_shards("detect") == set()
+        assert again.shards("detect").finished() == set()
 
 
 def test_a_finished_stage_keeps_its_record_and_a_resumed_one_both(tmp_path):
@@ -149,11 +149,11 @@ def test_a_shard_that_cannot_be_read_is_done_again(tmp_path, capsys):
     run = Run.create(tmp_path / "run")
     run.begin("detect", {})
     for number in range(3):
-        run.write_shard("detect", number, pl.DataFrame({"a": [number]}))
+        run.shards("detect").write(number, pl.DataFrame({"a": [number]}))
     shard = next(run.path.glob(".shards/detect/*/00000001.parquet"))
     shard.write_bytes(shard.read_bytes()[:-9])
-    assert run.drop_broken_shards("detect") == 1
-    assert run.finished_shards("detect") == {0, 2}
+    assert run.shards("detect").drop_broken() == 1
+    assert run.shards("detect").finished() == {0, 2}
     assert "1 finished batches cannot be read" in capsys.readouterr().err
 
 

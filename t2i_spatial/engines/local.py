@@ -46,8 +46,8 @@ def run_batches(
     Raises:
         T2ISpatialError: what a worker raised, also from another process. Finished batches stay.
     """
-    run.drop_broken_shards(stage)
-    finished = run.finished_shards(stage)
+    run.shards(stage).drop_broken()
+    finished = run.shards(stage).finished()
     pending = [(k, batch) for k, batch in enumerate(batches) if k not in finished]
     if not pending:
         return
@@ -58,7 +58,7 @@ def run_batches(
             worker = make_worker(devices[0])
             for position, (number, batch) in enumerate(pending):
                 _prefetch(worker, pending[position : position + 2])
-                run.write_shard(stage, number, worker(batch))
+                run.shards(stage).write(number, worker(batch))
                 if hasattr(worker, "facts"):
                     bar.set_postfix(**worker.facts())
                 bar.update(len(batch))
@@ -102,7 +102,7 @@ def _run_processes(
                 continue
             if error is not None:
                 raise error
-            run.write_shard(stage, number, rows)
+            run.shards(stage).write(number, rows)
             bar.update(size)
             left -= 1
     finally:

@@ -326,14 +326,14 @@ def _folded(run: Run, stage: str, name: str, *, keep: bool = False) -> pl.DataFr
     Args:
         keep: write nothing.
     """
-    shards = run.read_shards(stage, ANSWERS)
+    shards = run.shards(stage).read_all(ANSWERS)
     parts = [shards]
     if run.has(f"answers/{name}.parquet"):
         parts.append(run.answers(name).filter(pl.col("status").is_in(ANSWER_STATUSES)))
     done = pl.concat(parts).unique(list(ASKED), keep="first", maintain_order=True)
     if len(shards) and not keep:
         run.write_answers(done, name)
-        run.drop_shards(stage)
+        run.shards(stage).drop_all()
     return done
 
 

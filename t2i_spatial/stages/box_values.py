@@ -80,7 +80,7 @@ def add_box_values(
     workers = BatchWorkers(_Lookers(make), schema, batch_size)
     shards = plan_shards(_items(run, table, name))
     run_batches(run, stage, shards, workers, devices=devices)
-    done = run.read_shards(stage, schema)
+    done = run.shards(stage).read_all(schema)
     _check_failures(run, stage, done)
     run.write_detections(_with_column(table, done, column), name)
     lost = done["status"].is_in([IMAGE_MISSING, IMAGE_UNREADABLE])

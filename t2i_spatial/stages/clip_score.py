@@ -58,7 +58,7 @@ def clip_score_run(
         return
     workers = BatchWorkers(_Lookers(spec, dtype), SCHEMA, batch_size)
     run_batches(run, STAGE, plan_shards(items), workers, devices=devices)
-    table = run.read_shards(STAGE, SCHEMA)
+    table = run.shards(STAGE).read_all(SCHEMA)
     write_table(run.path / TABLE, table)
     run.finish(STAGE, images=len(table), unreadable=table["clip_score"].null_count())
 

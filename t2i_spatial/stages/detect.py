@@ -179,8 +179,8 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
     drop_other_shards(run, stage, shards, again)
     workers = BatchWorkers(DetectLookers(spec), ROWS, settings.batch_size)
     run_batches(run, stage, shards, workers, devices=devices)
-    table = _join(images, run.read_shards(stage, DETECTIONS))
-    masks = run.read_shards(stage, MASKS)
+    table = _join(images, run.shards(stage).read_all(DETECTIONS))
+    masks = run.shards(stage).read_all(MASKS)
     _finish(run, stage, settings.name, table, masks.filter(pl.col("masks").is_not_null()))
 
 
@@ -232,8 +232,8 @@ def _lost(run: Run, stage: str, name: str) -> set[tuple[str, int]]:
     if run.is_finished(stage) and run.has(f"detections/{name}.parquet"):
         table = run.detections(name)
     else:
-        run.drop_broken_shards(stage)
-        table = run.read_shards(stage, DETECTIONS)
+        run.shards(stage).drop_broken()
+        table = run.shards(stage).read_all(DETECTIONS)
     lost = table.filter(pl.col("status").is_in([IMAGE_MISSING, IMAGE_UNREADABLE]))
     return set(lost.select(KEY).iter_rows())
 
@@ -242,7 +242,7 @@ def _keep_shards(
     run: Run, stage: str, name: str, shards: list[list[Item]], again: set[tuple[str, int]]
 ) -> None:
     """Make shards of what a finished stage has found in images that are not looked at again."""
-    if not run.has(f"detections/{name}.parquet") or run.finished_shards(stage):
+    if not run.has(f"detections/{name}.parquet") or run.shards(stage).finished():
         return
     run_table = run.stored_detections(name)
     kept = {(row["prompt_id"], row["sample"]): row for row in run_table.iter_rows(named=True)}
@@ -252,7 +252,7 @@ def _keep_shards(
         keys = [(item.prompt_id, item.sample) for item in shard]
         if again.isdisjoint(keys):
             rows = [{**kept[key], "masks": masks.get(key)} for key in keys]
-            run.write_shard(stage, number, _unannotated(pl.DataFrame(rows, schema=ROWS)))
+            run.shards(stage).write(number, _unannotated(pl.DataFrame(rows, schema=ROWS)))
 
 
 def _unannotated(table: pl.DataFrame) -> pl.DataFrame:

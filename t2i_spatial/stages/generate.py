@@ -171,7 +171,7 @@ def generate_run(
         _free(devices[0])
         run_batches(run, STAGE, batches, make_worker, devices=devices)
     order = {job[:2]: place for place, job in enumerate(jobs)}
-    images = run.read_shards(STAGE, IMAGES)
+    images = run.shards(STAGE).read_all(IMAGES)
     places = [order[key] for key in images.select(KEY).iter_rows()]
     images = images[sorted(range(len(places)), key=places.__getitem__)]
     run.write_images(images)
@@ -250,8 +250,9 @@ def _batches(jobs: Sequence[Job], size: int, grown: Sequence[int]) -> list[list[
 
 def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
     """Make shards exactly of the batches whose rows are known and whose files are whole."""
-    run.drop_broken_shards(STAGE)
-    rows = [run.read_shards(STAGE, IMAGES)]
+    shards = run.shards(STAGE)
+    shards.drop_broken()
+    rows = [shards.read_all(IMAGES)]
     if (run.is_finished(STAGE) or _grown(run)) and run.has("images.parquet"):
         rows.append(run.stored_images())
     table = pl.concat(rows)
@@ -260,15 +261,15 @@ def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
         for row in table.iter_rows(named=True)
         if _row_is_whole(run, row)
     }
-    finished = run.finished_shards(STAGE)
+    finished = shards.finished()
     broken = 0
     for number, batch in enumerate(batches):
         kept = [whole[job[:2]] for job in batch if job[:2] in whole]
         if len(kept) == len(batch):
             if number not in finished:
-                run.write_shard(STAGE, number, pl.DataFrame(kept, schema=IMAGES))
+                shards.write(number, pl.DataFrame(kept, schema=IMAGES))
         elif number in finished or (table.height and run.is_finished(STAGE)):
-            run.drop_shard(STAGE, number)
+            shards.drop(number)
             broken += 1
     if broken:
         note(f"{broken} batches with missing or truncated images are made again")

@@ -87,12 +87,13 @@ def drop_other_shards(
     run: Run, stage: str, shards: Sequence[Sequence[Item]], again: set[tuple[str, int]]
 ) -> None:
     """Forget finished shards of other images than planned now, and those with one of `again`."""
-    run.drop_broken_shards(stage)
-    for number in sorted(run.finished_shards(stage)):
-        rows = run.read_shard(stage, number).select(KEY).rows()
+    finished = run.shards(stage)
+    finished.drop_broken()
+    for number in sorted(finished.finished()):
+        rows = finished.read(number).select(KEY).rows()
         planned = [(i.prompt_id, i.sample) for part in shards[number : number + 1] for i in part]
         if sorted(rows) != sorted(planned) or not again.isdisjoint(rows):
-            run.drop_shard(stage, number)
+            finished.drop(number)
 
 
 class ImageReader:

@@ -80,11 +80,12 @@ def score_parquet(
             output.discard(_part(protocol))
 
         def keep(protocol: Metric, number: int, verdicts: pl.DataFrame) -> None:
-            output.write_shard(_part(protocol), number, verdicts)
+            output.shards(_part(protocol)).write(number, verdicts)
 
         scores = _summed(path, prompts, protocols, intervals, slices, keep)
         for protocol in protocols:
-            output.join_shards(_part(protocol), f"verdicts/{protocol.name}.parquet")
+            target = output.path / "verdicts" / f"{protocol.name}.parquet"
+            output.shards(_part(protocol)).join(target)
         finish_scores(output, scores)
     return scores
 

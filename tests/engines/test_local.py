@@ -25,13 +25,13 @@ def run(tmp_path):
 
 def test_rows_come_back_in_batch_order(run):
     run_batches(run, "square", BATCHES, Square)
-    assert run.read_shards("square", SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
+    assert run.shards("square").read_all(SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
 
 
 def test_only_missing_batches_are_done_again(run):
     with pytest.raises(InputError, match="two is not allowed"):
         run_batches(run, "square", BATCHES, FailsAt)
-    assert run.finished_shards("square") == {0}
+    assert run.shards("square").finished() == {0}
     done = []
 
     class Recording(Square):
@@ -41,7 +41,7 @@ def test_only_missing_batches_are_done_again(run):
 
     run_batches(run, "square", BATCHES, Recording)
     assert done == [[2, 3], [4]]
-    assert run.read_shards("square", SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
+    assert run.shards("square").read_all(SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
 
 
 def test_no_worker_is_made_when_nothing_is_left(run):
@@ -55,7 +55,7 @@ def test_no_worker_is_made_when_nothing_is_left(run):
 
 def test_several_devices_work_in_their_own_processes(run):
     run_batches(run, "square", BATCHES, Square, devices=("cpu:a", "cpu:b"))
-    rows = run.read_shards("square", SCHEMA)
+    rows = run.shards("square").read_all(SCHEMA)
     assert rows["n"].to_list() == [0, 1, 4, 9, 16]
     assert set(rows["device"]) <= {"cpu:a", "cpu:b"}
 

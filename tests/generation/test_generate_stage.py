@@ -258,7 +258,7 @@ def test_a_full_disk_keeps_finished_batches(whole, run, monkeypatch):
         patch.setattr(Image.Image, "save", save_until_full)
         with pytest.raises(T2ISpatialError, match=r"No space left.*finished batches are kept"):
             generate_run(run, PROMPTS, settings())
-    assert run.finished_shards("generate") == {0}
+    assert run.shards("generate").finished() == {0}
     assert not [path for path in run.path.rglob("*") if path.suffix == ".tmp"]
     generate_run(run, PROMPTS, settings())
     assert files(run) == files(whole)

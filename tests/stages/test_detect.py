@@ -400,7 +400,7 @@ def _only(numbers: set[int]) -> object:
     def some(run: Run, stage: str, shards: list[list[Item]], workers: object, **_: object) -> None:
         worker = workers("cpu")  # type: ignore[operator]
         for number in sorted(numbers, reverse=True):
-            run.write_shard(stage, number, worker(shards[number]))
+            run.shards(stage).write(number, worker(shards[number]))
         raise KeyboardInterrupt
 
     return some

@@ -8,6 +8,7 @@ from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
+from t2i_spatial.shards import Shards
 from t2i_spatial.stages import score_stream
 from t2i_spatial.stages.protocols import make_protocols
 from t2i_spatial.stages.score_sources import score_detections
@@ -113,17 +114,17 @@ def test_large_files_are_scored_in_slices_by_the_command(table, tmp_path, monkey
     monkeypatch.setattr(score_stream, "LARGE", 50)
     large = score_detections(*ask, output=tmp_path / "run")
     assert large.summary == small.summary
-    join = Run.join_shards
+    join = Shards.join
 
-    def killed(self, stage, name):
+    def killed(self, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "join_shards", killed)
+    monkeypatch.setattr(Shards, "join", killed)
     with pytest.raises(KeyboardInterrupt):
         score_detections(*ask, output=tmp_path / "run")
     with pytest.raises(InputError, match="not finished"):
         Run.open(tmp_path / "run").summary()
-    monkeypatch.setattr(Run, "join_shards", join)
+    monkeypatch.setattr(Shards, "join", join)
     assert score_detections(*ask, output=tmp_path / "run").summary == small.summary
     run = Run.open(tmp_path / "run")
     assert len(run.verdicts("visor")) == 120 and not run.has("detections/main.parquet")
