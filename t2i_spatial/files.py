@@ -1,4 +1,8 @@
-"""Files, read with an error that says what is wrong and written whole or not at all."""
+"""Files, read with an error that says what is wrong and written whole or not at all.
+
+On this machine a file is written under another name, flushed and renamed. On an object store
+(see `locations`) an upload is whole or not at all anyway: it is made when everything is known.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -16,9 +21,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.incoming import read_bytes
+from t2i_spatial.locations import is_remote, locate
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from t2i_spatial.store_path import StorePath
 
 try:
     import fcntl
@@ -41,8 +49,14 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     (a pipe, a device) is written through when everything is known, and "-" is stdout.
 
     Raises:
-        T2ISpatialError: the disk is full or not writable; the old file, if any, is untouched.
+        T2ISpatialError: the disk or store is full or not writable; the old file, if any, is
+            untouched.
     """
+    path = locate(path)
+    if is_remote(path):
+        with _uploading(path, mode) as file:
+            yield file
+        return
     if str(path) == "-" or _is_special(Path(path)):
         buffer: IO[Any] = io.BytesIO() if "b" in mode else io.StringIO()
         yield buffer
@@ -74,11 +88,44 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             os.unlink(temporary)
 
 
+@contextlib.contextmanager
+def _uploading(path: StorePath, mode: str) -> Iterator[IO[Any]]:
+    """A file of this machine that is uploaded when it is complete."""
+    path.require_writable()
+    encoding = None if "b" in mode else "utf-8"
+    try:
+        with tempfile.NamedTemporaryFile(mode, suffix=LITTER, encoding=encoding) as file:
+            yield file.file  # the plain file: polars writes to it itself
+            file.flush()
+            path.upload(file.name)
+    except OSError as error:  # of this machine; the store's are said in one line already
+        raise _cannot_write(path, error) from error
+    except UnicodeEncodeError as error:
+        raise T2ISpatialError(f"cannot write {path}: text that is not Unicode ({error})") from error
+
+
 def write_json(path: str | Path, data: Any) -> None:
     """Atomic, indented JSON."""
     with atomic_write(path, "w") as file:
-        json.dump(data, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(_json_text(data))
+
+
+def create_json(path: str | Path, data: Any) -> bool:
+    """`write_json`; on a store only where there is no such file yet: whether there was none."""
+    path = locate(path)
+    if is_remote(path):
+        return path.create(json_bytes(data))
+    write_json(path, data)
+    return True
+
+
+def json_bytes(data: Any) -> bytes:
+    """What `write_json` writes."""
+    return _json_text(data).encode()
+
+
+def _json_text(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_table(path: str | Path, table: pl.DataFrame) -> None:
@@ -151,7 +198,7 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFra
 
     try:
         # through a file of ours: polars maps memory, and one that is cut off meanwhile kills us
-        with Path(path).open("rb") as file:
+        with locate(path).open("rb") as file:
             return pl.read_parquet(file, columns=columns)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
@@ -162,6 +209,50 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFra
         if type(error).__name__ != "PanicException":
             raise
         raise InputError(f"{path} cannot be read as Parquet: it is damaged") from None
+
+
+def scan_table(path: str | Path) -> pl.LazyFrame:
+    """A Parquet file, read when and as far as it is needed.
+
+    On stores that polars reads itself, only the needed columns and row groups travel; of others
+    the file is fetched whole. Names are taken literally, wildcards are none.
+    """
+    import polars as pl
+
+    path = locate(path)
+    if not is_remote(path):
+        return pl.scan_parquet(path, glob=False)
+    source = path.for_polars()
+    if source is None:
+        return read_table(str(path)).lazy()
+    return pl.scan_parquet(source.url, glob=False, storage_options=source.options)
+
+
+def scan_tables(paths: list[Path]) -> pl.LazyFrame:
+    """Several Parquet files, of one schema, one after the other."""
+    import polars as pl
+
+    if any(map(is_remote, paths)):
+        return pl.concat([scan_table(path) for path in paths])
+    return pl.scan_parquet(paths, glob=False)
+
+
+def sink_table(frame: pl.LazyFrame, path: str | Path) -> None:
+    """Atomic Parquet of rows that are never all in memory.
+
+    Raises:
+        T2ISpatialError: the file cannot be written.
+    """
+    with atomic_write(path) as file:
+        frame.sink_parquet(file, compression="zstd")
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it, as far as possible; one that is not there is gone."""
+    if is_remote(folder):
+        folder.remove_tree()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def explain(error: BaseException) -> str | None:
@@ -252,5 +343,5 @@ def _write_through(path: str | Path, content: bytes | str) -> None:
         raise _cannot_write(path, error) from error
 
 
-def _cannot_write(path: str | Path, error: OSError) -> T2ISpatialError:
+def _cannot_write(path: object, error: OSError) -> T2ISpatialError:
     return T2ISpatialError(f"cannot write {path}: {error.strerror or error}")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.locations import is_remote, locate
 
 PIPE_SECONDS = 5.0
 """How long a pipe may stay without a writer."""
@@ -31,15 +32,17 @@ _NOT_TEXT = (
 
 
 def read_bytes(path: str | Path, what: str = "file") -> bytes:
-    """The content of a file, a pipe (`<(command)`) or "-" (standard input), read once.
+    """The content of a file, a URL, a pipe (`<(command)`) or "-" (standard input), read once.
 
     Raises:
         InputError: missing, a folder, not readable, or a pipe that nobody writes to.
     """
     if str(path) == "-":
         return sys.stdin.buffer.read()
-    path = Path(path)
+    path = locate(path)
     try:
+        if is_remote(path):
+            return path.read_bytes()
         if stat.S_ISFIFO(path.stat().st_mode):
             return _read_pipe(path)
         return path.read_bytes()

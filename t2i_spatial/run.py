@@ -13,19 +13,27 @@ import datetime
 import functools
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from t2i_spatial.errors import InputError, PlanMismatchError
-from t2i_spatial.files import LITTER, read_json, read_table
+from t2i_spatial.files import (
+    LITTER,
+    create_json,
+    json_bytes,
+    read_json,
+    read_table,
+    remove_tree,
+)
 from t2i_spatial.files import atomic_write as atomic_write  # where it was before
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
+from t2i_spatial.locations import is_url, locate
+from t2i_spatial.locks import Lease, alone
+from t2i_spatial.locks import claim_folder as claim_folder  # where it was before
 from t2i_spatial.notebook import html_table
 from t2i_spatial.questions import ANSWERS
 from t2i_spatial.shards import FOLDER, Shards
@@ -36,21 +44,6 @@ LOCK = ".run.lock"
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
-    """Make a folder and take the lock of whoever writes to it.
-
-    Raises:
-        InputError: another `what` holds the lock, or nothing can be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another {what} is writing to {folder} right now") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 def detect_stage(name: str = "main") -> str:
@@ -72,8 +65,9 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = locate(path)
         self.manifest: dict[str, Any] = {}
+        self._lease: Lease | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -108,7 +102,8 @@ class Run:
         except OSError as error:
             raise InputError(f"cannot make {path}: {error.strerror}") from None
         run.manifest = {"format": FORMAT, "created": _now(), "stages": {}}
-        run._save()
+        if not create_json(run._manifest_path, run.manifest):
+            return cls.open(path)  # another command was quicker
         return run
 
     @classmethod
@@ -142,21 +137,27 @@ class Run:
         Raises:
             InputError: another command is writing to the run, or nothing can be written.
         """
-        lock = FileLock(self.path.resolve() / LOCK, is_singleton=True)
-        claim_folder(self.path, lock, "t2i-spatial command")
-        try:
+        before = self._lease
+        with alone(self.path, LOCK, "t2i-spatial command") as lease:
+            if lease is not None:
+                lease.watch(self._manifest_path.name)
             if self._manifest_path.exists():
                 self._load()
-            yield
-        finally:
-            lock.release()
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = before
 
     @property
     def _manifest_path(self) -> Path:
         return self.path / "run.json"
 
     def _save(self) -> None:
-        write_json(self._manifest_path, self.manifest)
+        if self._lease is None:
+            write_json(self._manifest_path, self.manifest)
+        else:
+            self._lease.write(self._manifest_path.name, json_bytes(self.manifest))
 
     # -- stages -------------------------------------------------------------------------------
 
@@ -197,7 +198,7 @@ class Run:
             known = None
         if known is None:
             # shards first: what is left of an older plan must not outlive the word of it
-            shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
+            remove_tree(self.path / FOLDER / stage)
             known = {"plan": plan, "begun": _now(), "record": dict(record or {})}
         elif "finished" not in known:
             _note_record(known, record)
@@ -232,7 +233,7 @@ class Run:
         """Mark a stage as complete, with counts worth keeping, and drop its shards."""
         self.manifest["stages"][stage].update(finished=_now(), results=results)
         self._save()
-        shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
+        remove_tree(self.path / FOLDER / stage)
 
     def is_finished(self, stage: str) -> bool:
         """Whether `stage` has been completed in this directory."""
@@ -274,7 +275,7 @@ class Run:
 
     def discard(self, stage: str) -> None:
         """Forget a stage and its shards (its tables are replaced when it is made anew)."""
-        shutil.rmtree(self.path / FOLDER / stage, ignore_errors=True)
+        remove_tree(self.path / FOLDER / stage)
         self.manifest["stages"].pop(stage, None)
         self._save()
 
@@ -328,8 +329,8 @@ class Run:
         return self._read("images.parquet", IMAGES)
 
     def image_path(self, image: str) -> Path:
-        """Where an `image` entry of a table lies on this machine."""
-        return self.path / image
+        """Where the picture of an `image` entry of a table lies."""
+        return locate(image) if is_url(image) else self.path / image
 
     def write_detections(self, table: pl.DataFrame, name: str = "main") -> None:
         """Write the detections of one detector (`main`, or a name for a second opinion)."""

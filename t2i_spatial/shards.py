@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from t2i_spatial.errors import InputError, T2ISpatialError
-from t2i_spatial.files import LITTER, read_table, write_table
+from t2i_spatial.errors import InputError
+from t2i_spatial.files import read_table, remove_tree, scan_tables, sink_table, write_table
 from t2i_spatial.progress import note
 
 FOLDER = ".shards"
@@ -67,7 +65,7 @@ class Shards:
 
     def drop_all(self) -> None:
         """Forget all finished batches, once their rows stand elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
         with contextlib.suppress(OSError):  # another plan's are there
             self.folder.parent.rmdir()
 
@@ -91,13 +89,5 @@ class Shards:
         Raises:
             T2ISpatialError: the file cannot be written.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.joined{LITTER}")
-        try:
-            pl.scan_parquet(self.paths()).sink_parquet(temporary, compression="zstd")
-            os.replace(temporary, target)
-        except OSError as error:
-            raise T2ISpatialError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        sink_table(scan_tables(self.paths()), target)
         self.drop_all()

@@ -1,0 +1,102 @@
+"""Where things lie: a path of this machine, or the URL of an object store.
+
+`locate` makes of what the user names a `pathlib.Path`, or for a URL (`s3://`, `gs://`, `az://`,
+`hf://`, whatever fsspec knows) a `store_path.StorePath`, which has the same methods. So code takes
+a `Path` and asks it (`path / name`, `exists()`, `open("rb")`, `glob(...)`); only what an operating
+system does beyond that (rename, locks, memory maps) goes through `files` and `locks`.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, cast
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from t2i_spatial.errors import InputError, require
+
+if TYPE_CHECKING:
+    from t2i_spatial.store_path import StorePath
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+"""Two letters at least: `C://` is a drive."""
+
+URL_PATTERN = r"^[A-Za-z][A-Za-z0-9+.-]+://"
+"""The same for expressions over tables."""
+
+
+def is_url(name: object) -> bool:
+    """Whether a name begins like a URL.
+
+    >>> is_url("s3://bucket/run"), is_url("runs/a"), is_url("C://runs")
+    (True, False, False)
+    """
+    return _SCHEME.match(str(name)) is not None
+
+
+def locate(name: str | Path) -> Path:
+    """The place that a name means; a `Path` is given back as it is.
+
+    For type checkers a location is a `Path`; what stands for a URL has its reading methods.
+
+    >>> locate("runs/a"), locate("file:///data/run")
+    (PosixPath('runs/a'), PosixPath('/data/run'))
+
+    Raises:
+        InputError: a URL of a kind of store that nobody knows.
+        MissingDependencyError: the extra `storage`, or the package of this store, is missing.
+    """
+    if not isinstance(name, str):
+        return name
+    found = _SCHEME.match(name)
+    if found is None:
+        return Path(name)
+    if found[1].lower() in ("file", "local"):
+        return Path(urllib.request.url2pathname(urllib.parse.urlsplit(name).path))
+    require("upath", "storage")
+    from t2i_spatial.store_path import store_path
+
+    return cast(Path, store_path(name, found[1].lower()))
+
+
+def is_remote(path: object) -> TypeGuard[StorePath]:
+    """Whether a location is on an object store; imports nothing for one that is not."""
+    if isinstance(path, str | Path):
+        return False
+    from t2i_spatial.store_path import StorePath
+
+    return isinstance(path, StorePath)
+
+
+def require_local(name: str | Path, what: str, instead: str) -> Path:
+    """A place of this machine, for what cannot be on a store.
+
+    Raises:
+        InputError: a URL; says `what` must be local, and what to do `instead`.
+    """
+    if is_url(name):
+        raise InputError(f"{what} must be on this machine, not {name}; {instead}")
+    return Path(name)
+
+
+def _valid(value: Any) -> Path:
+    if isinstance(value, str | Path) or is_remote(value):
+        return locate(value)  # type: ignore[arg-type]
+    raise ValueError("expected a path or a URL")
+
+
+class Anywhere:
+    """Mark of a setting that takes a URL as well as a path."""
+
+
+Location = Annotated[
+    Path,
+    PlainValidator(_valid),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "path"}),
+    Anywhere(),
+]
+"""A setting that names a place: a path or a URL."""

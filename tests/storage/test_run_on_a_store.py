@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from t2i_spatial.metrics.base import PROTOCOLS
+from t2i_spatial.run import Run
+from t2i_spatial.stages.score import import_detections, score_run
+from t2i_spatial.tables import prompts_to_table
+from tests.builders import box, boxes, detection_rows, relation_prompt
+
+
+def scored(place) -> Run:
+    prompts = prompts_to_table(
+        [relation_prompt("cat", "left of", "dog", id=str(n)) for n in range(3)]
+    )
+    dog = box("dog", 200, 0, 250, 50)
+    found = detection_rows(
+        {
+            (str(n), sample): boxes("cat", 10 * n, 0, 10 * n + 50, 50, 0.9, dog)
+            for n in range(3)
+            for sample in range(2)
+        }
+    )
+    run = Run.create(place)
+    import_detections(run, prompts, found, "by hand")
+    score_run(run, [PROTOCOLS["visor"](), PROTOCOLS["spatial"]()])
+    return run
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory"])
+def test_a_run_on_a_store_holds_the_tables_of_one_in_a_folder(kind, url, tmp_path):
+    place = url if kind == "s3" else f"memory://{url.partition('://')[2]}"
+    here, there = scored(tmp_path / "run"), scored(f"{place}/run")
+    again = Run.open(f"{place}/run")
+    assert again.prompts().equals(here.prompts())
+    assert again.detections().equals(here.detections())
+    assert again.verdicts().equals(here.verdicts())
+    assert again.summary() == here.summary()
+    assert str(there.path) == f"{place}/run"
+    left = sorted(path.name for path in there.path.iterdir())
+    assert left == sorted(path.name for path in here.path.iterdir() if path.name != ".run.lock")
