@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from t2i_spatial.progress import note
 from t2i_spatial.settings import AutoDtype, Option, Settings, short_dtype
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+LevelKind = Literal["logit_normal", "uniform", "mode"]
+"""Ways to draw the noise levels of flow models."""
 
 
 class FinetuneSettings(Settings):
@@ -53,7 +54,10 @@ class FinetuneSettings(Settings):
         default=None, gt=0, description="Scale of the LoRA times its rank.  [default: the rank]"
     )
     targets: tuple[str, ...] = Field(
-        default=ATTENTION, description="Layers that get a LoRA, by the end of their name."
+        default=("attention",),
+        min_length=1,
+        description="Layers that get a LoRA: attention, mlp (of the model's family), or the end of "
+        "their name.",
     )
     text_encoder: bool = Field(
         default=False, description="Train LoRA layers in the CLIP text encoders too."
@@ -90,6 +94,11 @@ class FinetuneSettings(Settings):
     )
     min_snr: float | None = Field(
         default=None, gt=0, description="Gamma of min-SNR weights.  [default: none]"
+    )
+    noise_levels: LevelKind | None = Field(
+        default=None,
+        description="How flow models draw noise levels before they are shifted as in sampling.  "
+        "[default: as the model's family does]",
     )
     noise_mean: float = Field(
         default=0.0, description="Of the logit-normal noise level (flow models)."

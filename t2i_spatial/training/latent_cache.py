@@ -13,6 +13,7 @@ from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.training.data import Example, fit_image
 from t2i_spatial.training.families import Family, Text
+from t2i_spatial.training.families.text import join, split
 
 _BATCH = 16
 _LARGE = 1e9
@@ -67,7 +68,7 @@ class Captions:
         self.texts = list(texts)
         number = {text: k for k, text in enumerate(self.texts)}
         self.choices = [[number[text] for text in example.captions] for example in examples]
-        self._cached: Text | None = None
+        self._cached: list[Text] | None = None
 
     def drawn(self, chosen: Sequence[int], epochs: Sequence[int], seed: int) -> Tensor:
         """Caption number of each chosen example; (seed, epoch) draws one of several."""
@@ -87,7 +88,7 @@ class Captions:
             InputError: there are such captions and `truncate` is false.
         """
         tokenizer, limit = family.longest_caption()
-        lengths = [len(ids) for ids in tokenizer(self.texts).input_ids]
+        lengths = [len(ids) for ids in tokenizer([*map(family.as_read, self.texts)]).input_ids]
         long = [text for text, length in zip(self.texts, lengths, strict=True) if length > limit]
         if not long:
             return
@@ -104,19 +105,21 @@ class Captions:
 
     def cache(self, family: Family) -> None:
         """Encode all captions now; without this, `rows` encodes at every step, with gradients."""
-        parts = []
+        cached: list[Text] = []
         with torch.no_grad():
             for start in range(0, len(self.texts), _BATCH):
                 encoded = family.encode(self.texts[start : start + _BATCH])
-                parts.append({key: value.cpu() for key, value in encoded.items()})
+                cached += split({key: value.cpu() for key, value in encoded.items()})
                 if start == 0:
-                    size = sum(value[0].nbytes for value in encoded.values()) * len(self.texts)
+                    size = sum(value.nbytes for text in cached for value in text.values())
+                    size = size * len(self.texts) // len(cached)
                     if size > _LARGE:
                         note(f"{len(self.texts)} captions will take {size / 1e9:.1f} GB of memory")
-        self._cached = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        self._cached = cached
 
     def rows(self, family: Family, numbers: Tensor, device: torch.device) -> Text:
         """Embeddings of captions by number."""
         if self._cached is None:
             return family.encode([self.texts[k] for k in numbers.tolist()])
-        return {key: value[numbers].to(device) for key, value in self._cached.items()}
+        text = join([self._cached[k] for k in numbers.tolist()])
+        return {key: value.to(device) for key, value in text.items()}

@@ -320,5 +320,5 @@ class Loop:
     def _sampling(self) -> Sampling:
         from t2i_spatial.generation.generator import default_sampling
 
-        size = self.latents.shape[-1] * self.family.pipe.vae_scale_factor
+        size = self.latents.shape[-1] * self.family.pixels_per_latent
         return dataclasses.replace(default_sampling(self.source.name), width=size, height=size)

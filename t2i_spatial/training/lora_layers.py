@@ -36,10 +36,14 @@ class Adapters:
         self.scale = (settings.alpha or settings.rank) / settings.rank
         self.parts: dict[str, nn.Module] = {family.part: family.denoiser}
         if settings.text_encoder:
-            self.parts |= family.text_encoders()
+            encoders = family.text_encoders()
+            if not encoders:
+                raise InputError(f"--text-encoder: {family.title} has no text encoder to train")
+            self.parts |= encoders
         for component in family.pipe.components.values():
             if isinstance(component, nn.Module):
                 component.requires_grad_(False).eval()
+        targets = family.targets(settings.targets)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             for part, module in self.parts.items():
@@ -47,13 +51,13 @@ class Adapters:
                     r=settings.rank,
                     lora_alpha=settings.alpha or settings.rank,
                     init_lora_weights="gaussian",
-                    target_modules=list(settings.targets if part == family.part else _TEXT_TARGETS),
+                    target_modules=targets if part == family.part else list(_TEXT_TARGETS),
                 )
                 try:
                     module.add_adapter(config)  # type: ignore[operator]
                 except ValueError as error:
                     raise InputError(
-                        f"no layers named {', '.join(settings.targets)} in the {part}: "
+                        f"no layers named {', '.join(targets)} in the {part}: "
                         f"{str(error).splitlines()[0]}"
                     ) from None
         self.parameters: dict[str, nn.Parameter] = {}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.errors import InputError, ModelLoadError
 from t2i_spatial.generation.lora import EDM, prediction_of
 from t2i_spatial.training.families import Family
+from t2i_spatial.training.families.noise_levels import Levels, shifted
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 
@@ -64,38 +65,22 @@ class Diffusion:
 class Flow:
     """Flow matching: x = (1 - s) z + s noise, target noise - z, time 1000 s.
 
-    The noise level s is drawn logit-normally and then shifted as the model's pipeline shifts its
-    own steps (Esser et al. 2024, section 5.3.2), so training sees what sampling asks for.
+    The noise level s is drawn as the family draws it and then shifted as its pipeline shifts its
+    own steps at that size, so training sees what sampling asks for.
+
+    Args:
+        levels: how s is drawn.
+        shift: the shift for latents of a height and width.
     """
 
-    def __init__(self, scheduler: Any, mean: float, std: float) -> None:
-        self.config = scheduler.config
-        self.mean, self.std = mean, std
-
-    def shift(self, height: int, width: int) -> float:
-        """The shift for latents of a size: a constant, or growing with their patches of 2 x 2.
-
-        The latter follows `calculate_shift` of diffusers' pipelines and `time_shift` of its
-        `FlowMatchEulerDiscreteScheduler` (Flux.1 dev).
-        """
-        config = self.config
-        if not config.get("use_dynamic_shifting"):
-            return float(config.get("flow_shift") or config.get("shift") or 1.0)
-        fewest = config.get("base_image_seq_len", 256)
-        most = config.get("max_image_seq_len", 4096)
-        low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-        patches = (height // 2) * (width // 2)
-        mu = low + (high - low) * (patches - fewest) / (most - fewest)
-        linear = config.get("time_shift_type") == "linear"
-        return float(mu) if linear else math.exp(mu)
+    def __init__(self, levels: Levels, shift: Callable[[int, int], float]) -> None:
+        self.levels, self.shift = levels, shift
 
     def __call__(self, latents: Tensor, generator: torch.Generator) -> Noised:
         """Noise a batch. Random numbers are drawn on the CPU, the same on every device."""
         noise = torch.randn(latents.shape, generator=generator).to(latents)
-        drawn = torch.randn(len(latents), generator=generator) * self.std + self.mean
-        level = torch.sigmoid(drawn).to(latents)
-        shift = self.shift(*latents.shape[-2:])
-        level = shift * level / (1 + (shift - 1) * level)
+        drawn = self.levels.draw(len(latents), generator).to(latents)
+        level = shifted(drawn, self.shift(*latents.shape[-2:]))
         mixed = level[:, None, None, None]
         noisy = (1 - mixed) * latents + mixed * noise
         return Noised(noisy, level * 1000, noise - latents, torch.ones_like(level))
@@ -105,7 +90,9 @@ def find_objective(family: Family, settings: FinetuneSettings) -> Diffusion | Fl
     """What the scheduler of a pipeline says its denoiser predicts.
 
     Raises:
-        ModelLoadError: a prediction that is not supported, or min-SNR for a flow model.
+        ModelLoadError: a prediction that is not supported, min-SNR for a flow model, or noise
+            levels for another one.
+        InputError: the mean or deviation of noise levels that have none.
     """
     scheduler = family.pipe.scheduler
     kind = prediction_of(family.pipe)
@@ -117,7 +104,18 @@ def find_objective(family: Family, settings: FinetuneSettings) -> Diffusion | Fl
     if kind == "flow_prediction":
         if settings.min_snr is not None:
             raise ModelLoadError("min-SNR weights are defined for noise and v-prediction only")
-        return Flow(scheduler, settings.noise_mean, settings.noise_std)
+        return Flow(_levels(family, settings), family.shift)
+    if settings.noise_levels is not None:
+        raise ModelLoadError(f"--noise-levels is of flow models; this one predicts {kind!r}")
     if kind not in ("epsilon", "v_prediction"):
         raise ModelLoadError(f"models that predict {kind!r} cannot be fine-tuned")
     return Diffusion(scheduler, settings.min_snr)
+
+
+def _levels(family: Family, settings: FinetuneSettings) -> Levels:
+    levels = Levels(settings.noise_levels or family.levels, settings.noise_mean, settings.noise_std)
+    if levels.kind != "logit_normal" and levels[1:] != Levels()[1:]:
+        raise InputError(
+            f"--noise-mean and --noise-std are of --noise-levels logit_normal, not of {levels.kind}"
+        )
+    return levels

@@ -15,6 +15,7 @@ from filelock import FileLock
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import write_json
+from t2i_spatial.generation.families import default_size, recipe_of
 from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
 from t2i_spatial.generation.resolve import (
@@ -138,7 +139,7 @@ def _train(
     captions = Captions(examples)
     captions.check_length(family, settings.truncate_captions)
     pipe.to(device)
-    size = _size(family, settings.resolution)
+    size = _size(family, source.name, settings.resolution)
     latents = encode_images(family, examples, size)
     if not settings.text_encoder:
         captions.cache(family)
@@ -219,21 +220,17 @@ def _precision(wanted: str, device: str) -> str:
     return "fp32"
 
 
-def _size(family: Family, wanted: int | None) -> int:
+def _size(family: Family, name: str, wanted: int | None) -> int:
     """The side of the training images in pixels: as wanted, or what the model was made for."""
-    pipe = family.pipe
-    if wanted is not None:
-        # transformers read latents in patches of 2 x 2
-        part = pipe.vae_scale_factor * (2 if family.part == "transformer" else 1)
-        if wanted % part:
-            raise InputError(f"this model needs a --resolution that is a multiple of {part}")
-        return wanted
-    size = getattr(pipe, "default_sample_size", None)
-    if size is None:
-        size = family.denoiser.config.sample_size  # type: ignore[union-attr]
-    if not isinstance(size, int):
-        size = max(size)
-    return int(size * pipe.vae_scale_factor)
+    part = family.pixels_per_latent * family.patch
+    if wanted is None:
+        size = default_size(family.pipe, recipe_of(family.pipe, name))
+        if size is None:
+            raise InputError("the size that this model was made for is unknown; say --resolution")
+        wanted = max(size)
+    if wanted % part:
+        raise InputError(f"this model needs a --resolution that is a multiple of {part}")
+    return wanted
 
 
 def _claim(

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from t2i_spatial.training import FinetuneSettings
-from t2i_spatial.training.hyperparameters import ATTENTION
+from t2i_spatial.training.families.base import ATTENTION
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import tiny_model
 

@@ -10,7 +10,7 @@ from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.generator import load_generator, load_pipeline
 from t2i_spatial.generation.resolve import resolve_model
 from t2i_spatial.training.families import find_family
-from tests.tiny_models import tiny_model
+from tests.tiny_models import SIZE, tiny_model
 from tests.training.lora_runs import make_lora
 
 
@@ -30,12 +30,16 @@ def test_the_empty_caption_of_sdxl_is_what_guidance_sets_captions_against(zeros)
     assert bool(ours["text"][1].any()) != zeros
 
 
-@pytest.mark.parametrize("name", ["latents_mean", "latents_std"])
-def test_latents_that_are_scaled_by_channel_are_not_supported(name):
+def test_latents_may_be_shifted_and_scaled_by_channel():
     pipe = pipeline("sdxl")
-    pipe.vae.register_to_config(**{name: [0.0, 1.0, 2.0, 3.0]})
-    with pytest.raises(ModelLoadError, match=f"whose VAE has {name} cannot be fine-tuned"):
-        find_family(pipe)
+    images = torch.rand(1, 3, SIZE, SIZE) * 2 - 1
+    plain = find_family(pipe).latents(images)
+    mean, std = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    pipe.vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+    shifted = find_family(pipe).latents(images)
+    # decoding, as StableDiffusionXLPipeline does
+    again = shifted * std.view(1, 4, 1, 1) / pipe.vae.config.scaling_factor + mean.view(1, 4, 1, 1)
+    assert torch.allclose(again, plain / pipe.vae.config.scaling_factor, atol=1e-5)
 
 
 def test_a_model_of_pixels_is_not_supported():

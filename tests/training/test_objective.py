@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from t2i_spatial.errors import ModelLoadError
+from t2i_spatial.training.families.flux import Flux
+from t2i_spatial.training.families.noise_levels import Levels
 from t2i_spatial.training.objective import Diffusion, Flow
 from tests.tiny_models import SIZE, tiny_model
 
@@ -21,6 +24,10 @@ def diffusion(kind, min_snr=None):
     from diffusers import DDPMScheduler
 
     return Diffusion(DDPMScheduler(**BETAS, prediction_type=kind), min_snr)
+
+
+def flow(scheduler):
+    return Flow(Levels(), Flux(SimpleNamespace(scheduler=scheduler)).shift)
 
 
 def alphas(noised):
@@ -67,7 +74,7 @@ def test_min_snr_where_the_last_step_has_no_signal_left(kind):
 def test_flow_goes_straight_from_image_to_noise(options, shift):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    objective = Flow(FlowMatchEulerDiscreteScheduler(**options), 0.0, 1.0)
+    objective = flow(FlowMatchEulerDiscreteScheduler(**options))
     assert objective.shift(8, 8) == shift
     noised = draw(objective)
     level = (noised.time / 1000)[:, None, None, None]
@@ -84,14 +91,14 @@ def test_the_bundled_kind_of_scheduler_names_its_shift_otherwise():
     scheduler = DPMSolverMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=2.0
     )
-    assert Flow(scheduler, 0.0, 1.0).shift(8, 8) == 2.0
+    assert flow(scheduler).shift(8, 8) == 2.0
 
 
 def test_the_shift_of_flux_grows_with_the_image():
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
-    objective = Flow(scheduler, 0.0, 1.0)  # the settings of Flux.1 dev
+    objective = flow(scheduler)  # the settings of Flux.1 dev
     assert objective.shift(64, 64) == pytest.approx(1.88, abs=0.005)  # 512 pixels
     assert objective.shift(128, 128) == pytest.approx(math.exp(1.15))  # 1024
     assert objective.shift(64, 128) == pytest.approx(math.exp(0.5 + 0.65 * 1792 / 3840))
@@ -117,7 +124,7 @@ def test_the_shift_is_that_of_the_pipeline(family, options):
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config, **options)
     pipe("a cat", num_inference_steps=6, width=SIZE, height=SIZE, output_type="latent")
-    shift = Flow(pipe.scheduler, 0.0, 1.0).shift(SIZE // 2, SIZE // 2)
+    shift = flow(pipe.scheduler).shift(SIZE // 2, SIZE // 2)
     assert shift != 1
     sigmas = pipe.scheduler.sigmas[:-1]
     steps = (sigmas / (sigmas + shift * (1 - sigmas))).diff()
@@ -125,8 +132,6 @@ def test_the_shift_is_that_of_the_pipeline(family, options):
 
 
 def test_what_cannot_be_trained_is_said():
-    from types import SimpleNamespace
-
     from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 
     from t2i_spatial.training import FinetuneSettings
@@ -141,3 +146,29 @@ def test_what_cannot_be_trained_is_said():
         find_objective(family(EDMEulerScheduler()), FinetuneSettings())
     with pytest.raises(ModelLoadError, match="min-SNR"):
         find_objective(family(FlowMatchEulerDiscreteScheduler()), FinetuneSettings(min_snr=5.0))
+
+
+@pytest.mark.parametrize("kind", ["logit_normal", "uniform", "mode"])
+def test_levels_are_drawn_as_diffusers_scripts_draw_them(kind):
+    from diffusers.training_utils import compute_density_for_timestep_sampling
+
+    ours = Levels(kind, 0.3, 1.2).draw(20_000, torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    theirs = compute_density_for_timestep_sampling(kind, 20_000, 0.3, 1.2, mode_scale=1.29)
+    quarters = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])
+    assert torch.allclose(ours.quantile(quarters), theirs.quantile(quarters), atol=0.015)
+
+
+def test_options_that_would_change_nothing_are_refused():
+    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+
+    from t2i_spatial.errors import InputError
+    from t2i_spatial.training import FinetuneSettings
+    from t2i_spatial.training.objective import find_objective
+
+    noise = Flux(SimpleNamespace(scheduler=DDPMScheduler()))
+    with pytest.raises(ModelLoadError, match="--noise-levels is of flow models"):
+        find_objective(noise, FinetuneSettings(noise_levels="uniform"))
+    flow_model = Flux(SimpleNamespace(scheduler=FlowMatchEulerDiscreteScheduler()))
+    with pytest.raises(InputError, match="of --noise-levels logit_normal, not of uniform"):
+        find_objective(flow_model, FinetuneSettings(noise_levels="uniform", noise_mean=1.0))
