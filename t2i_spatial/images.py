@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.locations import is_remote, locate
+from t2i_spatial.patience import StoreError
 
 ROUNDING = 0.01
 """How far float images may leave [0, 1]: half precision and resizing do."""
 MAX_PIXELS = 178_956_970 // 2
 """Largest accepted image (about 89 megapixels, half of Pillow's bomb limit)."""
+MAX_BYTES = 640_000_000
+"""Largest file that is fetched from a store: more than so many pixels take in 16 bits."""
 
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -98,22 +103,40 @@ def is_image_file(path: Path) -> bool:
 
 def _head(path: Path) -> bytes:
     try:
+        if is_remote(path):
+            return path.read_bytes(32)
         with path.open("rb") as file:
             return file.read(32)
     except OSError:
         return b""
 
 
+def open_image(path: str | Path) -> Image.Image:
+    """An image file as Pillow opens it, not decoded; of a store, its whole content is fetched.
+
+    Raises:
+        OSError: no such file, or no image.
+        ImageUnreadableError: more than `MAX_BYTES` on a store.
+    """
+    path = locate(path)
+    if not is_remote(path):
+        return Image.open(path)
+    data = path.read_bytes(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ImageUnreadableError(f"{path.name}: more than the limit of {MAX_BYTES:,} bytes")
+    return Image.open(io.BytesIO(data))
+
+
 def _opened(path: Path) -> Image.Image:
     """An image file by its content, with the plugin that reads HEIC if there is one."""
     try:
-        return Image.open(path)
+        return open_image(path)
     except UnidentifiedImageError:
         kind = image_kind(_head(path))
         if kind == "HEIC":
             with contextlib.suppress(ImportError):
                 importlib.import_module("pillow_heif").register_heif_opener()
-                return Image.open(path)
+                return open_image(path)
         said = _PLUGINS.get(kind or "")
         if said is not None:
             raise ImageUnreadableError(f"{path.name}: {said}") from None
@@ -129,8 +152,9 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
 
     Raises:
         ImageUnreadableError: missing, not an image, truncated, or more than `max_pixels`.
+        StoreError: it lies on a store that does not answer, which says nothing of the image.
     """
-    path = Path(path)
+    path = locate(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -151,7 +175,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise ImageUnreadableError(
             f"{path.name}: more pixels than the limit of {max_pixels:,}"
         ) from None
-    except ImageUnreadableError:
+    except (ImageUnreadableError, StoreError):
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise whatever they like on broken data
         raise ImageUnreadableError(f"{path.name}: cannot be decoded ({error})") from None

@@ -8,7 +8,10 @@ system does beyond that (rename, locks, memory maps) goes through `files` and `l
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
+import sys
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """Two letters at least: `C://` is a drive."""
 
-URL_PATTERN = r"^[A-Za-z][A-Za-z0-9+.-]+://"
-"""The same for expressions over tables."""
+ABSOLUTE = r"^(/|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]+://)"
+"""Pattern of entries of a table that are relative to no folder."""
 
 
 def is_url(name: object) -> bool:
@@ -63,12 +66,14 @@ def locate(name: str | Path) -> Path:
 
 
 def is_remote(path: object) -> TypeGuard[StorePath]:
-    """Whether a location is on an object store; imports nothing for one that is not."""
-    if isinstance(path, str | Path):
-        return False
-    from t2i_spatial.store_path import StorePath
+    """Whether a location is on an object store; imports nothing, as `locate` has."""
+    module = sys.modules.get("t2i_spatial.store_path")
+    return module is not None and isinstance(path, module.StorePath)
 
-    return isinstance(path, StorePath)
+
+def is_place(value: object) -> TypeGuard[str | Path]:
+    """Whether a value names one place: a text, a path or a place on a store."""
+    return isinstance(value, str | Path) or is_remote(value)
 
 
 def require_local(name: str | Path, what: str, instead: str) -> Path:
@@ -82,9 +87,23 @@ def require_local(name: str | Path, what: str, instead: str) -> Path:
     return Path(name)
 
 
+def inner_path(folder: Path, name: str) -> Path | None:
+    """The place of a name that a file says of its own folder, `None` when it leaves the folder.
+
+    >>> inner_path(Path("set"), "a/../b.png"), inner_path(Path("set"), "../b.png")
+    (PosixPath('set/b.png'), None)
+    """
+    if is_remote(folder):
+        name = posixpath.normpath(name)
+        leaves = is_url(name) or name.startswith("/") or name.split("/")[0] == ".."
+        return None if leaves else cast(Path, folder / name)
+    file = Path(os.path.normpath(folder / name))
+    return file if file.is_relative_to(folder) else None
+
+
 def _valid(value: Any) -> Path:
-    if isinstance(value, str | Path) or is_remote(value):
-        return locate(value)  # type: ignore[arg-type]
+    if is_place(value):
+        return locate(value)
     raise ValueError("expected a path or a URL")
 
 

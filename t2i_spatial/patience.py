@@ -101,6 +101,11 @@ def is_full(error: BaseException) -> bool:
     return False
 
 
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an error, or of what it comes from."""
+    return next((status for one in _chain(error) if (status := _status(one)) is not None), None)
+
+
 def refused_condition(error: BaseException) -> bool:
     """Whether a conditional write was refused: somebody else has written meanwhile."""
     return any(

@@ -18,7 +18,7 @@ import fsspec
 from upath.extensions import ProxyUPath
 
 from t2i_spatial.errors import InputError, MissingDependencyError
-from t2i_spatial.patience import StoreError, patiently, refused_condition
+from t2i_spatial.patience import StoreError, patiently, refused_condition, status_of
 
 READ_ONLY = ("hf", "http", "https")
 """Stores that are read here and not written: a commit per file is no way to publish a run."""
@@ -140,16 +140,12 @@ class StorePath(ProxyUPath):
         """The content, or its beginning."""
         if most is None:
             return bytes(self._do("cat_file"))
-        if self._is_empty():
-            return b""
-        return bytes(self._do("cat_file", start=0, end=most))
-
-    def _is_empty(self) -> bool:
-        """A listing knows; stores answer a request for a part of nothing with an error."""
-        info = self._info()
-        if info is None:
-            raise FileNotFoundError(2, "no such file", str(self))
-        return info.get("size") == 0
+        try:
+            return bytes(self._do("cat_file", start=0, end=most))
+        except StoreError as error:
+            if status_of(error) == 416:  # stores answer so to a request for a part of nothing
+                return b""
+            raise
 
     def read_text(self, encoding: str | None = None, *_: Any, **__: Any) -> str:
         """The content as text."""

@@ -11,6 +11,7 @@ import click
 from t2i_spatial.cli.options import (
     FILE,
     NEW_FILE,
+    PLACE,
     Command,
     as_json_option,
     given,
@@ -21,7 +22,7 @@ from t2i_spatial.stages.ask_settings import AskSettings
 
 
 @click.command("ask", cls=Command)
-@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_dir", metavar="RUN", type=PLACE)
 @settings_options(AskSettings)
 @click.option(
     "--dry-run", is_flag=True, help="Only say how many requests, images and tokens it would take."

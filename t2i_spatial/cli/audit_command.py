@@ -130,7 +130,7 @@ def export_command(run: Path, form: str, output: Path) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     help="Settings file for `score --set-file`.  [default: none is written]",
 )
 @as_json_option

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from t2i_spatial.cli.options import FILE, FOLDER, Command
+from t2i_spatial.cli.options import FILE, FOLDER, NEW_FOLDER, Command
 
 
 class _CardGroup(click.Group):
@@ -35,7 +35,7 @@ def command() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NEW_FOLDER,
     help="Folder for NAME.json and NAME.md.  [default: card.json and card.md in RUN]",
 )
 def write_command(run: Path, name: str | None, output: Path | None) -> None:

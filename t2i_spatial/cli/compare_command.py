@@ -11,6 +11,7 @@ import click
 from t2i_spatial.cli.options import (
     NEW_FOLDER,
     Command,
+    Place,
     as_json_option,
     given,
     overwrite_option,
@@ -20,7 +21,7 @@ from t2i_spatial.cli.options import (
 from t2i_spatial.settings import DEFAULT_PROTOCOLS
 from t2i_spatial.stages.stage_settings import CompareSettings
 
-SOURCE = click.Path(exists=True, path_type=Path)
+SOURCE = Place(exists=True)
 
 
 @click.command("compare", cls=Command)

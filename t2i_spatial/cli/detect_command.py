@@ -10,6 +10,7 @@ import click
 
 from t2i_spatial.cli.options import (
     FOLDER,
+    PLACE,
     Command,
     as_json_option,
     given,
@@ -21,7 +22,7 @@ from t2i_spatial.stages.stage_settings import DetectSettings, ImportSettings
 
 
 @click.command("detect", cls=Command)
-@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_dir", metavar="RUN", type=PLACE)
 @click.option(
     "--images",
     type=FOLDER,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import (
-    NEW_FOLDER,
+    LOCAL_FOLDER,
     Command,
     as_json_option,
     given,
@@ -23,7 +23,7 @@ from t2i_spatial.training.hyperparameters import FinetuneSettings
 @click.option(
     "--output",
     "-o",
-    type=NEW_FOLDER,
+    type=LOCAL_FOLDER,
     help="Folder of the LoRA.  [default: DATA/lora, if DATA is a run directory]",
 )
 @settings_options(FinetuneSettings)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import (
-    NEW_FOLDER,
+    LOCAL_FOLDER,
     Command,
     as_json_option,
     given,
@@ -26,7 +26,7 @@ OWN = ("data", "rounds", "train_prompts", "train_samples", "eval_prompts", "rend
 @click.option(
     "-o",
     "--output",
-    type=NEW_FOLDER,
+    type=LOCAL_FOLDER,
     default=Path("improve-run"),
     help="Folder of all runs of the loop; an interrupted one goes on there.",
 )

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from t2i_spatial.locations import Anywhere, is_remote, is_url, locate
 from t2i_spatial.progress import note, set_quiet, set_verbose
 from t2i_spatial.settings import Option, dtype_name
 
@@ -21,10 +22,35 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _SENTENCE_END = re.compile(r"(?<!e\.g)\.(?=\s|$)")
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-NEW_FILE = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
-NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+class Place(click.Path):
+    """A path of this machine or, unless it must be `local`, the URL of a store."""
+
+    def __init__(self, *, local: bool = False, **checks: bool) -> None:
+        super().__init__(path_type=Path, **checks)
+        self.local = local
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The place, if it may be one and is there where it must."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        if self.local:
+            self.fail(f"{value} must be on this machine; copy it here first", param, ctx)
+        place = locate(str(value))
+        if not is_remote(place):
+            return super().convert(place, param, ctx)
+        if self.exists and not place.exists():
+            self.fail(f"{value} does not exist", param, ctx)
+        return place
+
+
+FILE = Place(exists=True, dir_okay=False)
+FOLDER = Place(exists=True, file_okay=False)
+NEW_FILE = Place(dir_okay=False, allow_dash=True)
+NEW_FOLDER = Place(file_okay=False)
+PLACE = Place()
+LOCAL_FOLDER = Place(local=True, file_okay=False)
+"""A new folder of this machine, for what keeps files open or renames them."""
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 overwrite_option = click.option(
@@ -184,8 +210,14 @@ def _type(kind: Any, field: FieldInfo, spelt: Option) -> Any:
     if kind in (int, float):
         return _range(kind, field)
     if isinstance(kind, type) and issubclass(kind, Path):
-        return click.Path(path_type=Path)
+        return Place(local=not _anywhere(field))
     return str
+
+
+def _anywhere(field: FieldInfo) -> bool:
+    """Whether a field is a `Location`, or one and nothing."""
+    inner = [mark for part in get_args(field.annotation) for mark in get_args(part)]
+    return any(isinstance(mark, Anywhere) for mark in (*field.metadata, *inner))
 
 
 def _range(kind: type, field: FieldInfo) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from t2i_spatial.cli.options import (
+    LOCAL_FOLDER,
     NEW_FILE,
-    NEW_FOLDER,
     Command,
     given,
     refuse_given,
@@ -105,7 +105,7 @@ def convert(source: str, output: Path | None, **options: Any) -> None:
 @settings_options(JudgeSettings, only=_judged, prefix="With --reader judge: ")
 @click.option(
     "--cache",
-    type=NEW_FOLDER,
+    type=LOCAL_FOLDER,
     help="With --reader judge: folder of replies; what was read before costs nothing.  "
     "[default: none]",
 )

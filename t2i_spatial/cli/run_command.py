@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from t2i_spatial.cli.options import Command, as_json_option, overwrite_option
+from t2i_spatial.cli.options import PLACE, Command, as_json_option, overwrite_option
 
 
 @click.command("run", cls=Command)
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.argument("config", required=False, type=PLACE)
 @click.option("-o", "--output", help="Run directory.  [default: the one in the file]")
 @click.option(
     "--set",

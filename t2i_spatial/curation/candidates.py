@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from t2i_spatial.locations import ABSOLUTE
 from t2i_spatial.tables import KEY, SCORED
 
 COLUMNS: tuple[str, ...] = (
@@ -66,7 +67,7 @@ def join_candidates(
     )
     image = pl.col("image")
     bad_image = pl.col("status") != SCORED
-    absolute = image.str.contains(r"^(/|[A-Za-z]:[\\/])")
+    absolute = image.str.contains(ABSOLUTE)
     joined = (
         images.select(*KEY, "image", "width", "height", "status", "reason")
         .join(asked(prompts), on="prompt_id", how="left", maintain_order="left")

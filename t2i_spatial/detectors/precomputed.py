@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.locations import Location, locate
 from t2i_spatial.settings import Option, Settings
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, KEY, SCORED, conform
 
@@ -28,7 +29,7 @@ SIDES = ("width", "height")
 class ReadingOptions(Settings):
     """What can be said of a file of boxes: to `detect` by `--option`, to `score` by options."""
 
-    coco_images: Path | None = Field(
+    coco_images: Location | None = Field(
         default=None, description="Images and categories of --detections that are COCO results."
     )
     classes: Annotated[str | None, Option(metavar="coco80|coco91|FILE")] = Field(
@@ -60,7 +61,7 @@ def stored_file(detector: str, options: Mapping[str, Any]) -> DetectionFiles:
     Raises:
         InputError: there is no such file, or an option that says nothing of one.
     """
-    path = Path(detector.removeprefix(PREFIX)).expanduser()
+    path = locate(detector.removeprefix(PREFIX)).expanduser()
     if not path.is_file():
         raise InputError(f"no such file of detections: {path}")
     try:

@@ -20,6 +20,7 @@ from t2i_spatial.interchange.label_spelling import labels_of, matched_labels, re
 from t2i_spatial.interchange.readers import Content, find_format
 from t2i_spatial.interchange.repeated_rows import once
 from t2i_spatial.interchange.samples import ranked, with_lines
+from t2i_spatial.locations import locate
 from t2i_spatial.tables import KEY
 
 
@@ -90,9 +91,12 @@ def read_detections(
         InputError: no such file, an unknown format, a broken line (says which), wrong values (see
             `check_detections`), or labels none of which any prompt asks for.
     """
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        paths = [locate(one) for one in path]
+    else:
+        paths = [locate(path)]
     what = paths[0].name if len(paths) == 1 else f"{len(paths)} files of detections"
-    beside = None if coco_images is None else read_json(Path(coco_images))
+    beside = None if coco_images is None else read_json(coco_images)
     parts = [_read(one, prompts, beside, classes) for one in paths]
     table = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
     if not {*KEY, "detections"} <= set(table.columns):

@@ -176,7 +176,8 @@ def _parquet(path: Path) -> Iterator[Located]:
     import polars as pl
 
     try:
-        table = pl.read_parquet(path)
+        with path.open("rb") as file:
+            table = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {error}") from None
     for number, row in enumerate(table.iter_rows(named=True)):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.files import read_table, scan_table
+from t2i_spatial.locations import locate
 from t2i_spatial.prompts.containers import (
     Located,
     folder_records,
@@ -136,7 +138,7 @@ def _read(
     delimiter: str | None,
     repeated: str,
 ) -> list[Prompt]:
-    path = Path(source)
+    path = locate(source)
     records: Iterable[Located]
     if str(source).startswith("hf:") or (path.is_dir() and str(source) != "-"):
         records = _folder(str(source), path)
@@ -200,9 +202,9 @@ def _run_table(path: Path) -> list[Prompt] | None:
     from t2i_spatial.tables import PROMPTS, table_to_prompts
 
     try:
-        if set(pl.read_parquet_schema(path)) != set(PROMPTS):
+        if set(scan_table(path).collect_schema()) != set(PROMPTS):
             return None
-        return table_to_prompts(pl.read_parquet(path))
+        return table_to_prompts(read_table(path))
     except FileNotFoundError:
         raise InputError(f"no such prompt file: {path}") from None
     except pl.exceptions.PolarsError as error:

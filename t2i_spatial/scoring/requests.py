@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.images import as_image, read_image
+from t2i_spatial.locations import is_place
 from t2i_spatial.scene import Prompt, SceneSpec, check_unique_ids
 
 MAX_TEXT = 4000
@@ -259,7 +259,7 @@ def as_pictures(images: Sequence[Any]) -> list[Image.Image]:
 
 
 def _picture(image: Any, number: int) -> Image.Image:
-    if isinstance(image, str | Path):
+    if is_place(image):
         return read_image(image)
     try:
         return as_image(image)
@@ -273,6 +273,6 @@ def listed(values: Any, what: str) -> list[Any]:
     Raises:
         InputError: a text, a mapping, a path, or nothing to iterate over.
     """
-    if isinstance(values, str | bytes | Mapping | Path) or not isinstance(values, Iterable):
+    if isinstance(values, bytes | Mapping) or is_place(values) or not isinstance(values, Iterable):
         raise InputError(f"{what} must be a list, got {type(values).__name__}")
     return list(values)

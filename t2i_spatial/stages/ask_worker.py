@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,6 +13,7 @@ from t2i_spatial.canvas import draw
 from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.judges import Judge
 from t2i_spatial.judges.base import Asked, Picture, Reply, answer_row
+from t2i_spatial.locations import locate
 from t2i_spatial.questions import ANSWERS, OFF_FORMAT, Question, option_order, table_to_question
 from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE
 
@@ -141,7 +141,7 @@ class AskWorker:
             return Picture("", draw(item.canvas), key)
         if not self.judge.needs_pixels:
             return Picture(item.path, b"", key)
-        path = Path(item.path)
+        path = locate(item.path)
         try:
             if (size := path.stat().st_size) > MOST_BYTES:
                 told = f"{path.name}: {size:,} bytes are more than the limit of {MOST_BYTES:,}"

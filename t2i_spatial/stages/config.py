@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.incoming import read_text
+from t2i_spatial.locations import Location, locate
 from t2i_spatial.settings import Settings
 from t2i_spatial.stages.ask_settings import AskSettings
 from t2i_spatial.stages.stage_settings import (
@@ -36,7 +37,7 @@ class PipelineSettings(Settings):
     `finetune` are done when their section is there, be it empty (`{}`).
     """
 
-    output: Path = Field(description="Run directory.")
+    output: Location = Field(description="Run directory.")
     prompts: PromptSettings = PromptSettings()
     generate: GenerateSettings | None = None
     images: ImportSettings | None = None
@@ -66,7 +67,7 @@ def load_settings(model: type[Model], path: str | Path, overrides: Sequence[str]
     Raises:
         InputError: an unreadable file, or naming every wrong key and value.
     """
-    path = Path(path)
+    path = locate(path)
     text = read_text(path, "config file")
     if path.suffix.lower() == ".toml":
         try:

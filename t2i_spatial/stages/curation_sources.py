@@ -13,6 +13,7 @@ from t2i_spatial.curation.candidates import join_candidates
 from t2i_spatial.curation.coco_annotations import read_coco
 from t2i_spatial.curation.object_pairs import area, intersection, make_pairs
 from t2i_spatial.errors import InputError
+from t2i_spatial.locations import ABSOLUTE
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
@@ -150,7 +151,7 @@ def detection_pairs(
         pl.format("{}_{}", *KEY).alias("image_id")
     )
     image = pl.col("image")
-    absolute = image.str.contains(r"^(/|[A-Za-z]:[\\/])")
+    absolute = image.str.contains(ABSOLUTE)
     pictures = scored.select(
         "image_id",
         "image",

@@ -14,7 +14,6 @@ Ways to say it:
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from t2i_spatial.files import read_json
 from t2i_spatial.images import EXTENSIONS, is_image_file
 from t2i_spatial.incoming import read_text
 from t2i_spatial.interchange.file_names import PromptNames
+from t2i_spatial.locations import inner_path
 from t2i_spatial.numbering import natural_key, rank_samples
 from t2i_spatial.progress import note
 from t2i_spatial.prompts import read_scenes
@@ -184,8 +184,8 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any], Path]]:
             raise InputError(
                 f"{where}: expected a JSON object with 'file_name' ({error})"
             ) from None
-        file = Path(os.path.normpath(path.parent / str(name)))
-        if not file.is_relative_to(path.parent):
+        file = inner_path(path.parent, str(name))
+        if file is None:
             raise InputError(f"{where}: {name!r} leaves the folder")
         yield where, record, file
 

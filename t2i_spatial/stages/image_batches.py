@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.locations import locate
 from t2i_spatial.run import Run
 from t2i_spatial.tables import IMAGE_MISSING, IMAGE_UNREADABLE, KEY, SCORED
 
@@ -128,7 +129,7 @@ class ImageReader:
             image = read_image(item.path)
             return Loaded(item, image.size, self._prepare(image))
         except ImageUnreadableError as error:
-            status = IMAGE_UNREADABLE if os.path.exists(item.path) else IMAGE_MISSING  # noqa: PTH110
+            status = IMAGE_UNREADABLE if locate(item.path).exists() else IMAGE_MISSING
             return Loaded(item, (item.width, item.height), None, status, str(error))
 
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.locations import locate
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.provenance import prompt_set_hash
 from t2i_spatial.run import Run, writes_run
@@ -46,7 +47,7 @@ def import_images(
             line, two files for one sample, or a path that leaves the folder.
         PlanMismatchError: the run was imported from elsewhere.
     """
-    folder = Path(images_dir).expanduser().resolve()
+    folder = locate(images_dir).expanduser().resolve()
     if not folder.is_dir():
         raise InputError(f"{images_dir} is not a folder")
     if samples is not None and samples < 1:

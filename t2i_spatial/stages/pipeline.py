@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import PROTOCOLS
@@ -88,7 +86,7 @@ def asking_of(settings: PipelineSettings) -> AskSettings | None:
     """
     judged = [p.name for p in settings.score.judges() if isinstance(p, AnswerMetric)]
     if settings.ask is None:
-        if judged and not (Path(settings.output) / "answers").is_dir():
+        if judged and not (settings.output / "answers").is_dir():
             raise InputError(
                 f"{judged[0]} judges by answers: add a section `ask` that names a judge"
             )

@@ -56,7 +56,7 @@ def score_detections(
     from t2i_spatial.interchange.reading import DetectionFiles
 
     _refuse_asking(protocols)
-    if isinstance(detections, Path):
+    if not isinstance(detections, DetectionFiles):
         detections = DetectionFiles((detections,))
     table = prompts_to_table(prompts)
     if len(detections.paths) == 1 and is_large(path := detections.paths[0]):

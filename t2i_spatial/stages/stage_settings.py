@@ -5,11 +5,11 @@ Nothing heavy is imported here, so that `t2i-spatial COMMAND --help` is quick.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from t2i_spatial.locations import Location
 from t2i_spatial.settings import (
     DEFAULT_PROTOCOLS,
     AutoDtype,
@@ -195,7 +195,7 @@ class GenerateSettings(Settings):
 class ImportSettings(Settings):
     """A folder of images that were made elsewhere, instead of `generate`."""
 
-    folder: Path = Field(
+    folder: Location = Field(
         description="Images named `<prompt id>_<sample>.png`, GenEval's layout, or with a "
         "metadata.jsonl. They are not copied."
     )
@@ -372,7 +372,7 @@ class CurateSettings(Settings):
         default=None,
         description="Detections of a second detector, for the filter 'agreement'.",
     )
-    columns: Path | None = Field(
+    columns: Location | None = Field(
         default=None, description="Table of your own scores, for the filter 'column'."
     )
     min_score: float = Field(

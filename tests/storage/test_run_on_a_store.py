@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from t2i_spatial.locations import locate
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.run import Run
 from t2i_spatial.stages.score import import_detections, score_run
@@ -39,3 +40,11 @@ def test_a_run_on_a_store_holds_the_tables_of_one_in_a_folder(kind, url, tmp_pat
     assert str(there.path) == f"{place}/run"
     left = sorted(path.name for path in there.path.iterdir())
     assert left == sorted(path.name for path in here.path.iterdir() if path.name != ".run.lock")
+
+
+def test_the_beginning_of_an_empty_file_is_empty(url):
+    place = locate(f"{url}/empty")
+    place.write_bytes(b"")
+    assert place.read_bytes(10) == b""
+    place.write_bytes(b"0123456789abc")
+    assert place.read_bytes(10) == b"0123456789"

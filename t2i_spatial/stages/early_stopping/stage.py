@@ -72,7 +72,7 @@ def score_to_precision(
     if detections is not None and prompts is not None:
         from t2i_spatial.interchange.reading import DetectionFiles
 
-        if isinstance(detections, Path):
+        if not isinstance(detections, DetectionFiles):
             detections = DetectionFiles((detections,), coco_images)
         table = prompts_to_table(prompts)
         found = detections.read(table)
