@@ -11,6 +11,7 @@ from t2i_spatial.curation.filter import FILTERS
 from t2i_spatial.detectors import DETECTORS
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange.readers import FORMATS as DETECTIONS
+from t2i_spatial.interchange.vqa import VQA_SETS
 from t2i_spatial.judges import JUDGES
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.prompts.readers import FORMATS as PROMPTS
@@ -137,7 +138,7 @@ def test_a_plugin_that_takes_a_name_of_ours_is_told(room, capsys):
 
 def test_every_registry_says_what_its_entries_are():
     for registry in (PROTOCOLS, DETECTORS, FILTERS, EXPORTERS, JUDGES, PROMPTS, DETECTIONS,
-                     RELATION_TABLE):  # fmt: skip
+                     RELATION_TABLE, VQA_SETS):  # fmt: skip
         before = list(registry)
         for odd in (3, object, lambda: None):
             with pytest.raises(InputError, match=f"{registry.kind} 'odd' must be"):

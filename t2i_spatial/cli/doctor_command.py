@@ -13,6 +13,7 @@ from t2i_spatial.cli.options import (
     Command,
     as_json_option,
     given,
+    mapping_of,
     refuse_given,
     settings_options,
     was_given,
@@ -21,6 +22,7 @@ from t2i_spatial.stages.ask_settings import AskSettings
 from t2i_spatial.stages.stage_settings import DetectorSettings
 
 OF_JUDGES = ("judge_model", "votes", "seed", "cache", "name")
+OF_SETS = ("pairs", "benchmarks", "circular", "limit")
 
 
 @click.command("doctor", cls=Command)
@@ -45,6 +47,26 @@ OF_JUDGES = ("judge_model", "votes", "seed", "cache", "name")
     help="With --judge: pairs of opposite scenes of each kind.",
 )
 @click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="SET=FOLDER",
+    callback=mapping_of,
+    help="With --judge: also the questions of a published set in its own files: 3dsrbench, "
+    "cvbench, spatialbench, vsr, whatsup, or choices for any multiple choice; may be repeated.",
+)
+@click.option(
+    "--circular",
+    is_flag=True,
+    help="With --benchmark: options in all rotations; a question counts when all are right.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="With --benchmark: about so many questions of each set at most, drawn by --seed.  "
+    "[default: all]",
+)
+@click.option(
     "--run",
     "run_dir",
     type=FOLDER,
@@ -58,6 +80,9 @@ def command(
     detectors: tuple[str, ...],
     judge: str | None,
     pairs: int,
+    benchmarks: dict[str, str],
+    circular: bool,
+    limit: int | None,
     run_dir: Path | None,
     as_json: bool,
     **options: Any,
@@ -67,12 +92,18 @@ def command(
     Exit code 1 when a detector cannot be loaded, misplaces a box, mixes up left, right, above or
     below, or swaps red and blue.
 
-    With --judge, a vision-language judge is asked about drawings whose truth is known.
+    With --judge, a vision-language judge is asked about drawings whose truth is known, and with
+    --benchmark about the questions of published sets. Exit code 1 when pictures of a set are
+    missing.
     """
     if judge is not None and not was_given(context, "detectors"):
-        _examine_judge(judge, pairs, run_dir, as_json, options)
+        if not benchmarks:
+            refuse_given(("circular", "limit"), "they belong to a --benchmark")
+        sets = {name: Path(place) for name, place in benchmarks.items()}
+        if _examine_judge(judge, pairs, (sets, circular, limit), run_dir, as_json, options):
+            context.exit(1)
         return
-    refuse_given((*OF_JUDGES, "pairs", "run_dir", "judge"), "they examine a --judge alone")
+    refuse_given((*OF_JUDGES, *OF_SETS, "run_dir", "judge"), "they examine a --judge alone")
     from t2i_spatial.stages.doctor import examine, format_examination
 
     found = examine(
@@ -85,19 +116,25 @@ def command(
 
 
 def _examine_judge(
-    judge: str, pairs: int, run_dir: Path | None, as_json: bool, options: dict[str, Any]
-) -> None:
+    judge: str,
+    pairs: int,
+    sets: tuple[dict[str, Path], bool, int | None],
+    run_dir: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> int:
+    """Tell what is found; how many pictures were missing."""
     refuse_given(
         set(DetectorSettings.model_fields) - set(AskSettings.model_fields), "they are of detectors"
     )
-    from t2i_spatial.judges.examination import as_text
     from t2i_spatial.run import Run
-    from t2i_spatial.stages.judge_doctor import examine_judge, keep
+    from t2i_spatial.stages.judge_doctor import Sets, examine_judge, keep
 
     settings = given(AskSettings, options, judge=judge)
     run = None if run_dir is None else Run.open(run_dir)
-    found, plan = examine_judge(settings, pairs=pairs)
+    found = examine_judge(settings, pairs=pairs, sets=Sets(*sets))
     name = settings.answers_name
     if run is not None:
-        keep(run, name, found, plan)
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else as_text(name, found))
+        keep(run, name, found)
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.as_text(name))
+    return found.missing

@@ -178,7 +178,7 @@ def _option(name: str, field: FieldInfo, prefix: str) -> Decorator:
         flag = flag.removesuffix("s")
         extra |= {"multiple": True, "metavar": spelt.metavar}
         if get_origin(kind) is dict:
-            extra |= {"metavar": "KEY=VALUE", "callback": _mapping}
+            extra |= {"metavar": "KEY=VALUE", "callback": mapping_of}
     else:
         extra |= {"type": _type(kind, field, spelt), "metavar": spelt.metavar}
     text = f"{prefix}{field.description or ''}"
@@ -248,9 +248,10 @@ class _Choice(click.Choice):  # type: ignore[type-arg,unused-ignore]
         return super().convert(dtype_name(value), param, ctx)
 
 
-def _mapping(
+def mapping_of(
     _context: click.Context, _parameter: click.Parameter, entries: Sequence[str]
 ) -> dict[str, str]:
+    """The entries KEY=VALUE of an option that may be repeated."""
     if wrong := [entry for entry in entries if "=" not in entry]:
         raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE")
     return dict(entry.split("=", 1) for entry in entries)

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.images import as_image, read_image
+from t2i_spatial.images import ImageUnreadableError, as_image, read_image
 from t2i_spatial.judges.replies import HALF, Probabilities, back, parse
 from t2i_spatial.questions import ANSWERED, ERROR, OFF_FORMAT, Question
 from t2i_spatial.settings import Settings
@@ -96,11 +96,11 @@ class Picture:
             ImageUnreadableError: the file is no image.
         """
         if not self.path:
-            with Image.open(io.BytesIO(self.data)) as image:
-                return image.convert("RGB")
-        if not self.path:
-            with Image.open(io.BytesIO(self.data)) as image:
-                return as_image(image)
+            try:
+                with Image.open(io.BytesIO(self.data)) as image:
+                    return as_image(image)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise ImageUnreadableError(f"a picture that cannot be read: {error}") from None
         return read_image(self.path)
 
 

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from t2i_spatial.bundled.scenes import NOUNS, Background, Scene, SceneObject, render
+from t2i_spatial.bundled.scenes import (
+    COLOURS,
+    NOUNS,
+    TINTABLE,
+    Background,
+    Scene,
+    SceneObject,
+    render,
+)
 from t2i_spatial.judges.base import Asked, Judge, Picture, Reply
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.phrasing import noun_phrase
@@ -99,10 +107,10 @@ def cases(pairs: int = 8, seed: int = 0) -> list[Case]:
     """Scenes with their questions: `pairs` pairs of each kind, as many rows of counts.
 
     >>> sorted({case.kind for case in cases(1)})
-    ['above', 'count', 'exists', 'in front', 'larger', 'left']
+    ['above', 'colour', 'count', 'exists', 'in front', 'larger', 'left']
     """
-    rng = np.random.default_rng(seed)
-    return [case for pair in range(pairs) for case in _cases(pair, rng)]
+    rng, other = np.random.default_rng(seed), np.random.default_rng((seed, 1))
+    return [case for pair in range(pairs) for case in (*_cases(pair, rng), *_colours(pair, other))]
 
 
 def _cases(pair: int, rng: np.random.Generator) -> Iterator[Case]:
@@ -132,6 +140,20 @@ def _cases(pair: int, rng: np.random.Generator) -> Iterator[Case]:
         scene = _scene(*((first, x, y, 0.24) for x, y in chosen))
         question = Question(asked, "count", gold=str(count), template=NUMBER.name)
         yield Case("count", pair, scene, question)
+
+
+def _colours(pair: int, rng: np.random.Generator) -> Iterator[Case]:
+    """The same question of the same object in two colours; the other object has the other one."""
+    first, second = (str(noun) for noun in rng.permutation(sorted(TINTABLE))[:2])
+    asked, other = (str(colour) for colour in rng.permutation(list(COLOURS))[:2])
+    for colours, gold in (((asked, other), "yes"), ((other, asked), "no")):
+        places = zip((first, second), ((0.27, 0.5), (0.73, 0.5)), colours, strict=True)
+        objects = tuple(
+            SceneObject(noun, x, y, 0.38, colour=colour) for noun, (x, y), colour in places
+        )
+        yield Case(
+            "colour", pair, Scene(objects, GREY), Question(f"Is the {first} {asked}?", gold=gold)
+        )
 
 
 def _scene(*objects: tuple[str, float, float, float]) -> Scene:

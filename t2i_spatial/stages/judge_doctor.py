@@ -4,37 +4,113 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json, write_json
+from t2i_spatial.interchange.vqa import VQA_SETS, Item, VqaSet
 from t2i_spatial.judges import load_judge
-from t2i_spatial.judges.examination import Examination, examine
+from t2i_spatial.judges.examination import Examination, as_text, examine
+from t2i_spatial.judges.qualification import Qualification, qualify, sampled
+from t2i_spatial.judges.qualification import as_text as set_text
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.stages.ask_settings import JudgeSettings
 
 
-def examine_judge(settings: JudgeSettings, *, pairs: int = 8) -> tuple[Examination, dict[str, Any]]:
-    """Ask a judge about drawings; what was found, and the plan of the judge it was found of.
+@dataclass(frozen=True)
+class Sets:
+    """Published sets that a judge is measured on.
+
+    Attributes:
+        places: name of a set -> its folder or file.
+        circular: show the options of every choice in all their rotations.
+        limit: about so many questions of each set at most.
+    """
+
+    places: Mapping[str, Path] = field(default_factory=dict)
+    circular: bool = False
+    limit: int | None = None
+
+    def read(self, seed: int) -> list[tuple[VqaSet, list[Item]]]:
+        """The sets and what is asked of each.
+
+        Raises:
+            InputError: an unknown set, or files that are not of it.
+        """
+        read = []
+        for name, place in self.places.items():
+            source = VQA_SETS[name]()
+            read.append((source, sampled(source.read(place), self.limit, seed)))
+        return read
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known of a judge.
+
+    Attributes:
+        plan: of the judge.
+        drawings: how it did on drawings of known truth.
+        sets: name of a published set -> how it did there.
+    """
+
+    plan: dict[str, Any]
+    drawings: Examination
+    sets: dict[str, Qualification]
+
+    @property
+    def missing(self) -> int:
+        """Pictures of the sets that are not there."""
+        return sum(len(found.missing) for found in self.sets.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`, and to be stored with a run."""
+        of_sets = {name: found.to_dict() for name, found in self.sets.items()}
+        return {**self.drawings.to_dict(), **({"sets": of_sets} if of_sets else {})}
+
+    def as_text(self, name: str) -> str:
+        """For a person."""
+        parts = [set_text(found) for found in self.sets.values()]
+        return "\n".join([as_text(name, self.drawings), *parts])
+
+
+def examine_judge(settings: JudgeSettings, *, pairs: int = 8, sets: Sets | None = None) -> Findings:
+    """Ask a judge about drawings, and about the questions of published sets.
 
     Raises:
+        InputError: an unknown set, or files that are not of it.
         JudgeError, ModelLoadError: the judge cannot be asked.
     """
+    chosen = sets or Sets()
+    read = chosen.read(settings.seed)
     judge = load_judge(settings.resolve(), device=resolve_devices(settings.device)[0])
     try:
         with tempfile.TemporaryDirectory(prefix="t2i-spatial-doctor-") as folder:
-            found = examine(
+            drawings = examine(
                 judge, Path(folder), pairs=pairs, seed=settings.seed, votes=settings.votes
             )
-        return found, judge.plan()
+        found = {
+            source.name: qualify(
+                judge,
+                source,
+                items,
+                circular=chosen.circular,
+                votes=settings.votes,
+                seed=settings.seed,
+            )
+            for source, items in read
+        }
+        return Findings(judge.plan(), drawings, found)
     finally:
         judge.close()
 
 
-def keep(run: Run, name: str, found: Examination, plan: dict[str, Any]) -> None:
+def keep(run: Run, name: str, found: Findings) -> None:
     """Store an examination beside the answers of a judge.
 
     Raises:
@@ -42,12 +118,12 @@ def keep(run: Run, name: str, found: Examination, plan: dict[str, Any]) -> None:
     """
     known = run.plan(f"ask-{name}")
     for key in ("judge", "model", "revision", "weights", "dtype"):
-        if known and known.get(key) != plan.get(key):
+        if known and known.get(key) != found.plan.get(key):
             raise InputError(
                 f"the answers {name!r} of {run.path} are those of another judge: {key} is "
-                f"{known.get(key)!r} there, {plan.get(key)!r} here"
+                f"{known.get(key)!r} there, {found.plan.get(key)!r} here"
             )
-    write_json(_place(run, name), {"judge": plan, **found.to_dict()})
+    write_json(_place(run, name), {"judge": found.plan, **found.to_dict()})
 
 
 def tell(run: Run, name: str) -> None:

@@ -54,11 +54,11 @@ def examined(answer, tmp_path):
 def test_a_perfect_judge(tmp_path):
     found = examined(truth, tmp_path)
     assert {kind: i.value for kind, i in found.accuracy.items()} == dict.fromkeys(
-        ("left", "above", "larger", "in front", "exists", "count"), 1.0
+        ("left", "above", "larger", "in front", "exists", "count", "colour"), 1.0
     )
     assert (found.first_letter, found.order_bias, found.mirror_consistency) == (0.5, 0.0, 1.0)
     assert all(i.low < 1 for i in found.accuracy.values())
-    assert found.questions == 4 * (4 * 2 * 2 + 2 + 6)
+    assert found.questions == 4 * (4 * 2 * 2 + 2 + 6 + 2)
 
 
 def test_a_judge_that_likes_a_letter(tmp_path):
@@ -94,6 +94,15 @@ def test_pairs_differ_in_the_picture_and_not_in_the_question():
         assert {first.question.gold, second.question.gold} == {"A", "B"}
         assert first.scene != second.scene
     assert [case.question.gold for case in cases(1) if case.kind == "count"] == list("123456")
+
+
+def test_colours_are_asked_where_the_other_object_has_the_other_one():
+    yes, no = (case for case in cases(1) if case.kind == "colour")
+    assert yes.question.text == no.question.text
+    assert (yes.question.gold, no.question.gold) == ("yes", "no")
+    colours = [item.colour for item in yes.scene.objects]
+    assert [item.colour for item in no.scene.objects] == colours[::-1]
+    assert yes.question.text.endswith(f" {colours[0]}?")
 
 
 def test_the_command_keeps_what_it_found_with_a_run(tmp_path, capsys):
