@@ -37,24 +37,30 @@ LITTER = ".t2i-spatial.tmp"
 """Ending of files that are being written; one that nobody holds was left by a killed process."""
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 _swept: set[str] = set()
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: str | Path, mode: str = "wb", *, replace: bool = True) -> Iterator[IO[Any]]:
     """Write a file that appears complete or not at all (temporary name, fsync, rename).
 
     A link is followed, so that its target changes and the link stays. What is not a regular file
     (a pipe, a device) is written through when everything is known, and "-" is stdout.
 
+    Args:
+        replace: whether a file that is there already gives way; of several writers that must not
+            replace, one succeeds.
+
     Raises:
         T2ISpatialError: the disk or store is full or not writable; the old file, if any, is
             untouched.
+        FileExistsError: there is a file, and it must not be replaced.
     """
     path = locate(path)
     if is_remote(path):
-        with _uploading(path, mode) as file:
+        with _uploading(path, mode, replace) as file:
             yield file
         return
     if str(path) == "-" or _is_special(Path(path)):
@@ -76,9 +82,11 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             if fcntl is not None:  # while it is held: nobody takes it for litter
-                os.replace(temporary, target)
+                _put_in_place(temporary, target, replace)
         if fcntl is None:
-            os.replace(temporary, target)
+            _put_in_place(temporary, target, replace)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise _cannot_write(path, error) from error
     except UnicodeEncodeError as error:
@@ -89,7 +97,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 @contextlib.contextmanager
-def _uploading(path: StorePath, mode: str) -> Iterator[IO[Any]]:
+def _uploading(path: StorePath, mode: str, replace: bool) -> Iterator[IO[Any]]:
     """A file of this machine that is uploaded when it is complete."""
     path.require_writable()
     encoding = None if "b" in mode else "utf-8"
@@ -97,7 +105,12 @@ def _uploading(path: StorePath, mode: str) -> Iterator[IO[Any]]:
         with tempfile.NamedTemporaryFile(mode, suffix=LITTER, encoding=encoding) as file:
             yield file.file  # the plain file: polars writes to it itself
             file.flush()
-            path.upload(file.name)
+            if replace:
+                path.upload(file.name)
+            elif not path.create(Path(file.name).read_bytes()):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    except FileExistsError:
+        raise
     except OSError as error:  # of this machine; the store's are said in one line already
         raise _cannot_write(path, error) from error
     except UnicodeEncodeError as error:
@@ -128,9 +141,9 @@ def _json_text(data: Any) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_table(path: str | Path, table: pl.DataFrame) -> None:
-    """Atomic Parquet."""
-    with atomic_write(path) as file:
+def write_table(path: str | Path, table: pl.DataFrame, *, replace: bool = True) -> None:
+    """Atomic Parquet; see `atomic_write`."""
+    with atomic_write(path, replace=replace) as file:
         table.write_parquet(file, compression="zstd")
 
 
@@ -312,6 +325,20 @@ def _open_temporary(target: Path) -> tuple[int, str]:
         if not swept:
             return descriptor, name
         os.close(descriptor)
+
+
+def _put_in_place(temporary: str, target: Path, replace: bool) -> None:
+    if replace:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if target.exists():  # no links on this file system: nearly as good
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(temporary, target)
 
 
 def _hold(descriptor: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from t2i_spatial.progress import note
 
 FOLDER = ".shards"
 """Where a run keeps them: `.shards/<stage>/<plan>/`."""
+PIECES = "pieces"
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class Shards:
 
     >>> shards = Shards(getfixture("tmp_path") / "detect")
     >>> shards.write(3, pl.DataFrame({"n": [1, 2]}))
+    True
     >>> shards.finished()
     {3}
+    >>> shards.write(3, pl.DataFrame({"n": [2, 2]})), shards.read(3)["n"].to_list()
+    (False, [1, 2])
     """
 
     folder: Path
@@ -40,9 +45,23 @@ class Shards:
         """Numbers of the batches that are done."""
         return {int(path.stem) for path in self.paths()}
 
-    def write(self, number: int, table: pl.DataFrame) -> None:
-        """Write the rows of one finished batch."""
-        write_table(self.path(number), table)
+    def write(self, number: int, table: pl.DataFrame) -> bool:
+        """Write the rows of one finished batch, unless somebody else has.
+
+        A worker that was taken for dead may come back late: what is there stays.
+
+        Returns:
+            Whether these rows are there now; `False` when others stand there and were kept.
+        """
+        path = self.path(number)
+        try:
+            write_table(path, table, replace=False)
+        except FileExistsError:
+            try:
+                return read_table(path).equals(table)
+            except InputError:  # damaged: nothing to keep
+                write_table(path, table)
+        return True
 
     def read(self, number: int) -> pl.DataFrame:
         """The rows of one finished batch.
@@ -66,8 +85,6 @@ class Shards:
     def drop_all(self) -> None:
         """Forget all finished batches, once their rows stand elsewhere."""
         remove_tree(self.folder)
-        with contextlib.suppress(OSError):  # another plan's are there
-            self.folder.parent.rmdir()
 
     def drop_broken(self) -> int:
         """Forget finished batches whose file cannot be read; returns how many there were."""
@@ -91,3 +108,23 @@ class Shards:
         """
         sink_table(scan_tables(self.paths()), target)
         self.drop_all()
+        with contextlib.suppress(OSError):  # another plan's are there
+            self.folder.parent.rmdir()
+
+    # -- pieces of a batch that killed its workers --------------------------------------------
+
+    def pieces(self, number: int) -> Shards:
+        """The finished pieces of one batch, each named by the place of its first item."""
+        return Shards(self.folder / PIECES / f"{number:08d}")
+
+    def gather(self, number: int) -> None:
+        """Make the shard of a batch of its pieces."""
+        pieces = self.pieces(number)
+        self.write(number, pl.concat([read_table(path) for path in pieces.paths()]))
+        pieces.drop_all()
+
+    def drop_pieces(self, numbers: Collection[int]) -> None:
+        """Forget the pieces of these batches."""
+        for folder in (self.folder / PIECES).glob("*"):
+            if int(folder.name) in numbers:
+                remove_tree(folder)

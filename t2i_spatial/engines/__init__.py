@@ -1,5 +1,20 @@
-"""Where the batches of a stage run: this process, or one process per device."""
+"""Where the batches of a stage run: here, on a Ray cluster, or as the jobs of a batch scheduler."""
 
-from t2i_spatial.engines.local import Worker, run_batches
+from t2i_spatial.engines.base import Done, Engine, Work, Worker, Workers
+from t2i_spatial.engines.batches import run_batches
+from t2i_spatial.engines.local import Local
+from t2i_spatial.engines.registry import ENGINES, make_engine
+from t2i_spatial.engines.settings import EngineSettings
 
-__all__ = ["Worker", "run_batches"]
+__all__ = [
+    "ENGINES",
+    "Done",
+    "Engine",
+    "EngineSettings",
+    "Local",
+    "Work",
+    "Worker",
+    "Workers",
+    "make_engine",
+    "run_batches",
+]

@@ -1,143 +1,149 @@
-"""Run the batches of a stage on this machine, one worker per device, resuming where it stopped."""
+"""This machine: one worker in this process, or one process per device."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-import queue
 import signal
-import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
 
-import polars as pl
+from typing_extensions import override
 
+from t2i_spatial.devices import resolve_devices
+from t2i_spatial.engines.base import Done, Engine, Seat, Task, Work, Workers, portable
+from t2i_spatial.engines.crew import Died, Event, Failed, Finished, Ready, dispatch
+from t2i_spatial.engines.registry import ENGINES
 from t2i_spatial.errors import T2ISpatialError
-from t2i_spatial.progress import progress_bar
-from t2i_spatial.run import Run
+from t2i_spatial.shards import Shards
+
+T = TypeVar("T")
 
 
-class Worker(Protocol):
-    """Holds a loaded model on one device and turns one batch into the rows of its table.
+@ENGINES.register("local")
+class Local(Engine):
+    """One device: a worker in this process. Several, or `workers`: each in a process of its own."""
 
-    It may have `prefetch(batch)`, called with the batch that follows, and `facts()`, what the
-    progress tells besides the count.
-    """
+    @override
+    def devices(self, device: str) -> list[str]:
+        return resolve_devices(device)
 
-    def __call__(self, batch: Any) -> pl.DataFrame:
-        """The rows of one batch."""
-        ...
+    @override
+    def once(self, look: Callable[[str], T], device: str) -> T:
+        return look(device)
 
+    @override
+    def at_one_place(self) -> Engine:
+        return Local()
 
-def run_batches(
-    run: Run,
-    stage: str,
-    batches: Sequence[Sequence[Any]],
-    make_worker: Callable[[str], Worker],
-    *,
-    devices: Sequence[str] = ("cpu",),
-    unit: str = "img",
-) -> None:
-    """Do every batch that has no shard yet; each finished one becomes a shard of `stage`.
-
-    The plan (`batches`) must be the same on every call for a run: batch k is shard k. The worker
-    is made only when something is left to do, once per device; with several devices each lives in
-    its own process, so `make_worker` and the batches must then be picklable.
-
-    Raises:
-        T2ISpatialError: what a worker raised, also from another process. Finished batches stay.
-    """
-    run.shards(stage).drop_broken()
-    finished = run.shards(stage).finished()
-    pending = [(k, batch) for k, batch in enumerate(batches) if k not in finished]
-    if not pending:
-        return
-    total = sum(len(batch) for batch in batches)
-    done = total - sum(len(batch) for _, batch in pending)
-    with progress_bar(total, stage, unit, done) as bar:
-        if len(devices) == 1:
-            worker = make_worker(devices[0])
-            for position, (number, batch) in enumerate(pending):
-                _prefetch(worker, pending[position : position + 2])
-                run.shards(stage).write(number, worker(batch))
-                if hasattr(worker, "facts"):
-                    bar.set_postfix(**worker.facts())
-                bar.update(len(batch))
+    @override
+    def run(self, work: Work) -> Iterator[Done]:
+        if self.is_here(work.devices):
+            yield from _here(work)
         else:
-            _run_processes(run, stage, pending, make_worker, devices, bar)
+            devices = list(work.devices) * (self.settings.workers or 1)
+            yield from dispatch(Processes(work, devices[: len(work.batches)]), work)
+
+    @override
+    def is_here(self, devices: Sequence[str]) -> bool:
+        return len(devices) == 1 and self.settings.workers is None
 
 
-def _run_processes(
-    run: Run,
-    stage: str,
-    pending: list[tuple[int, Sequence[Any]]],
-    make_worker: Callable[[str], Worker],
-    devices: Sequence[str],
-    bar: Any,
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    tasks: Any = context.Queue()
-    results: Any = context.Queue()
-    for item in pending:
-        tasks.put(item)
-    for _ in devices:
-        tasks.put(None)
-    processes = [
-        context.Process(target=_serve, args=(make_worker, device, tasks, results), daemon=True)
-        for device in devices
-    ]
-    for process in processes:
-        process.start()
+def _here(work: Work) -> Iterator[Done]:
+    tasks = [Task(number, items) for number, items in work.batches]
+    seat = Seat(work.workers(work.devices[0]), work.shards)
     try:
-        left = len(pending)
-        while left:
-            try:
-                number, size, rows, error = results.get(timeout=1.0)
-            except queue.Empty:
-                dead = [p.exitcode for p in processes if p.exitcode not in (None, 0)]
-                if dead:
-                    raise T2ISpatialError(
-                        f"{stage}: a worker process ended with exit code {dead[0]}; "
-                        "finished batches are kept, the same command goes on from there"
-                    ) from None
-                continue
-            if error is not None:
-                raise error
-            run.shards(stage).write(number, rows)
-            bar.update(size)
-            left -= 1
+        for task, following in zip(tasks, [*tasks[1:], None], strict=True):
+            if work.is_enough:
+                return
+            done = seat.do(task, following)
+            work.count(done)
+            yield done
     finally:
-        # else the exit of this process waits for somebody to read the batches that are left
-        tasks.cancel_join_thread()
-        for process in processes:
+        seat.close()
+
+
+class Processes:
+    """One process per device, as a crew."""
+
+    def __init__(self, work: Work, devices: Sequence[str]) -> None:
+        self.work = work
+        self.devices = devices
+        self.context = multiprocessing.get_context("spawn")
+        self.processes: dict[int, Any] = {}
+        self.connections: dict[int, Connection] = {}
+        self.loaded: set[int] = set()
+        for place in range(len(devices)):
+            self._start(place)
+
+    def _start(self, place: int) -> None:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=_serve,
+            args=(self.work.workers, self.devices[place], self.work.shards, theirs),
+            daemon=True,
+        )
+        process.start()
+        theirs.close()  # else its end is never heard of
+        self.processes[place], self.connections[place] = process, ours
+        self.loaded.discard(place)
+
+    def wait(self) -> list[Event]:
+        """What the processes say, and which of them have ended."""
+        places = {connection: place for place, connection in self.connections.items()}
+        return [self._heard(places[ready]) for ready in wait(list(places))]  # type: ignore[index]
+
+    def _heard(self, place: int) -> Event:
+        try:
+            said = self.connections[place].recv()
+        except (EOFError, OSError):
+            return self._died(place)
+        if isinstance(said, Exception):
+            return Failed(place, said)
+        if said is None:
+            self.loaded.add(place)
+            return Ready(place)
+        return Finished(place, said)
+
+    def _died(self, place: int) -> Died:
+        self.connections.pop(place).close()
+        process = self.processes.pop(place)
+        process.join()
+        reason = f"a worker process ended with exit code {process.exitcode}"
+        if place not in self.loaded:
+            raise T2ISpatialError(
+                f"{self.work.stage}: {reason} before it could work; finished batches are kept"
+            )
+        self._start(place)
+        return Died(place, reason)
+
+    def give(self, place: Any, task: Task, following: Task | None) -> None:
+        """Send it; that a process has died meanwhile is heard by `wait`."""
+        with contextlib.suppress(OSError):
+            self.connections[place].send((task, following))
+
+    def size(self) -> int:
+        """How many devices there are."""
+        return len(self.devices)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self.processes.values():
             process.terminate()
-        for process in processes:
+        for process in self.processes.values():
             process.join()
 
 
-def _serve(make_worker: Callable[[str], Worker], device: str, tasks: Any, results: Any) -> None:
+def _serve(workers: Workers, device: str, shards: Shards, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        worker = make_worker(device)
-        item = tasks.get()
-        while item is not None:
-            following = tasks.get()
-            _prefetch(worker, [item] if following is None else [item, following])
-            number, batch = item
-            results.put((number, len(batch), worker(batch), None))
-            item = following
+        seat = Seat(workers(device), shards, device)
+        connection.send(None)
+        while True:
+            connection.send(seat.do(*connection.recv()))
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
     except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
-        results.put((0, 0, None, _portable(error)))
-
-
-def _prefetch(worker: Worker, items: Sequence[tuple[int, Sequence[Any]]]) -> None:
-    """Let a worker that can (`prefetch(batch)`) read what comes next while it works."""
-    if hasattr(worker, "prefetch"):
-        for _, batch in items:
-            worker.prefetch(batch)
-
-
-def _portable(error: Exception) -> Exception:
-    """Errors of ours travel between processes as they are, others as their traceback."""
-    if isinstance(error, T2ISpatialError):
-        return error
-    return T2ISpatialError("".join(traceback.format_exception(error)).strip())
+        with contextlib.suppress(OSError):
+            connection.send(portable(error))

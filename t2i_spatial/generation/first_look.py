@@ -12,7 +12,8 @@ from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.generation.generator import FLAT, Generated, Generator, Sampling
 
 _BRIEF = 2
-_LOOKED_AT = 1000
+LOOKED_AT = 1000
+"""So many texts are searched for two that differ."""
 
 
 def check_text_matters(generator: Generator, texts: Sequence[str], sampling: Sampling) -> None:
@@ -60,7 +61,7 @@ def unlike(texts: Sequence[str]) -> tuple[str, str] | None:
     >>> unlike(["a cat", "a cat", "a dog", "the dog"])
     ('a cat', 'the dog')
     """
-    others = [text for text in dict.fromkeys(texts[:_LOOKED_AT]) if text != texts[0]]
+    others = [text for text in dict.fromkeys(texts[:LOOKED_AT]) if text != texts[0]]
     if not others:
         return None
 

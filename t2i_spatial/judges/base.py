@@ -168,11 +168,13 @@ class Judge(ABC):
 
     Attributes:
         needs_pixels: whether the bytes of the images are wanted.
+        on_device: whether it computes on a device of ours, so that several are faster than one.
         samples: whether a question asked once more gets another sample; else it is asked once.
         gives_probabilities: whether replies carry them; a judge over HTTP finds out by asking.
     """
 
     needs_pixels: ClassVar[bool] = True
+    on_device: ClassVar[bool] = False
     samples: ClassVar[bool] = True
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:

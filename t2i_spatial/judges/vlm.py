@@ -57,6 +57,8 @@ class TransformersJudge(Judge):
         ModelLoadError: not there, no such model, no chat template, or weights that do not fit.
     """
 
+    on_device = True
+
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         super().__init__(spec, device)
         transformers: Any = require("transformers", "detect")

@@ -7,19 +7,19 @@ been answered stays: a further protocol, or more rollouts, ask only what is not 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from t2i_spatial.devices import resolve_devices
-from t2i_spatial.engines import run_batches
+from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.errors import IncompleteRunError
 from t2i_spatial.files import atomic_write, read_table, write_table
-from t2i_spatial.judges import Judge, load_judge
+from t2i_spatial.judges import JUDGES, Judge, JudgeSpec
 from t2i_spatial.judges.batch_files import MOST_BYTES, MOST_REQUESTS, BatchFileJudge, read_replies
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.progress import note
@@ -28,7 +28,14 @@ from t2i_spatial.questions import ANSWER_STATUSES, ANSWERED, ANSWERS, QUESTIONS,
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.stages import contents, plan_of_asking
 from t2i_spatial.stages.ask_settings import AskSettings as AskSettings
-from t2i_spatial.stages.ask_worker import AskWorker, BudgetSpent, Pending
+from t2i_spatial.stages.ask_worker import (
+    TOKENS,
+    AskWorker,
+    AskWorkers,
+    JudgeFacts,
+    LoadJudge,
+    Pending,
+)
 from t2i_spatial.stages.plan_of_asking import ASKED
 from t2i_spatial.stages.plan_of_asking import questions_of as questions_of
 from t2i_spatial.tables import KEY, SCORED, conform
@@ -104,6 +111,7 @@ def ask_run(
     export_requests: Path | None = None,
     import_replies: Path | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> Asking:
     """Ask what the protocols want to know of every image; writes answers and questions.
 
@@ -135,54 +143,73 @@ def ask_run(
             )
         )
         return _counted(name, images, questions, done, pending, 0)
-    judge: Judge
-    if export_requests is not None or import_replies is not None:
-        replies = None if import_replies is None else read_replies(import_replies)
-        judge = BatchFileJudge(spec, replies)
-    else:
-        if spec.backend == "boxes":
-            spec = dataclasses.replace(spec, options={**spec.options, "run": str(run.path)})
-        judge = load_judge(spec, device=resolve_devices(settings.device)[0])
+    if export_requests is not None:
+        judge = BatchFileJudge(spec)
+        questions = _times(questions, settings, LoadJudge(spec, judge).facts("cpu"))
+        done = _folded(run, stage, name, keep=True)
+        pending = plan_of_asking.pending(images, questions, done)
+        chosen = pending.head(settings.max_requests) if settings.max_requests else pending
+        worker = AskWorker(judge, questions, settings.seed)
+        _export(judge, worker, _batches(run, images, chosen, questions), export_requests)
+        return _counted(name, images, questions, done, pending, 0)
+    replies = None
+    if import_replies is not None:
+        replies = BatchFileJudge(spec, read_replies(import_replies))
+    elif spec.backend == "boxes":
+        spec = dataclasses.replace(spec, options={**spec.options, "run": str(run.path)})
+    engine, devices = _engine_for(spec, engine or Local(), settings.device, replies)
+    load = LoadJudge(spec, replies)
     try:
-        votes = settings.votes if judge.samples and not judge.gives_probabilities else None
-        if votes is not None and settings.rollouts is None:
-            note(f"{settings.judge} gives no probabilities: {votes} sampled votes per question")
-        questions = plan_of_asking.times(questions, settings.rollouts, votes)
-        if export_requests is not None and isinstance(judge, BatchFileJudge):
-            done = _folded(run, stage, name, keep=True)
-            pending = plan_of_asking.pending(images, questions, done)
-            chosen = pending.head(settings.max_requests) if settings.max_requests else pending
-            worker = AskWorker(judge, questions, settings.seed)
-            _export(judge, worker, _batches(run, images, chosen, questions), export_requests)
-            return _counted(name, images, questions, done, pending, 0)
-        plan = _plan(run, stage, judge.plan(), settings.seed, questions)
+        facts = engine.once(load.facts, devices[0])
+        if not engine.is_here(devices):
+            load.close()
+        questions = _times(questions, settings, facts)
+        plan = _plan(run, stage, facts.plan, settings.seed, questions)
         _begin(run, stage, name, plan, images, overwrite=overwrite)
-        worker = AskWorker(judge, questions, settings.seed, settings.max_tokens)
+        workers = AskWorkers(load, questions, settings.seed, ahead=settings.max_tokens is None)
+        do = functools.partial(run_batches, run, stage, engine=engine, devices=devices)
         try:
-            pending, tried, answered = _asked_in_rounds(run, settings, worker, questions, images)
+            pending, tried, answered = _asked_in_rounds(run, settings, workers, do, images)
         finally:
-            worker.close()
             _write_questions(run, name, questions)
-        if isinstance(judge, BatchFileJudge) and not judge.used:
+        if replies is not None and not replies.used:
             note(
                 f"{import_replies} answers none of these questions: it was made of other images, "
                 "another judge or other settings"
             )
+        found_out = load.found_out() or {"probabilities": facts.gives_probabilities}
     finally:
-        judge.close()
+        load.close()
     asked = len(tried.join(answered, on=ASKED, how="semi"))
     run.write_answers(plan_of_asking.complete(images, questions, answered), name)
     result = _counted(name, images, questions, answered, pending, asked)
     if result.left == 0:
-        run.finish(stage, **result.to_json(), **judge.found_out())
+        run.finish(stage, **result.to_json(), **found_out)
     return result
+
+
+def _engine_for(
+    spec: JudgeSpec, engine: Engine, device: str, replies: Judge | None
+) -> tuple[Engine, list[str]]:
+    """Where a judge is asked: one that computes elsewhere, or not at all, from one place."""
+    if replies is not None or not JUDGES[spec.backend].on_device:
+        return engine.at_one_place(), ["cpu"]
+    return engine, engine.devices(device)
+
+
+def _times(questions: pl.DataFrame, settings: AskSettings, judge: JudgeFacts) -> pl.DataFrame:
+    """The questions with how often each is put."""
+    votes = settings.votes if judge.samples and not judge.gives_probabilities else None
+    if votes is not None and settings.rollouts is None:
+        note(f"{settings.judge} gives no probabilities: {votes} sampled votes per question")
+    return plan_of_asking.times(questions, settings.rollouts, votes)
 
 
 def _asked_in_rounds(
     run: Run,
     settings: AskSettings,
-    worker: AskWorker,
-    questions: pl.DataFrame,
+    workers: AskWorkers,
+    do: Callable[..., None],
     images: pl.DataFrame,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """What was wanted, what was tried, and all that is answered.
@@ -190,8 +217,10 @@ def _asked_in_rounds(
     One round, but for questions that are asked again until enough answers are usable.
     """
     name, stage = settings.answers_name, stage_name(settings.answers_name)
+    questions = workers.questions
     done = _folded(run, stage, name)
     wanted = tried = done.select(*ASKED).clear()
+    budget = _Budget(settings.max_tokens)
     while True:
         fresh = plan_of_asking.pending(images, questions, done, tried)
         wanted = pl.concat([wanted, fresh]).unique(maintain_order=True)
@@ -200,17 +229,34 @@ def _asked_in_rounds(
         if fresh.is_empty():
             return wanted, tried, done
         tried = pl.concat([tried, fresh])
-        spent = False
         try:
-            run_batches(run, stage, _batches(run, images, fresh, questions), lambda _: worker)
-        except BudgetSpent:
-            spent = True
+            do(_batches(run, images, fresh, questions), workers, enough=budget.is_spent)
         finally:
             done = _folded(run, stage, name)
-        if spent:
-            allowed = settings.max_tokens
-            note(f"stopped: {worker.tokens:,} tokens are used, {allowed:,} were allowed")
+        unasked = fresh.join(done, on=list(ASKED), how="anti")
+        if budget.next_round() and len(unasked):
+            note(f"stopped: {budget.used:,} tokens are used, {budget.allowed:,} were allowed")
             return wanted, tried, done
+
+
+class _Budget:
+    """Tokens that may be used, over all rounds and workers; `allowed=None` is no limit."""
+
+    def __init__(self, allowed: int | None) -> None:
+        self.allowed = allowed
+        self.used = self._before = 0
+        self._spent = False
+
+    def is_spent(self, counted: Mapping[str, int]) -> bool:
+        """Whether to stop, from what this round has counted so far."""
+        self.used = self._before + counted.get(TOKENS, 0)
+        self._spent = self.allowed is not None and self.used >= self.allowed
+        return self._spent
+
+    def next_round(self) -> bool:
+        """Whether a round was ended by the budget; the next one adds to it."""
+        self._before = self.used
+        return self._spent
 
 
 def _export(

@@ -54,17 +54,36 @@ class Looker(Protocol):
         ...
 
 
+class Lookers(Protocol):
+    """Loads a looker on one device; picklable."""
+
+    def __call__(self, device: str) -> Looker:
+        """Load the model."""
+        ...
+
+    def row(self, entry: Loaded, answer: Any) -> dict[str, Any]:
+        """As `Looker.row`, of which no model is needed."""
+        ...
+
+
 @dataclass(frozen=True)
 class BatchWorkers:
     """Makes the worker of one device; picklable when its parts are."""
 
-    make: Callable[[str], Looker]
+    make: Lookers
     schema: pl.Schema
     batch_size: int | Literal["auto"] = "auto"
 
     def __call__(self, device: str) -> BatchWorker:
         """Load the model on `device`."""
         return BatchWorker(self.make(device), self.schema, self.batch_size)
+
+    def lost(self, items: Sequence[Item], reason: str) -> pl.DataFrame:
+        """Rows of images over which workers died."""
+        entries = [
+            Loaded(item, (item.width, item.height), None, DETECTOR_FAILED, reason) for item in items
+        ]
+        return pl.DataFrame([self.make.row(entry, None) for entry in entries], schema=self.schema)
 
 
 class BatchWorker:

@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 
 from t2i_spatial.detectors.boxes import BoxesOf
-from t2i_spatial.devices import resolve_devices
-from t2i_spatial.engines import run_batches
+from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.files import read_table
 from t2i_spatial.progress import note
@@ -58,6 +57,7 @@ def add_box_values(
     device: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Fill `column` of every box in `detections/<name>.parquet`.
 
@@ -70,7 +70,8 @@ def add_box_values(
     table = run.detections(name)
     contents.require_same(run, detect_stage(name), table)
     plan = {**plan, "input": _fingerprint(table)}
-    devices = resolve_devices(device)
+    engine = engine or Local()
+    devices = engine.devices(device)
     run.begin(stage, plan, record={"device": devices, **environment()}, overwrite=overwrite)
     if run.is_finished(stage):
         note(f"{stage}: already done")
@@ -79,7 +80,7 @@ def add_box_values(
     schema = pl.Schema({**ROW, "v": pl.List(value)})
     workers = BatchWorkers(_Lookers(make), schema, batch_size)
     shards = plan_shards(_items(run, table, name))
-    run_batches(run, stage, shards, workers, devices=devices)
+    run_batches(run, stage, shards, workers, engine=engine, devices=devices)
     done = run.shards(stage).read_all(schema)
     _check_failures(run, stage, done)
     run.write_detections(_with_column(table, done, column), name)
@@ -152,9 +153,20 @@ def _with_column(table: pl.DataFrame, done: pl.DataFrame, column: str) -> pl.Dat
     return table.with_columns(pl.Series("detections", detections, dtype=kind))
 
 
+def _row(entry: Loaded, answer: list[Any] | None) -> dict[str, Any]:
+    return {
+        "prompt_id": entry.item.prompt_id,
+        "sample": entry.item.sample,
+        "status": entry.status,
+        "reason": entry.reason,
+        "v": answer,
+    }
+
+
 @dataclass(frozen=True)
 class _Lookers:
     make: Callable[[str], BoxModel]
+    row = staticmethod(_row)
 
     def __call__(self, device: str) -> _Looker:
         return _Looker(self.make(device))
@@ -164,6 +176,7 @@ class _Looker:
     """A model as `batch_worker` wants it; `item.asked` are the boxes of an image."""
 
     one_size = True
+    row = staticmethod(_row)
 
     def __init__(self, model: BoxModel) -> None:
         self.model = model
@@ -185,12 +198,3 @@ class _Looker:
 
     def collect(self, raw: Sequence[Any]) -> Sequence[Any]:
         return [Failure(values) if isinstance(values, str) else values for values in raw]
-
-    def row(self, entry: Loaded, answer: list[Any] | None) -> dict[str, Any]:
-        return {
-            "prompt_id": entry.item.prompt_id,
-            "sample": entry.item.sample,
-            "status": entry.status,
-            "reason": entry.reason,
-            "v": answer,
-        }

@@ -11,8 +11,7 @@ import polars as pl
 
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.clip_scorer import ClipScore
-from t2i_spatial.devices import resolve_devices
-from t2i_spatial.engines import run_batches
+from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.files import write_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
@@ -37,6 +36,7 @@ def clip_score_run(
     dtype: str = "float32",
     batch_size: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Write `clip_score.parquet`: the cosine of image and prompt text.
 
@@ -51,22 +51,32 @@ def clip_score_run(
     items = items_of(run, run.images(), lambda row: texts[row["prompt_id"]])
     digest = hashlib.sha256(repr([item[:3] + item[6:] for item in items]).encode())
     plan = {**spec.plan(), "dtype": dtype, "input": digest.hexdigest()[:16]}
-    devices = resolve_devices(device)
+    engine = engine or Local()
+    devices = engine.devices(device)
     run.begin(STAGE, plan, record={"device": devices, **environment()}, overwrite=overwrite)
     if run.is_finished(STAGE) and run.has(TABLE):
         note(f"{STAGE}: already done")
         return
     workers = BatchWorkers(_Lookers(spec, dtype), SCHEMA, batch_size)
-    run_batches(run, STAGE, plan_shards(items), workers, devices=devices)
+    run_batches(run, STAGE, plan_shards(items), workers, engine=engine, devices=devices)
     table = run.shards(STAGE).read_all(SCHEMA)
     write_table(run.path / TABLE, table)
     run.finish(STAGE, images=len(table), unreadable=table["clip_score"].null_count())
+
+
+def _row(entry: Loaded, answer: float | None) -> dict[str, Any]:
+    return {
+        "prompt_id": entry.item.prompt_id,
+        "sample": entry.item.sample,
+        "clip_score": answer,
+    }
 
 
 @dataclass(frozen=True)
 class _Lookers:
     spec: ClipSpec
     dtype: str
+    row = staticmethod(_row)
 
     def __call__(self, device: str) -> _Looker:
         return _Looker(ClipScore(self.spec, device, self.dtype))
@@ -76,6 +86,7 @@ class _Looker:
     """CLIP as `batch_worker` wants it; `item.asked` is the text of the prompt."""
 
     one_size = False
+    row = staticmethod(_row)
 
     def __init__(self, score: ClipScore) -> None:
         self.score = score
@@ -90,10 +101,3 @@ class _Looker:
 
     def collect(self, raw: list[float]) -> list[float]:
         return raw
-
-    def row(self, entry: Loaded, answer: float | None) -> dict[str, Any]:
-        return {
-            "prompt_id": entry.item.prompt_id,
-            "sample": entry.item.sample,
-            "clip_score": answer,
-        }

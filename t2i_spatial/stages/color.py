@@ -8,6 +8,7 @@ from typing import Any, Literal
 from t2i_spatial.detectors.clip_model import ClipSpec
 from t2i_spatial.detectors.color_clip import TEMPLATES, ClipColor
 from t2i_spatial.detectors.color_pixels import PixelColor
+from t2i_spatial.engines import Engine
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.run import Run
 from t2i_spatial.stages.box_values import BoxModel, add_box_values
@@ -44,6 +45,7 @@ def color_run(
     dtype: str = "float32",
     batch_size: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Set `color` of every box in `detections/<name>.parquet`.
 
@@ -72,6 +74,7 @@ def color_run(
         device=device if spec else "cpu",
         batch_size=batch_size,
         overwrite=overwrite,
+        engine=engine,
     )
 
 

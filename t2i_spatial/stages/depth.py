@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from t2i_spatial.detectors.depth_estimation import DepthEstimator, DepthSpec, resolve_depth
+from t2i_spatial.engines import Engine
 from t2i_spatial.run import Run
 from t2i_spatial.stages.box_values import BoxModel, add_box_values
 
@@ -25,6 +26,7 @@ def depth_run(
     dtype: str = "float32",
     batch_size: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Set `depth` of every box in `detections/<name>.parquet`: [0, 1], larger = nearer.
 
@@ -47,6 +49,7 @@ def depth_run(
         device=device,
         batch_size=batch_size,
         overwrite=overwrite,
+        engine=engine,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.detectors import load_detector
-from t2i_spatial.detectors.canary import run_canary
+from t2i_spatial.detectors import DetectorSpec, load_detector
+from t2i_spatial.detectors.canary import CanaryResult, run_canary
 from t2i_spatial.detectors.loading import weights_hash
 from t2i_spatial.detectors.masks import MASKS
 from t2i_spatial.detectors.precomputed import PREFIX, stored_detections, stored_file
-from t2i_spatial.devices import resolve_devices
-from t2i_spatial.engines import run_batches
+from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.errors import (
     IncompleteRunError,
     InputError,
@@ -105,7 +105,11 @@ def _refuse_without_effect(settings: DetectSettings) -> None:
 
 @writes_run
 def detect_run(
-    run: Run, settings: DetectSettings | None = None, *, overwrite: bool = False
+    run: Run,
+    settings: DetectSettings | None = None,
+    *,
+    overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Write `detections/<name>.parquet`: one row per expected image, statuses included.
 
@@ -122,7 +126,7 @@ def detect_run(
     if settings.detector.startswith(PREFIX):
         _take_stored(run, stage, settings, overwrite)
     else:
-        _detect(run, stage, settings, overwrite)
+        _detect(run, stage, settings, overwrite, engine or Local())
     for model, add in ((settings.depth, depth_run), (settings.color, color_run)):
         if model:
             add(
@@ -133,6 +137,7 @@ def detect_run(
                 dtype=settings.dtype,
                 batch_size=settings.batch_size,
                 overwrite=overwrite,
+                engine=engine,
             )
     if settings.clip_score:
         clip_score_run(
@@ -142,10 +147,13 @@ def detect_run(
             dtype=settings.dtype,
             batch_size=settings.batch_size,
             overwrite=overwrite,
+            engine=engine,
         )
 
 
-def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> None:
+def _detect(
+    run: Run, stage: str, settings: DetectSettings, overwrite: bool, engine: Engine
+) -> None:
     spec = settings.resolve()
     images = run.images()
     asked = contents.asked_names(run.prompts(), settings.vocabulary)
@@ -154,7 +162,7 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
         "vocabulary": list(settings.vocabulary),
         "input": contents.fingerprint(images, asked),
     }
-    devices = resolve_devices(settings.device)
+    devices = engine.devices(settings.device)
     record = {
         "device": devices,
         "batch_size": settings.batch_size,
@@ -166,7 +174,7 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
         return
     if settings.detector == BUNDLED:
         note_unknown(asked.values())
-        canary = run_canary(load_detector(spec, device=devices[0]))
+        canary = engine.once(functools.partial(_canary, spec), devices[0])
         run.note(stage, canary=canary.to_dict())
         if not canary.passed:
             raise ModelLoadError(
@@ -178,10 +186,14 @@ def _detect(run: Run, stage: str, settings: DetectSettings, overwrite: bool) -> 
         _keep_shards(run, stage, settings.name, shards, again)
     drop_other_shards(run, stage, shards, again)
     workers = BatchWorkers(DetectLookers(spec), ROWS, settings.batch_size)
-    run_batches(run, stage, shards, workers, devices=devices)
+    run_batches(run, stage, shards, workers, engine=engine, devices=devices)
     table = _join(images, run.shards(stage).read_all(DETECTIONS))
     masks = run.shards(stage).read_all(MASKS)
     _finish(run, stage, settings.name, table, masks.filter(pl.col("masks").is_not_null()))
+
+
+def _canary(spec: DetectorSpec, device: str) -> CanaryResult:
+    return run_canary(load_detector(spec, device=device))
 
 
 def _begin_looking(

@@ -18,11 +18,27 @@ ROWS = pl.Schema({**DETECTIONS, "masks": MASKS["masks"]})
 """What a worker makes: the table and, for segmenting models, the masks."""
 
 
+def detection_row(entry: Loaded, answer: Detections | None) -> dict[str, Any]:
+    """A row of `ROWS`."""
+    return {
+        "prompt_id": entry.item.prompt_id,
+        "sample": entry.item.sample,
+        "image": entry.item.image,
+        "width": entry.size[0] or None,
+        "height": entry.size[1] or None,
+        "status": entry.status,
+        "reason": entry.reason,
+        "detections": None if answer is None else answer.to_records(),
+        "masks": answer.masks if isinstance(answer, MaskedDetections) else None,
+    }
+
+
 @dataclass(frozen=True)
 class DetectLookers:
     """Loads the detector on one device; picklable."""
 
     spec: DetectorSpec
+    row = staticmethod(detection_row)
 
     def __call__(self, device: str) -> DetectLooker:
         """Load the detector on `device`."""
@@ -33,6 +49,7 @@ class DetectLooker:
     """One loaded detector; `item.asked` are the names asked of an image."""
 
     one_size = True
+    row = staticmethod(detection_row)
 
     def __init__(self, spec: DetectorSpec, device: str) -> None:
         self.detector = load_detector(spec, device=device)
@@ -57,20 +74,6 @@ class DetectLooker:
     def collect(self, raw: Any) -> list[Detections]:
         """Wait for the boxes."""
         return self.detector.collect(raw)
-
-    def row(self, entry: Loaded, answer: Detections | None) -> dict[str, Any]:
-        """A row of `ROWS`."""
-        return {
-            "prompt_id": entry.item.prompt_id,
-            "sample": entry.item.sample,
-            "image": entry.item.image,
-            "width": entry.size[0] or None,
-            "height": entry.size[1] or None,
-            "status": entry.status,
-            "reason": entry.reason,
-            "detections": None if answer is None else answer.to_records(),
-            "masks": answer.masks if isinstance(answer, MaskedDetections) else None,
-        }
 
 
 def _short(name: str) -> str:

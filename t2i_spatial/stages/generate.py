@@ -3,56 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import functools
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from t2i_spatial.curation.exporter import discard
-from t2i_spatial.devices import automatic_batch_size, is_out_of_memory, resolve_devices
-from t2i_spatial.engines import run_batches
-from t2i_spatial.errors import InputError, T2ISpatialError, require
-from t2i_spatial.generation.first_look import check_pictures, check_text_matters
-from t2i_spatial.generation.generator import (
-    FLAT,
-    Generated,
-    Generator,
-    Sampling,
-    default_sampling,
-    load_from,
-)
-from t2i_spatial.generation.png import is_whole, write_png
+from t2i_spatial.engines import Engine, Local, run_batches
+from t2i_spatial.errors import InputError
+from t2i_spatial.generation.first_look import LOOKED_AT
+from t2i_spatial.generation.generator import FLAT, Sampling, default_sampling
+from t2i_spatial.generation.png import is_whole
 from t2i_spatial.generation.resolve import (
     BUNDLED,
-    LoraSource,
-    ModelSource,
     is_local,
     resolve_lora,
     resolve_loras,
     resolve_model,
     split_strength,
 )
-from t2i_spatial.generation.seeds import image_name, image_seed
+from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment, prompt_set_hash
 from t2i_spatial.run import Run, writes_run
 from t2i_spatial.scene import Prompt, check_unique_ids
 from t2i_spatial.settings import short_dtype
+from t2i_spatial.stages.generate_worker import (
+    FirstLook,
+    GenerateWorkers,
+    Job,
+    LoadGenerator,
+    Loras,
+)
 from t2i_spatial.stages.stage_settings import GenerateSettings
 from t2i_spatial.stages.suitable import note_unknown
-from t2i_spatial.tables import IMAGE_MISSING, IMAGES, KEY, SCORED, prompts_to_table
+from t2i_spatial.tables import IMAGES, KEY, SCORED, prompts_to_table
 
 STAGE = "generate"
 MOST_IMAGES = 5_000_000
 """Images of one run; their list alone takes a gigabyte."""
-Loras = tuple[tuple[LoraSource, float], ...]
 DERIVED = (
     "images.parquet",
     "detections/*",
@@ -62,22 +54,16 @@ DERIVED = (
     "selection.parquet",
 )
 """Files that are made from images."""
-_CPU_PIXELS = 2 * 512 * 512
-_LARGEST_CPU_BATCH = 16
-
-
-class Job(NamedTuple):
-    """One image to make."""
-
-    prompt_id: str
-    sample: int
-    text: str
-    seed: int
 
 
 @writes_run
 def generate_run(
-    run: Run, prompts: Sequence[Prompt], settings: GenerateSettings, *, overwrite: bool = False
+    run: Run,
+    prompts: Sequence[Prompt],
+    settings: GenerateSettings,
+    *,
+    overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> None:
     """Make every image of `prompts` that `run` does not have yet, and its `images.parquet`.
 
@@ -99,7 +85,9 @@ def generate_run(
             f"{len(prompts):,} prompts with {settings.samples:,} samples are {number:,} images, "
             f"more than a run may have ({MOST_IMAGES:,}); make several runs"
         )
-    requested = _requested(prompts, settings)
+    engine = engine or Local()
+    devices = engine.devices(settings.device)
+    requested = _requested(prompts, settings, devices[0])
     if not overwrite and _is_done(run, requested):
         note(f"{run.path}: all images are there already")
         if not run.prompts().equals(table := prompts_to_table(prompts)):
@@ -115,17 +103,19 @@ def generate_run(
     if settings.model == BUNDLED:
         note_unknown([p.scene.names for p in prompts if p.scene is not None])
     loras = resolve_loras(settings.lora, settings.lora_scale, offline=settings.offline)
-    devices = resolve_devices(settings.device)
-    load = functools.partial(_load, source, settings.variant, short_dtype(settings.dtype), loras)
-    generator = load(devices[0])
-    sampling = generator.resolved(_sampling(settings))
+    load = LoadGenerator(source, settings.variant, short_dtype(settings.dtype), loras)
+    known = {} if overwrite else run.plan(STAGE)
+    size = known.get("batch_size") if settings.batch_size == "auto" else settings.batch_size
+    texts = [prompt.text for prompt in prompts]
+    found = engine.once(FirstLook(load, _sampling(settings), texts[:LOOKED_AT], size), devices[0])
+    if not engine.is_here(devices):
+        load.forget()  # every process loads its own; two copies would not fit
+    sampling = found.sampling
     jobs = [
         Job(prompt.id, sample, prompt.text, image_seed(settings.seed, prompt.id, sample))
         for prompt in prompts
         for sample in range(settings.samples)
     ]
-    known = {} if overwrite else run.plan(STAGE)
-    size = _batch_size(settings.batch_size, known, generator, sampling, jobs)
     plan = {
         "prompts": requested["prompts"],
         "samples": settings.samples,
@@ -134,22 +124,20 @@ def generate_run(
         "revision": source.revision,
         "variant": settings.variant,
         "lora": _told(loras),
-        "dtype": generator.dtype,
-        "device": generator.device.split(":")[0],
+        "dtype": found.dtype,
+        "device": found.device.split(":")[0],
         "steps": sampling.steps,
         "guidance_scale": sampling.guidance_scale,
         "negative_prompt": sampling.negative_prompt,
         "width": sampling.width,
         "height": sampling.height,
-        **generator.describe(),
-        "batch_size": size,
+        **found.described,
+        "batch_size": found.batch_size,
     }
-    check_text_matters(generator, [prompt.text for prompt in prompts], sampling)
-    torch = require("torch", "generate")
     record = {
         "requested": requested,
         "devices": devices,
-        "threads": torch.get_num_threads(),
+        "threads": found.threads,
         **environment(),
     }
     if overwrite:
@@ -158,18 +146,11 @@ def generate_run(
         _extend(run, plan, record)
     run.begin(STAGE, plan, record=record, overwrite=overwrite)
     run.write_prompts(prompts_to_table(prompts))
-    batches = _batches(jobs, size, _grown(run))
+    batches = _batches(jobs, found.batch_size, _grown(run))
     _keep_whole_batches(run, batches)
-    devices = devices[: len(batches)]
     model = f"{source.name}@{source.revision}" + "".join(f"+{lora.name}" for lora, _ in loras)
-    make_worker = functools.partial(_make_worker, load, run.path, sampling, model)
-    if len(devices) == 1:
-        worker = _Worker(generator, run.path, sampling, model)
-        run_batches(run, STAGE, batches, lambda _: worker)
-    else:
-        del generator  # every process loads its own; two copies would not fit
-        _free(devices[0])
-        run_batches(run, STAGE, batches, make_worker, devices=devices)
+    workers = GenerateWorkers(load, run.path, sampling, model)
+    run_batches(run, STAGE, batches, workers, engine=engine, devices=devices)
     order = {job[:2]: place for place, job in enumerate(jobs)}
     images = run.shards(STAGE).read_all(IMAGES)
     places = [order[key] for key in images.select(KEY).iter_rows()]
@@ -188,11 +169,13 @@ def generate_run(
     )
 
 
-def _requested(prompts: Sequence[Prompt], settings: GenerateSettings) -> dict[str, Any]:
+def _requested(
+    prompts: Sequence[Prompt], settings: GenerateSettings, device: str
+) -> dict[str, Any]:
     """The request without what changes no pixel, and with the content of local files."""
     request = settings.model_dump(exclude={"offline", "device"})
     request["dtype"] = short_dtype(settings.dtype)
-    request["device"] = resolve_devices(settings.device)[0].split(":")[0]
+    request["device"] = device.split(":")[0]
     request["prompts"] = prompt_set_hash([(prompt.id, prompt.text) for prompt in prompts])
     if is_local(settings.model):
         request["revision"] = resolve_model(settings.model).revision
@@ -290,140 +273,3 @@ def _sampling(settings: GenerateSettings) -> Sampling:
     values = dataclasses.asdict(default_sampling(settings.model))
     asked = {name: getattr(settings, name) for name in values}
     return Sampling(**values | {name: value for name, value in asked.items() if value is not None})
-
-
-def _load(
-    source: ModelSource,
-    variant: str | None,
-    dtype: str,
-    loras: Loras,
-    device: str,
-) -> Generator:
-    return load_from(source, variant, dtype, device, loras)
-
-
-def _batch_size(
-    wanted: int | Literal["auto"],
-    known: dict[str, Any],
-    generator: Generator,
-    sampling: Sampling,
-    jobs: Sequence[Job],
-) -> int:
-    """The planned size: as wanted, as recorded by an earlier call, or what fits."""
-    if wanted != "auto":
-        if wanted < 1:
-            raise InputError(f"batch size must be at least 1, got {wanted}")
-        return wanted
-    if "batch_size" in known:
-        return int(known["batch_size"])
-    if not generator.device.startswith("cuda"):
-        pixels = (sampling.width or 1024) * (sampling.height or 1024)
-        return max(1, min(_LARGEST_CPU_BATCH, _CPU_PIXELS // pixels))
-    brief = dataclasses.replace(sampling, steps=min(2, sampling.steps or 2))
-
-    def work(count: int) -> None:
-        generator([jobs[0].text] * count, [0] * count, brief)
-
-    try:
-        size = automatic_batch_size(generator.device, work)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        size = 1
-    _free(generator.device)
-    note(f"batch size {size}")
-    return size
-
-
-def _free(device: str) -> None:
-    if device.startswith("cuda"):
-        import gc
-
-        import torch
-
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def _make_worker(load: Any, folder: Path, sampling: Sampling, model: str, device: str) -> _Worker:
-    return _Worker(load(device), folder, sampling, model)
-
-
-class _Worker:
-    """Turns one planned batch into files and rows."""
-
-    def __init__(self, generator: Generator, folder: Path, sampling: Sampling, model: str) -> None:
-        self.generator = generator
-        self.folder = folder
-        self.sampling = sampling
-        self.model = model
-        self.limit: int | None = None
-        self.looked = False
-        self.pool = ThreadPoolExecutor(4, thread_name_prefix="png")
-
-    def __call__(self, batch: Sequence[Job]) -> pl.DataFrame:
-        results = list(self._generate(batch))
-        if all(result.image is None for result in results):
-            raise T2ISpatialError(
-                f"{results[0].reason}, for every image of the batch with prompt "
-                f"{batch[0].prompt_id!r}; with --dtype float16 try bfloat16 or float32"
-            )
-        if not self.looked:
-            check_pictures(results, f"the batch with prompt {batch[0].prompt_id!r}")
-            self.looked = True
-        saved = [self.pool.submit(self._save, *item) for item in zip(batch, results, strict=True)]
-        wait(saved)
-        return pl.DataFrame([future.result() for future in saved], schema=IMAGES)
-
-    def _generate(self, jobs: Sequence[Job]) -> Iterator[Generated]:
-        """Images of a batch, in halves (remembered for later batches) when memory runs out."""
-        size = self.limit or len(jobs)
-        start = 0
-        while start < len(jobs):
-            part = jobs[start : start + size]
-            try:
-                results = self.generator(
-                    [job.text for job in part], [job.seed for job in part], self.sampling
-                )
-            except Exception as error:
-                if not is_out_of_memory(error) or len(part) == 1:
-                    raise
-                results = None
-            if results is None:
-                _free(self.generator.device)
-                size = self.limit = len(part) // 2
-                note(f"out of memory: going on with {size} images at a time")
-                continue
-            for result in results:
-                remark = f"made {size} at a time (out of memory)" if self.limit else None
-                yield result if result.reason or not remark else result._replace(reason=remark)
-            start += len(part)
-
-    def _save(self, job: Job, result: Generated) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "prompt_id": job.prompt_id,
-            "sample": job.sample,
-            "seed": job.seed,
-            "status": SCORED if result.image else IMAGE_MISSING,
-            "reason": result.reason,
-        }
-        if result.image is not None:
-            name = f"images/{image_name(job.prompt_id, job.sample)}"
-            metadata = {
-                "prompt_id": job.prompt_id,
-                "sample": job.sample,
-                "seed": job.seed,
-                "model": self.model,
-                "prompt": job.text,
-            }
-            try:
-                write_png(self.folder / name, result.image, metadata)
-            except T2ISpatialError as error:
-                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
-                    raise T2ISpatialError(
-                        f"{error}; finished batches are kept, the same command goes on when there "
-                        "is space"
-                    ) from None
-                raise
-            row |= {"image": name, "width": result.image.width, "height": result.image.height}
-        return row

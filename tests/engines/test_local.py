@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from t2i_spatial.engines import run_batches
+from t2i_spatial.engines import EngineSettings, make_engine, run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
-from tests.engines.workers import SCHEMA, Dies, FailsAt, Square
+from tests.engines.workers import SCHEMA, Dies, DiesAtOnce, FailsAt, Square
 from tests.limits import HANGS
 
 BATCHES = [[0, 1], [2, 3], [4]]
@@ -85,6 +85,21 @@ def test_an_error_in_another_process_arrives_here(run):
         run_batches(run, "square", BATCHES, FailsAt, devices=("a", "b"))
 
 
-def test_a_killed_worker_is_reported_not_waited_for(run):
-    with pytest.raises(T2ISpatialError, match="exit code 9"):
-        run_batches(run, "square", BATCHES, Dies, devices=("a", "b"))
+def test_the_item_that_kills_its_process_gets_a_row_that_says_so(run):
+    devices = ("cpu:a", "cpu:b")
+    run_batches(run, "square", BATCHES, Dies, devices=devices)
+    rows = run.shards("square").read_all(SCHEMA)
+    assert rows["n"].to_list() == [0, 1, 4, -1, 16]
+    assert rows.filter(n=-1)["device"].to_list() == ["killed the worker"]
+
+
+def test_one_device_may_have_a_process_of_its_own(run):
+    engine = make_engine(EngineSettings(workers=1))
+    assert not engine.is_here(["cpu"])
+    run_batches(run, "square", [[0], [3], [4]], Dies, engine=engine)
+    assert run.shards("square").read_all(SCHEMA)["n"].to_list() == [0, -1, 16]
+
+
+def test_a_process_that_cannot_start_ends_the_stage(run):
+    with pytest.raises(T2ISpatialError, match="exit code 9 before it could work"):
+        run_batches(run, "square", BATCHES, DiesAtOnce, devices=("a", "b"))

@@ -18,6 +18,10 @@ class Square:
     def __call__(self, batch):
         return pl.DataFrame({"n": [n * n for n in batch], "device": self.device}, schema=SCHEMA)
 
+    @classmethod
+    def lost(cls, items, reason):
+        return pl.DataFrame({"n": [-1] * len(items), "device": reason}, schema=SCHEMA)
+
 
 class FailsAt(Square):
     def __call__(self, batch):
@@ -28,4 +32,11 @@ class FailsAt(Square):
 
 class Dies(Square):
     def __call__(self, batch):
+        if 3 in batch:
+            os._exit(9)
+        return super().__call__(batch)
+
+
+class DiesAtOnce(Square):
+    def __init__(self, device):
         os._exit(9)

@@ -57,7 +57,7 @@ def run(tmp_path):
 @pytest.fixture
 def no_first_look(monkeypatch):
     """Only the planned batches reach the model."""
-    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
+    monkeypatch.setattr("t2i_spatial.stages.generate_worker.check_text_matters", lambda *_: None)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def calls(monkeypatch, no_first_look):
 
 def fail_at(monkeypatch, call, error):
     """Let the model raise `error` once, at its call number `call` after the first look."""
-    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
+    monkeypatch.setattr("t2i_spatial.stages.generate_worker.check_text_matters", lambda *_: None)
     original = Generator.__call__
     count = iter(range(1000))
 
@@ -234,12 +234,12 @@ def test_out_of_memory_for_a_single_image_is_an_error(run, monkeypatch):
 
 
 def test_an_automatic_batch_size_is_recorded_and_kept(run, monkeypatch):
-    monkeypatch.setattr("t2i_spatial.stages.generate._CPU_PIXELS", 4 * SIZE * SIZE)
+    monkeypatch.setattr("t2i_spatial.stages.generate_worker._CPU_PIXELS", 4 * SIZE * SIZE)
     fail_at(monkeypatch, 1, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         generate_run(run, PROMPTS, settings(batch_size="auto"))
     assert run.plan("generate")["batch_size"] == 4
-    monkeypatch.setattr("t2i_spatial.stages.generate._CPU_PIXELS", SIZE * SIZE)
+    monkeypatch.setattr("t2i_spatial.stages.generate_worker._CPU_PIXELS", SIZE * SIZE)
     generate_run(run, PROMPTS, settings(batch_size="auto"))
     assert run.plan("generate")["batch_size"] == 4
     generate_run(run, PROMPTS, settings(batch_size=4))  # the same plan, spelt out
@@ -310,7 +310,7 @@ def test_images_of_one_colour_are_remarked_and_stop_a_first_batch(run, monkeypat
         with pytest.raises(T2ISpatialError, match="one colour all over: every image of the batch"):
             generate_run(run, PROMPTS, settings())
         return
-    monkeypatch.setattr("t2i_spatial.stages.generate.check_text_matters", lambda *_: None)
+    monkeypatch.setattr("t2i_spatial.stages.generate_worker.check_text_matters", lambda *_: None)
     generate_run(run, PROMPTS, settings())
     row = run.images().row(3, named=True)
     assert (row["status"], row["reason"]) == ("scored", "one colour all over")
