@@ -16,8 +16,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.incoming import read_bytes
@@ -224,21 +225,23 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFra
         raise InputError(f"{path} cannot be read as Parquet: it is damaged") from None
 
 
-def scan_table(path: str | Path) -> pl.LazyFrame:
+def scan_table(path: str | Path, parallel: Literal["auto", "prefiltered"] = "auto") -> pl.LazyFrame:
     """A Parquet file, read when and as far as it is needed.
 
     On stores that polars reads itself, only the needed columns and row groups travel; of others
-    the file is fetched whole. Names are taken literally, wildcards are none.
+    the file is fetched whole. Names are taken literally, wildcards are none; `parallel` is polars'.
     """
     import polars as pl
 
     path = locate(path)
     if not is_remote(path):
-        return pl.scan_parquet(path, glob=False)
+        return pl.scan_parquet(path, glob=False, parallel=parallel)
     source = path.for_polars()
     if source is None:
         return read_table(str(path)).lazy()
-    return pl.scan_parquet(source.url, glob=False, storage_options=source.options)
+    return pl.scan_parquet(
+        source.url, glob=False, parallel=parallel, storage_options=source.options
+    )
 
 
 def scan_tables(paths: list[Path]) -> pl.LazyFrame:
@@ -258,6 +261,40 @@ def sink_table(frame: pl.LazyFrame, path: str | Path) -> None:
     """
     with atomic_write(path) as file:
         frame.sink_parquet(file, compression="zstd")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file of this machine; the copy appears complete or not at all."""
+    with source.open("rb") as old, atomic_write(target) as new:
+        shutil.copyfileobj(old, new)
+
+
+def upload_folder(folder: Path, target: Path, *, without: str) -> set[str]:
+    """Copy the files of a folder of this machine to a store, all but one name; their names."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    names = [name for name in names if name != without]
+
+    def upload(name: str) -> None:
+        place = target / name
+        if is_remote(place):
+            place.upload(str(folder / name))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(upload, names))
+    return set(names)
+
+
+def download_folder(source: Path, folder: Path) -> None:
+    """Copy all files below a place on a store into a folder of this machine."""
+
+    def download(path: Path) -> None:
+        here = folder / str(path).removeprefix(f"{source}/")
+        here.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.download(str(here))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(download, source.rglob("*")))
 
 
 def remove_tree(folder: Path) -> None:

@@ -14,8 +14,10 @@ import re
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, TypeVar, cast
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -23,6 +25,8 @@ from t2i_spatial.errors import InputError, require
 
 if TYPE_CHECKING:
     from t2i_spatial.store_path import StorePath
+
+T = TypeVar("T")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """Two letters at least: `C://` is a drive."""
@@ -85,6 +89,14 @@ def require_local(name: str | Path, what: str, instead: str) -> Path:
     if is_url(name):
         raise InputError(f"{what} must be on this machine, not {name}; {instead}")
     return Path(name)
+
+
+def for_each(function: Callable[[Any], T], places: Sequence[Any]) -> list[T]:
+    """The results of a quick look at every place; at places on a store, many at a time."""
+    if not any(map(is_url, places)):
+        return [function(place) for place in places]
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(function, places))
 
 
 def inner_path(folder: Path, name: str) -> Path | None:

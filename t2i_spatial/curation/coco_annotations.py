@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.locations import is_url, locate
 
 _OBJECTS: dict[str, Any] = {
     "image_id": pl.String,
@@ -68,13 +69,13 @@ def read_coco(path: str | Path, images: str | Path) -> tuple[pl.LazyFrame, pl.La
         InputError: no such file, not JSON, no COCO data set, two entries with one id, or an
             annotation without a known image, a known category or four finite numbers (says which).
     """
-    path = Path(path)
+    path = locate(path)
     data = _read(path)
     names: dict[int | str, str] = {}
     for category in _entries(data, "categories", _Category, path):
         if names.setdefault(category.id, category.name) != category.name:
             raise InputError(f"{path}: two categories have the id {category.id}")
-    folder = Path(images)
+    folder = locate(images)
     pictures = [
         (str(i.id), i.file_name, str(_inside(folder, i.file_name)), i.width, i.height)
         for i in _entries(data, "images", _Image, path)
@@ -129,6 +130,7 @@ def _entries(data: Mapping[str, Any], key: str, model: Any, path: Path) -> list[
 
 def _inside(folder: Path, file_name: str) -> Path:
     path = folder / file_name
-    if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
+    outside = is_url(file_name) or Path(file_name).is_absolute()
+    if outside or ".." in Path(file_name).parts:
         raise InputError(f"the file name {file_name!r} leads out of the image folder")
     return path

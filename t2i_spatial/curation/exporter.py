@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,9 @@ import polars as pl
 from PIL import Image, ImageOps
 
 from t2i_spatial.errors import InputError, T2ISpatialError
-from t2i_spatial.images import ImageUnreadableError, is_upright, read_image
+from t2i_spatial.files import remove_tree, upload_folder
+from t2i_spatial.images import ImageUnreadableError, is_upright, open_image, read_image
+from t2i_spatial.locations import is_url, locate
 from t2i_spatial.progress import progress_bar
 from t2i_spatial.registry import Registry
 
@@ -66,7 +69,7 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
 def discard(folder: Path) -> None:
     """Remove a training set of ours; anything else is left alone."""
     if (folder / MARK).exists():
-        shutil.rmtree(folder)
+        remove_tree(folder)
 
 
 def export(
@@ -96,11 +99,10 @@ def export(
         raise InputError(f"resolution must be at least 8 pixels, got {resolution}")
     writer = EXPORTERS[exporter]()
     folder = Path(folder)
-    if folder.exists() and not (folder / MARK).exists():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(f"{folder} exists and is not a curated set; choose another --output")
-        folder.rmdir()
+    require_replaceable(folder)
     try:
+        if folder.exists() and not (folder / MARK).exists():
+            folder.rmdir()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
             new = Path(scratch) / "new"
@@ -112,6 +114,36 @@ def export(
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise T2ISpatialError(f"cannot write {folder}: {reason}") from error
     return folder
+
+
+def require_replaceable(folder: Path) -> None:
+    """Refuse a place that holds anything but a training set of ours.
+
+    Raises:
+        InputError: it does.
+    """
+    if not folder.exists() or (folder / MARK).exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(f"{folder} exists and is not a curated set; choose another --output")
+
+
+def publish(folder: Path, target: Path) -> None:
+    """Put a finished training set of this machine in the place of one on a store.
+
+    While the files travel, the mark says that the set is unfinished: no origin is its own then.
+
+    Raises:
+        InputError: `target` is something else.
+    """
+    require_replaceable(target)
+    mark = (folder / MARK).read_text("utf-8")
+    (target / MARK).write_text(f"{mark.splitlines()[0]}\n{UNFINISHED}\n", "utf-8")
+    names = upload_folder(folder, target, without=MARK)
+    for path in target.rglob("*"):
+        if path.name != MARK and str(path).removeprefix(f"{target}/") not in names:
+            path.unlink(missing_ok=True)
+    (target / MARK).write_text(mark, "utf-8")
 
 
 def read_origin(folder: Path) -> str:
@@ -133,6 +165,7 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
         raise
 
 
+UNFINISHED = "unfinished"
 MARK = ".t2i-spatial-export"
 """File that says a folder is ours to replace; its content: name of the exporter, origin."""
 
@@ -161,6 +194,11 @@ def write_image(
         T2ISpatialError: the image cannot be read, or has another size than the row says: its
             boxes would be those of another picture.
     """
+    if is_url(row["path"]):
+        with _fetched(row["path"]) as here:
+            return write_image(
+                {**row, "path": here}, target, resolution=resolution, suffix=suffix, pad=pad
+            )
     path, mirrored, crop = row["path"], row["mirrored"], row["crop"]
     found = None if mirrored or crop is not None else _copyable(row, resolution, pad)
     if found and suffix in (None, found):
@@ -188,6 +226,17 @@ def write_image(
     named = target.with_name(target.name + ".png")
     image.save(named)
     return named.name
+
+
+@contextlib.contextmanager
+def _fetched(url: str) -> Iterator[str]:
+    """A picture of a store as a file of this machine, under its own name."""
+    source = locate(url)
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder) / source.name
+        if source.exists():
+            here.write_bytes(source.read_bytes())
+        yield str(here)
 
 
 def padded(image: Image.Image, size: Size) -> Image.Image:
@@ -272,7 +321,7 @@ def _copyable(
         whole: look at the pixels, not only at the head of the file.
     """
     try:
-        with Image.open(row["path"]) as image:
+        with open_image(row["path"]) as image:
             fits = resolution is None or image.size == (resolution, resolution)
             known = (row["width"], row["height"])
             fits = fits and (None in known or image.size == known)

@@ -10,6 +10,7 @@ from t2i_spatial.curation.box_captions import CLIP_TOKENS, count_tokens, mirror_
 from t2i_spatial.curation.crops import square_around_pair
 from t2i_spatial.curation.exporter import EXPORT
 from t2i_spatial.curation.selection import Selection
+from t2i_spatial.files import scan_table
 from t2i_spatial.progress import note
 from t2i_spatial.tables import KEY
 
@@ -25,7 +26,7 @@ def export_rows(
             where that is safe (`captions.mirror_caption`).
     """
     kept = (
-        pl.scan_parquet(selection.path)
+        scan_table(selection.path)
         .filter("kept")
         .select(*KEY, pl.col("caption").alias("text"), "weight")
     )

@@ -14,6 +14,7 @@ import polars.selectors as cs
 from t2i_spatial.curation.filter import Definition, Measure, make_filters
 from t2i_spatial.curation.pixels import UNREADABLE, measure_images
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import read_table
 from t2i_spatial.tables import KEY, SELECTION
 
 MEASURED_AT_ONCE = 100_000
@@ -75,7 +76,7 @@ class Selection:
 
     def frame(self) -> pl.DataFrame:
         """The SELECTION table."""
-        return pl.read_parquet(self.path)
+        return read_table(self.path)
 
 
 def selection_digest(path: Path) -> str:

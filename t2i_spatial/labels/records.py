@@ -20,6 +20,7 @@ import polars as pl
 
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.incoming import read_bytes
+from t2i_spatial.locations import is_remote, locate
 from t2i_spatial.progress import note
 
 PROTOCOL_VERSION = "1"
@@ -104,8 +105,11 @@ def append_label(path: str | Path, *labels: Label) -> None:
     Raises:
         T2ISpatialError: the file cannot be written.
     """
-    path = Path(path)
+    path = locate(path)
     lines = "".join(json.dumps(asdict(label), ensure_ascii=False) + "\n" for label in labels)
+    if is_remote(path):
+        path.append_lines(lines.encode())
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
@@ -145,7 +149,7 @@ def read_labels(paths: Iterable[str | Path]) -> pl.DataFrame:
         InputError: naming file and line: no JSON object, a field missing or of another kind.
     """
     rows: list[dict[str, Any]] = []
-    for path in map(Path, paths):
+    for path in map(locate, paths):
         text = _text(path)
         lines = text.split("\n")
         for number, line in enumerate(lines, 1):

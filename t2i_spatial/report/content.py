@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import scan_table
 from t2i_spatial.metrics.answers import judge_said
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.base import Metric as Judge
@@ -123,7 +124,7 @@ def read_protocols(run: Run) -> list[Protocol]:
         metrics = tuple(_metrics(name, numbers))
         statuses: tuple[tuple[str, int], ...] = ()
         if name in tables:
-            counts = pl.scan_parquet(tables[name]).group_by("status").len().collect()
+            counts = scan_table(tables[name]).group_by("status").len().collect()
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
         images, judge = numbers.get("images"), numbers.get("judge")
         by = judge_said(judge) if isinstance(judge, Mapping) else None
@@ -225,7 +226,7 @@ def read_facts(run: Run) -> list[tuple[str, str]]:
     """What made the run, for the header: `(label, value)` from the plans in `run.json`."""
     facts = []
     if run.has("prompts.parquet"):
-        n_prompts = pl.scan_parquet(run.path / "prompts.parquet").select(pl.len()).collect().item()
+        n_prompts = scan_table(run.path / "prompts.parquet").select(pl.len()).collect().item()
         facts.append(("Prompts", f"{n_prompts:,}"))
     for label, stage, key in FACTS:
         value = run.plan(stage).get(key)
@@ -240,7 +241,7 @@ def read_curation(run: Run) -> Curation | None:
     """Counts of the selection table, or `None` when nothing has been curated."""
     if not run.has("selection.parquet"):
         return None
-    selection = pl.scan_parquet(run.path / "selection.parquet")
+    selection = scan_table(run.path / "selection.parquet")
     kept = selection.select(pl.len(), pl.col("kept").sum()).collect().row(0)
     dropped = (
         selection.filter(~pl.col("kept"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial.files import scan_table
 from t2i_spatial.report.content import verdict_tables
 from t2i_spatial.report.thumbnails import BUDGET_BYTES, Thumbnail, make_thumbnails
 from t2i_spatial.run import Run
@@ -95,7 +96,7 @@ def choose(run: Run, limit: int) -> tuple[pl.DataFrame, int]:
     tables = verdict_tables(run)
     stratum = ["tag", "status", "correct"]
     if tables:
-        rows = pl.scan_parquet(next(iter(tables.values()))).select(*KEY, *stratum).collect()
+        rows = scan_table(next(iter(tables.values()))).select(*KEY, *stratum).collect()
     elif run.has("images.parquet"):
         nothing = pl.lit(None, dtype=pl.String)
         rows = run.images().select(*KEY, nothing.alias("tag"), "status", nothing.alias("correct"))
@@ -170,14 +171,14 @@ def _prompt_order(run: Run, cards: Sequence[Card]) -> list[str]:
     if not run.has("prompts.parquet"):
         return []
     shown = {card.prompt_id for card in cards}
-    ids = pl.scan_parquet(run.path / "prompts.parquet").select("prompt_id").collect()
+    ids = scan_table(run.path / "prompts.parquet").select("prompt_id").collect()
     return [prompt_id for prompt_id in ids["prompt_id"] if prompt_id in shown]
 
 
 def _rows_of(run: Run, name: str, chosen: pl.DataFrame) -> list[dict[str, Any]]:
     if not run.has(name):
         return []
-    table = pl.scan_parquet(run.path / name)
+    table = scan_table(run.path / name)
     return table.join(chosen.lazy(), on=chosen.columns, how="semi").collect().to_dicts()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,18 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock
 
 from t2i_spatial.curation.box_captions import load_tokenizer
-from t2i_spatial.curation.exporter import EXPORTERS, discard, export
+from t2i_spatial.curation.exporter import (
+    EXPORTERS,
+    discard,
+    export,
+    publish,
+    require_replaceable,
+)
 from t2i_spatial.curation.filters.external_scores import Agreement, Column
 from t2i_spatial.curation.recaption import recaption
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import InputError, T2ISpatialError
+from t2i_spatial.files import copy_file, scan_table
+from t2i_spatial.locations import is_url
+from t2i_spatial.locks import alone
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
-from t2i_spatial.run import Run, claim_folder, detect_stage, writes_run
+from t2i_spatial.run import Run, detect_stage, writes_run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.curation_sources import (
     coco_candidates,
@@ -135,7 +144,7 @@ def curate_run(
 
     with (
         _alone_in(run.path),
-        tempfile.TemporaryDirectory(dir=run.path, prefix=SCRATCH) as scratch,
+        _scratch(run.path) as scratch,
     ):
         detections = None
         if settings.pairs:
@@ -147,10 +156,10 @@ def curate_run(
                 settings.name,
                 settings.second,
                 settings.columns,
-                scratch=Path(scratch),
+                scratch=scratch,
             )
             boxes = run.path / "detections" / f"{settings.name}.parquet"
-            detections = pl.scan_parquet(boxes) if boxes.exists() else None
+            detections = scan_table(boxes) if boxes.exists() else None
         curated = _curate(
             candidates,
             run.path,
@@ -222,17 +231,44 @@ def _alone_in(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another one is writing there, or nothing can be written.
     """
-    lock = FileLock(folder / ".curate.lock")
-    claim_folder(folder, lock, "curation")
-    try:
+    with alone(folder, ".curate.lock", "curation"):
         for left in (*folder.glob(f"{SCRATCH}*/"), *folder.glob(".curated*-*/")):
             shutil.rmtree(left, ignore_errors=True)
         yield
-    finally:
-        lock.release()
 
 
-def _curate(
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for a while, on the disk of what is made, or of this machine for a store."""
+    place = None if is_url(folder) else folder
+    with tempfile.TemporaryDirectory(dir=place, prefix=SCRATCH) as scratch:
+        yield Path(scratch)
+
+
+def _curate(candidates: pl.LazyFrame, root: Path, settings: CurateSettings, **how: Any) -> Curated:
+    """Select and export in `root`; for a store, in a folder of this machine, then published."""
+    if not is_url(root):
+        return _curate_here(candidates, root, settings, **how)
+    name = None if settings.export is None else export_folder(settings.export)
+    if name is not None:
+        require_replaceable(root / name)
+    with _scratch(root) as here:
+        try:
+            made = _curate_here(candidates, here, settings, **how)
+        except TooFewImagesError:
+            if name is not None:  # an older set would belong to another selection
+                discard(root / name)
+            copy_file(here / "selection.parquet", root / "selection.parquet")
+            raise
+        copy_file(here / "selection.parquet", root / "selection.parquet")
+        if name is not None:
+            publish(here / name, root / name)
+    selection = dataclasses.replace(made.selection, path=root / "selection.parquet")
+    folder = None if name is None else root / name
+    return dataclasses.replace(made, selection=selection, folder=folder)
+
+
+def _curate_here(
     candidates: pl.LazyFrame,
     root: Path,
     settings: CurateSettings,

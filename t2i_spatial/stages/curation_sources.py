@@ -13,7 +13,8 @@ from t2i_spatial.curation.candidates import join_candidates
 from t2i_spatial.curation.coco_annotations import read_coco
 from t2i_spatial.curation.object_pairs import area, intersection, make_pairs
 from t2i_spatial.errors import InputError
-from t2i_spatial.locations import ABSOLUTE
+from t2i_spatial.files import scan_table
+from t2i_spatial.locations import ABSOLUTE, inner_path, is_url
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
@@ -57,11 +58,11 @@ def run_candidates(
     if name != "main":
         _require_detections(run, name)
     boxes = f"detections/{name}.parquet"
-    prompts = pl.scan_parquet(run.path / "prompts.parquet")
-    images = pl.scan_parquet(run.path / "images.parquet")
-    others = [pl.scan_parquet(run.path / "verdicts" / f"{protocol}.parquet")]
+    prompts = scan_table(run.path / "prompts.parquet")
+    images = scan_table(run.path / "images.parquet")
+    others = [scan_table(run.path / "verdicts" / f"{protocol}.parquet")]
     if run.has(boxes):
-        others.append(pl.scan_parquet(run.path / boxes))
+        others.append(scan_table(run.path / boxes))
     folder = str(run.path)
     total = int(images.select(pl.len()).collect().item())
     if scratch is not None and total > size and all(_aligned(images, t) for t in others):
@@ -90,7 +91,7 @@ def run_pairs(run: Run, name: str, min_score: float, min_area: float) -> pl.Lazy
         InputError: the run has no such detections.
     """
     _require_detections(run, name)
-    detections = pl.scan_parquet(run.path / "detections" / f"{name}.parquet")
+    detections = scan_table(run.path / "detections" / f"{name}.parquet")
     return detection_pairs(detections, str(run.path), min_score, min_area)
 
 
@@ -128,10 +129,10 @@ def file_candidates(
 
 def _tell_outside(images: Sequence[str], folder: Path, source: Path) -> None:
     """Say so when a file of detections names images that lie elsewhere: they would be exported."""
-    root = Path(os.path.normpath(Path.cwd() / folder))
-    outside = [
-        image for image in images if not Path(os.path.normpath(root / image)).is_relative_to(root)
-    ]
+    root = folder
+    if not is_url(folder):
+        root = Path(os.path.normpath(Path.cwd() / folder))
+    outside = [image for image in images if inner_path(root, image) is None]
     if outside:
         note(
             f"{source.name}: {len(outside):,} of {len(images):,} images lie outside {folder}, the "
@@ -234,7 +235,9 @@ def _require_detections(run: Run, name: str) -> None:
 
 def _with_columns(candidates: pl.LazyFrame, path: Path) -> pl.LazyFrame:
     try:
-        table = pl.read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+        with path.open("rb") as file:
+            read = pl.read_csv if path.suffix.lower() == ".csv" else pl.read_parquet
+            table = read(file)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import atomic_write
+from t2i_spatial.locations import locate
 from t2i_spatial.report import render_report
 from t2i_spatial.run import Run
 
@@ -19,7 +20,7 @@ def report_run(
         InputError: the run has not been scored, or `output` is a file that belongs to a run.
         T2ISpatialError: the file cannot be written; an older report stays as it was.
     """
-    path = run.path / "report.html" if output is None else Path(output)
+    path = run.path / "report.html" if output is None else locate(output)
     _spare_the_run(run, path)
     html = render_report(run, max_images=max_images, thumbnail=thumbnail)
     with atomic_write(path, "w") as file:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from t2i_spatial.files import scan_table
 from t2i_spatial.run import Run
 from t2i_spatial.scene import RELATIONS
 from t2i_spatial.tables import KEY
@@ -45,7 +46,7 @@ def rows_with(
         if all(key in found for key in keys):
             return {key: found[key] for key in keys}
     # the ids are decoded first, and everything else only where one of them fits
-    wanted = pl.scan_parquet(run.path / name, glob=False, parallel="prefiltered")
+    wanted = scan_table(run.path / name, parallel="prefiltered")
     fits = pl.col("prompt_id").is_in(list({key[0] for key in keys}))
     return _by_key(wanted.select(*KEY, *columns).filter(fits).collect())
 

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import scan_table
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, SCORED
 
@@ -170,7 +171,7 @@ def scan(run: Run, name: str, columns: list[str] | None = None) -> pl.LazyFrame:
     if not run.has(name):
         raise InputError(f"{run.path} has no {name} yet; run the stage that makes it first")
     try:
-        table = pl.scan_parquet(run.path / name, glob=False)
+        table = scan_table(run.path / name)
         missing = set(columns or ()) - set(table.collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]

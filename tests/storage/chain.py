@@ -8,6 +8,7 @@ import polars as pl
 
 from t2i_spatial.files import read_table
 from t2i_spatial.images import read_image
+from t2i_spatial.locations import locate
 from t2i_spatial.prompts import load_prompts
 from t2i_spatial.run import Run
 from t2i_spatial.stages.detect import detect_run
@@ -40,3 +41,19 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 def pixels(run: Run) -> list[bytes]:
     return [read_image(run.image_path(image)).tobytes() for image in run.images()["image"]]
+
+
+def copied(run: Run, place: str) -> Run:
+    """The same files on a store."""
+    for path in run.path.rglob("*"):
+        if path.is_file() and not path.name.endswith(".lock"):
+            locate(f"{place}/{path.relative_to(run.path).as_posix()}").write_bytes(
+                path.read_bytes()
+            )
+    return Run.open(place)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, locks aside."""
+    found = [p for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
+    return {str(path).removeprefix(f"{folder}/"): path.read_bytes() for path in found}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
-from PIL import Image
 from typing_extensions import override
 
 from t2i_spatial.curation.filter import FILTERS, Filter
-from t2i_spatial.images import is_upright
+from t2i_spatial.images import is_upright, open_image
+from t2i_spatial.locations import for_each, locate
+from t2i_spatial.patience import StoreError
 from t2i_spatial.tables import KEY
 
 
@@ -23,7 +23,7 @@ class Present(Filter):
 
     def prepare(self, survivors: pl.LazyFrame) -> pl.LazyFrame:
         """`is_present`: whether `path` is a file."""
-        return _of_files(survivors, "is_present", lambda path: bool(path) and Path(path).is_file())
+        return _of_files(survivors, "is_present", _is_there)
 
     @override
     def keep(self) -> pl.Expr:
@@ -56,14 +56,21 @@ class Upright(Filter):
 def _of_files(survivors: pl.LazyFrame, column: str, holds: Callable[[str], bool]) -> pl.LazyFrame:
     """A column that says of every image whether something holds for its file; once per file."""
     rows = survivors.select(*KEY, "path").collect()
-    known = {path: holds(path) for path in rows["path"].unique()}
+    paths = rows["path"].unique().to_list()
+    known = dict(zip(paths, for_each(holds, paths), strict=True))
     found = pl.Series(column, [known[path] for path in rows["path"]], dtype=pl.Boolean)
     return rows.select(*KEY, found).lazy()
 
 
+def _is_there(path: str | None) -> bool:
+    return bool(path) and locate(str(path)).is_file()
+
+
 def _lies_upright(path: str) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return is_upright(image)
+    except StoreError:
+        raise
     except Exception:  # noqa: BLE001 - whoever decodes the file says what is wrong with it
         return True

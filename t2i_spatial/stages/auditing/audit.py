@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.files import write_json
 from t2i_spatial.labels.people import asks
 from t2i_spatial.labels.records import NO, UNSURE, YES, labels_hash
+from t2i_spatial.locations import locate
 from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.numbers import Rate, rate_rows, tag_weights
 from t2i_spatial.metrics.tally import members_of
@@ -297,7 +297,7 @@ def read_witnesses(run: Run, labelled: Labelled, names: Sequence[str]) -> pl.Dat
     for name in names:
         if name in scored:
             sources = {name: run.verdicts(name)}
-        elif (Path(name) / "run.json").is_file():
+        elif (locate(name) / "run.json").is_file():
             other = Run.open(name)
             sources = {f"{name}:{p}": other.verdicts(p) for p in other.plan("score")}
         else:
