@@ -15,9 +15,14 @@ from t2i_spatial.cli.options import (
     Command,
     as_json_option,
     given,
+    overwrite_option,
+    refuse_given,
     settings_options,
 )
+from t2i_spatial.stages.ask_settings import CaptionerSettings
 from t2i_spatial.stages.stage_settings import CurateSettings
+
+_JUDGED = tuple(name for name in CaptionerSettings.model_fields if name != "name")
 
 
 @click.command("curate", cls=Command)
@@ -32,7 +37,19 @@ from t2i_spatial.stages.stage_settings import CurateSettings
     type=NEW_FOLDER,
     help="Where to write, with --coco or --detections.  [default for a run: RUN]",
 )
-@settings_options(CurateSettings, without=("pipeline",))
+@settings_options(CurateSettings, without=("pipeline", "captioner"))
+@settings_options(CaptionerSettings, only=_JUDGED, prefix="With --caption judge: ")
+@click.option(
+    "--captions-name",
+    help="With --caption judge: writes `captions/NAME.parquet`.  "
+    "[default: made of the name of the judge]",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="With --caption judge: only say how many requests, images and tokens it would take.",
+)
+@overwrite_option
 @click.option("--pipeline", type=FILE, help="YAML list of filters, instead of the usual ones.")
 @click.option("--list-filters", is_flag=True, help="Print every filter with its parameters.")
 @click.option(
@@ -51,6 +68,9 @@ def command(
     pipeline: Path | None,
     list_filters: bool,
     caption_statistics: Path | None,
+    captions_name: str | None,
+    dry_run: bool,
+    overwrite: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -88,10 +108,25 @@ def command(
         options["pairs"] = parsed["pairs"] = True
     if pipeline is not None:
         parsed["pipeline"] = read_pipeline(pipeline)
+    captioner = given(
+        CaptionerSettings, options, **({} if captions_name is None else {"name": captions_name})
+    )
+    if captioner.model_fields_set:
+        parsed["captioner"] = captioner
     chosen = given(CurateSettings, options, **parsed)
     curate.check_names(chosen)
+    if chosen.caption != "judge":
+        refuse_given(("dry_run", "overwrite"), "no judge is asked (--caption judge)")
+    if dry_run and run is not None:
+        cost = curate.cost_of_curating(Run.open(run), chosen)
+        told = (
+            "{requests:,} requests about {images:,} images, about {tokens:,} tokens; one more "
+            "request for each image whose caption the boxes contradict"
+        )
+        click.echo(json.dumps(cost) if as_json else told.format(**cost))
+        return
     if run is not None:
-        curated = curate.curate_run(Run.open(run), chosen, announce=False)
+        curated = curate.curate_run(Run.open(run), chosen, announce=False, overwrite=overwrite)
     elif coco is not None and images is not None and output is not None:
         curated = curate.curate_coco(coco, images, output, chosen)
     elif detections is not None and output is not None:

@@ -185,7 +185,7 @@ def _option(name: str, field: FieldInfo, prefix: str) -> Decorator:
     if extra.get("multiple"):
         text = _SENTENCE_END.sub("; may be repeated.", text, count=1)
     default = None if field.is_required() else field.get_default(call_default_factory=True)
-    if default is not None and default != {} and (default != () or extra.get("multiple")):
+    if default not in (None, "", {}) and (default != () or extra.get("multiple")):
         extra["default"] = list(default) if isinstance(default, tuple) else default
     elif kind is bool:
         extra["default"] = None

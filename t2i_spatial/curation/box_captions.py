@@ -23,6 +23,9 @@ CLIP_TOKENS = 77
 SAME_OBJECT = 0.5
 """Boxes of one name that overlap more than this (IoU) are one object."""
 
+JUDGED = "judge_caption"
+"""Column of candidates with the captions of a judge, see `dense_captions`."""
+
 _PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_", re.IGNORECASE)
 
 
@@ -54,9 +57,12 @@ def load_tokenizer(source: str) -> Any:
 
     transformers = require("transformers", "detect")
     folder = Path(source)
-    inner = folder / "tokenizer"
+    # of several the one that reads furthest: that of T5
+    inner = [folder / name for name in ("tokenizer_3", "tokenizer_2", "tokenizer")]
+    found = [str(path) for path in inner if path.is_dir()] or [source]
     try:
-        return transformers.AutoTokenizer.from_pretrained(str(inner) if inner.is_dir() else source)
+        loaded = [transformers.AutoTokenizer.from_pretrained(path) for path in found]
+        return next((one for one in loaded if "T5" in type(one).__name__), loaded[-1])
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise ModelLoadError(f"no tokenizer could be loaded from {source}: {first}") from None
@@ -101,7 +107,7 @@ def scene_of_boxes(
     A relation is told between objects that occur once, on an axis on which their boxes overlap
     by less than a third of the shorter one and their centres differ. No boxes give an empty scene.
     """
-    kept = _distinct(labels, columns(np.asarray(boxes, dtype=np.float64).reshape(-1, 4)))
+    kept = distinct(labels, boxes)
     if not kept:
         return SceneSpec()
     flat = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -179,12 +185,14 @@ def _other_side(match: re.Match[str]) -> str:
     return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
 
 
-def _distinct(labels: Sequence[str], boxes: Boxes) -> list[int]:
+def distinct(labels: Sequence[str], boxes: ArrayLike) -> list[int]:
+    """Places of the boxes (best first) that no better one of their name covers (`SAME_OBJECT`)."""
+    sides = columns(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
     kept: list[int] = []
     for index, label in enumerate(labels):
-        one = Boxes(*(side[index : index + 1] for side in boxes))
+        one = Boxes(*(side[index : index + 1] for side in sides))
         same = [k for k in kept if labels[k] == label]
-        others = Boxes(*(side[same] for side in boxes))
+        others = Boxes(*(side[same] for side in sides))
         if not len(same) or float(iou(one, others).max()) <= SAME_OBJECT:
             kept.append(index)
     return kept
@@ -231,5 +239,7 @@ CAPTIONS: dict[str, Captioner] = {
     "short": _pair("short"),
     "scop": _pair("scop"),
     "long": _long,
+    "judge": lambda row, number: row[JUDGED] or row["text"],
 }
-"""Kinds of caption: the prompt as it is, one pair in one of two wordings, or several relations."""
+"""Kinds of caption: the prompt as it is, one pair in one of two wordings, several relations, or
+what a judge wrote (the column `JUDGED`; the prompt where that is null)."""

@@ -79,6 +79,7 @@ def export(
     *,
     resolution: int | None = None,
     origin: str = "",
+    about: str = "",
 ) -> Path:
     """Write a training set; an older one at the same place is replaced when the new is complete.
 
@@ -88,6 +89,7 @@ def export(
         exporter: name of the format.
         resolution: see `Exporter.write`; at least 8.
         origin: what the rows were chosen by; `read_origin` gives it back.
+        about: what else people should know of the set, in Markdown: the end of its `README.md`.
 
     Raises:
         InputError: no rows, an unknown exporter, or `folder` is something else.
@@ -108,6 +110,9 @@ def export(
             new = Path(scratch) / "new"
             new.mkdir()
             writer.write(rows.select(list(EXPORT)), new, resolution=resolution)
+            if about:
+                with (new / "README.md").open("a", encoding="utf-8") as file:
+                    file.write(f"\n{about}\n")
             (new / MARK).write_text(f"{exporter}\n{origin}\n", "utf-8")
             _swap(new, folder, Path(scratch) / "old")
     except (OSError, pl.exceptions.ComputeError) as error:  # polars says so of a full disk

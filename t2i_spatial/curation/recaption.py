@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from t2i_spatial.curation.box_captions import CAPTIONS, CLIP_TOKENS, count_tokens
+from t2i_spatial.curation.box_captions import CAPTIONS, JUDGED
+from t2i_spatial.curation.caption_length import Limit
 from t2i_spatial.curation.object_pairs import clear_relation_words
 from t2i_spatial.curation.random_order import random_order
 from t2i_spatial.curation.selection import Selection, StageCount
@@ -24,7 +25,7 @@ def recaption(
     *,
     percent: float = 100.0,
     seed: int = 0,
-    tokenizer: Any = None,
+    limit: Limit | None = None,
     drop_long: bool = False,
     detections: pl.LazyFrame | None = None,
     min_score: float = 0.0,
@@ -37,8 +38,8 @@ def recaption(
             mixes 50 % spatial with 50 % general captions). Exactly that share, rounded, chosen
             by `seed` and each row's key.
         seed: also of the choice among the ways to say a pair.
-        tokenizer: for exact token counts, see `captions.count_tokens`.
-        drop_long: refuse rows whose caption has more than `CLIP_TOKENS`.
+        limit: of a caption, by default CLIP's.
+        drop_long: refuse rows whose caption is longer.
         detections: DETECTIONS by the same keys: long captions then tell of all boxes of at least
             `min_score`, and of the pair of the candidate otherwise.
         min_score: detector score of a box that a caption may speak of.
@@ -58,12 +59,12 @@ def recaption(
     if (kind == "prompt" or percent < 100) and "text" not in candidates.collect_schema().names():
         raise InputError("pairs of boxes have no prompt that could be a caption of them")
     table = selection.frame()
+    limit = limit or Limit()
     rows = table.filter("kept").select(KEY)
     rows = rows.join(_needed(candidates, kind).collect(), on=KEY, how="left", maintain_order="left")
     if kind == "long" and detections is not None:
         rows = _with_boxes(rows, detections, min_score)
-    numbers = random_order(rows, seed)
-    spatial = numbers.rank("ordinal") <= round(len(rows) * percent / 100)
+    numbers, spatial = shares(rows, percent, seed)
     captions: list[str | None] = []
     refused: list[str | None] = []
     reasons: list[str | None] = []
@@ -72,8 +73,8 @@ def recaption(
         name = reason = None
         if not made:
             name, reason = "caption", NO_CAPTION
-        elif drop_long and (tokens := count_tokens(made, tokenizer)) > CLIP_TOKENS:
-            name, reason = "caption_tokens", f"the caption has {tokens} tokens > {CLIP_TOKENS}"
+        elif drop_long and (tokens := limit.count(made)) > limit.tokens:
+            name, reason = "caption_tokens", f"the caption has {tokens} tokens > {limit.tokens}"
         captions.append(made)
         refused.append(name)
         reasons.append(reason)
@@ -106,11 +107,19 @@ def recaption(
     return Selection(selection.path, selection.candidates, tuple(stages))
 
 
+def shares(rows: pl.DataFrame, percent: float, seed: int) -> tuple[pl.Series, pl.Series]:
+    """Of every kept row a number of its own, and whether it is one of the `percent`."""
+    numbers = random_order(rows, seed)
+    return numbers, numbers.rank("ordinal") <= round(len(rows) * percent / 100)
+
+
 def _needed(candidates: pl.LazyFrame, kind: str) -> pl.LazyFrame:
     known = candidates.collect_schema().names()
     columns: list[Any] = [*KEY]
     columns.append("text" if "text" in known else pl.lit(None, dtype=pl.String).alias("text"))
-    if kind != "prompt":
+    if kind == "judge":
+        columns.append(JUDGED)
+    elif kind != "prompt":
         columns += [f"{r}_{part}" for r in "ab" for part in ("label", "x", "y", "w", "h")]
         columns.append("words" if "words" in known else clear_relation_words().alias("words"))
     return candidates.select(columns)

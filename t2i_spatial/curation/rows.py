@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
-from t2i_spatial.curation.box_captions import CLIP_TOKENS, count_tokens, mirror_caption
+from t2i_spatial.curation.box_captions import CLIP_TOKENS, mirror_caption
+from t2i_spatial.curation.caption_length import Limit
 from t2i_spatial.curation.crops import square_around_pair
 from t2i_spatial.curation.exporter import EXPORT
 from t2i_spatial.curation.selection import Selection
@@ -82,14 +81,16 @@ def _with_mirrored(rows: pl.DataFrame) -> pl.DataFrame:
     return both.filter(pl.col("text").is_not_null()).sort("row", maintain_order=True).drop("row")
 
 
-def warn_long(rows: pl.DataFrame, tokenizer: Any = None) -> int:
-    """How many captions are longer than a CLIP text encoder reads; one note if there are any."""
-    counts = {text: count_tokens(text, tokenizer) for text in rows["text"].unique()}
-    long = [text for text in rows["text"] if counts[text] > CLIP_TOKENS]
+def warn_long(rows: pl.DataFrame, limit: Limit | None = None) -> int:
+    """How many captions are longer than the text encoder reads; one note if there are any."""
+    limit = limit or Limit()
+    counts = {text: limit.count(text) for text in rows["text"].unique()}
+    long = [text for text in rows["text"] if counts[text] > limit.tokens]
     if long:
-        how = "" if tokenizer is not None else "about "
+        how = "" if limit.tokenizer is not None else "about "
+        whose = "CLIP " if limit.tokens == CLIP_TOKENS else ""
         note(
-            f"{len(long):,} captions are longer than {CLIP_TOKENS} CLIP tokens and will be cut by "
-            f"the text encoder, the first ({how}{counts[long[0]]}): {long[0][:60]!r}..."
+            f"{len(long):,} captions are longer than {limit.tokens} {whose}tokens and will be cut "
+            f"by the text encoder, the first ({how}{counts[long[0]]}): {long[0][:60]!r}..."
         )
     return len(long)

@@ -170,12 +170,14 @@ class Judge(ABC):
         needs_pixels: whether the bytes of the images are wanted.
         on_device: whether it computes on a device of ours, so that several are faster than one.
         samples: whether a question asked once more gets another sample; else it is asked once.
+        writes: whether it answers in sentences of its own where a question wants text.
         gives_probabilities: whether replies carry them; a judge over HTTP finds out by asking.
     """
 
     needs_pixels: ClassVar[bool] = True
     on_device: ClassVar[bool] = False
     samples: ClassVar[bool] = True
+    writes: ClassVar[bool] = False
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         self.spec = spec

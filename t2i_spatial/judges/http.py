@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -96,6 +96,8 @@ class HTTPJudge(Judge):
     Raises:
         JudgeError: no answer, no such model, no permission, or an endpoint that ignores images.
     """
+
+    writes: ClassVar[bool] = True
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         super().__init__(spec, device)

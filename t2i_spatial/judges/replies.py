@@ -47,10 +47,19 @@ def parse(text: str, question: Question, *, finished: bool = True) -> Parsed:
     answer = _READ[question.kind](stripped, question)
     if answer is not None:
         return Parsed(ANSWERED, answer)
-    if _REFUSAL.search(stripped):
+    if is_refusal(stripped):
         return Parsed(REFUSED, reason=f"the judge refused: {_short(stripped)}")
     cut = "" if finished else ", cut by its length limit"
     return Parsed(OFF_FORMAT, reason=f"not a {question.kind} answer{cut}: {_short(stripped)}")
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text says that its writer will not, or cannot, do what was asked.
+
+    >>> is_refusal("Sorry, I can't help with that."), is_refusal("A cat sits.")
+    (True, False)
+    """
+    return _REFUSAL.search(text) is not None
 
 
 def _short(text: str) -> str:

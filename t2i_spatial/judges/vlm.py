@@ -58,6 +58,7 @@ class TransformersJudge(Judge):
     """
 
     on_device = True
+    writes = True
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
         super().__init__(spec, device)

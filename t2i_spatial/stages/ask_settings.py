@@ -17,7 +17,7 @@ DEFAULT_ASKING = ("spatial_vqa",)
 """Protocols that are asked for unless others are named."""
 
 
-class JudgeSettings(Settings):
+class JudgeChoice(Settings):
     """Which judge, and where it runs."""
 
     judge: str = Field(
@@ -30,15 +30,6 @@ class JudgeSettings(Settings):
         description="Name of the model at a URL.  [default: the only one that the server lists]",
     )
     revision: str | None = Field(default=None, description="Commit, tag or branch of a hub id.")
-    votes: int = Field(
-        default=5,
-        ge=1,
-        le=101,
-        description="Sampled replies per question of a judge that gives no probabilities.",
-    )
-    seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Of the order of options and of sampled replies."
-    )
     dtype: Dtype = Field(default="float32", description="Precision of a local judge.")
     device: str = Field(default="auto", description="Of a local judge: auto, cpu, cuda:0, ...")
     cache: Path | None = Field(
@@ -68,6 +59,80 @@ class JudgeSettings(Settings):
             dtype=self.dtype,
             options=options,
         )
+
+
+def short_name(judge: str, model: str | None) -> str:
+    """What the tables of a judge are called, made of its name.
+
+    >>> short_name("https://api/v1", "Qwen/Qwen3-VL-8B"), short_name("transformers:a/b.c", None)
+    ('Qwen3-VL-8B', 'b-c')
+    """
+    words = model or judge.rstrip("/")
+    last = words.replace(":", "/").rsplit("/", 1)[-1]
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in last) or "judge"
+
+
+class JudgeSettings(JudgeChoice):
+    """Which judge, where it runs, and how it is asked."""
+
+    votes: int = Field(
+        default=5,
+        ge=1,
+        le=101,
+        description="Sampled replies per question of a judge that gives no probabilities.",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Of the order of options and of sampled replies."
+    )
+
+
+class WriterSettings(JudgeChoice):
+    """Which judge writes texts of its own, and at what cost at most."""
+
+    judge: str = Field(
+        default="",
+        description="Which model writes: the URL of a chat-completions endpoint, "
+        "'transformers:ID' (a hub id or folder), or 'backend:source' of a package.",
+    )
+    max_requests: int | None = Field(
+        default=None, ge=1, description="Send no more than so many requests now.  [default: all]"
+    )
+
+    def resolve_writer(self) -> JudgeSpec:
+        """The judge, if it is one that writes.
+
+        Raises:
+            InputError: none is named, or one that only picks among answers; see `resolve`.
+        """
+        from t2i_spatial.errors import InputError
+        from t2i_spatial.judges import JUDGES
+
+        spec = self.resolve() if self.judge else None
+        if spec is None or self.judge == "bundled" or not JUDGES[spec.backend].writes:
+            problem = (
+                f"the judge {self.judge!r} picks among answers and writes no texts"
+                if spec
+                else "no judge is named"
+            )
+            raise InputError(
+                f"{problem}; --judge takes one that writes: the URL of a chat-completions "
+                "endpoint, or transformers:ID"
+            )
+        return spec
+
+
+class CaptionerSettings(WriterSettings):
+    """Which judge writes captions (`caption: judge`), and at what cost at most."""
+
+    name: TableName | None = Field(
+        default=None,
+        description="Writes `captions/NAME.parquet`.  [default: made of the name of the judge]",
+    )
+
+    @property
+    def captions_name(self) -> str:
+        """What the captions are called: the name, or one made of the judge."""
+        return self.name or short_name(self.judge, self.judge_model)
 
 
 class AskSettings(JudgeSettings):
@@ -103,11 +168,7 @@ class AskSettings(JudgeSettings):
     @property
     def answers_name(self) -> str:
         """What the answers are called: the name, or one made of the judge."""
-        if self.name is not None:
-            return self.name
-        words = self.judge_model or self.judge.rstrip("/")
-        last = words.replace(":", "/").rsplit("/", 1)[-1]
-        return "".join(c if c.isalnum() or c in "-_" else "-" for c in last) or "judge"
+        return self.name or short_name(self.judge, self.judge_model)
 
     def askers(self) -> list[AnswerMetric]:
         """The protocols whose questions are asked, with their settings.

@@ -24,9 +24,19 @@ def key_tables(model: type[BaseModel] = PipelineSettings) -> str:
     for name in model.model_fields:
         section = section_of(model, name)
         if section is not None:
-            text = inspect.getdoc(section) or ""
-            parts.append(f"### `{name}`\n\n{text}\n\n{_table(section, list(section.model_fields))}")
+            parts += _section(name, section)
     return "\n\n".join(part for part in parts if part)
+
+
+def _section(name: str, section: type[BaseModel]) -> list[str]:
+    """A heading with its table, and those of the sections within."""
+    text = inspect.getdoc(section) or ""
+    parts = [f"### `{name}`\n\n{text}\n\n{_table(section, list(section.model_fields))}"]
+    for field in section.model_fields:
+        inner = section_of(section, field)
+        if inner is not None:
+            parts += _section(f"{name}.{field}", inner)
+    return parts
 
 
 def _table(model: type[BaseModel], names: list[str]) -> str:
@@ -50,7 +60,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*required*"
     value: Any = field.get_default(call_default_factory=True)
-    if value is None:
+    if value in (None, "") or isinstance(value, BaseModel):
         return "none"
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
 
@@ -63,7 +73,7 @@ def _kind(field: FieldInfo) -> str:
         return f"number or {words}" if "int" in text else words
     if "tuple" in text:
         return "list"
-    if "dict" in text:
+    if "dict" in text or isinstance(field.default, BaseModel):
         return "mapping"
     if field.annotation is Path or "Path" in text:
         return "path"

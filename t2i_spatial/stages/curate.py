@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.curation.box_captions import load_tokenizer
+from t2i_spatial.curation.caption_length import Limit, usual_tokens
 from t2i_spatial.curation.exporter import (
     EXPORTERS,
     discard,
@@ -22,7 +23,7 @@ from t2i_spatial.curation.exporter import (
     require_replaceable,
 )
 from t2i_spatial.curation.filters.external_scores import Agreement, Column
-from t2i_spatial.curation.recaption import recaption
+from t2i_spatial.curation.recaption import recaption, shares
 from t2i_spatial.curation.rows import export_rows, warn_long
 from t2i_spatial.curation.selection import Selection, select, selection_digest
 from t2i_spatial.errors import InputError, T2ISpatialError
@@ -33,6 +34,7 @@ from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run, detect_stage, writes_run
 from t2i_spatial.stages import contents
+from t2i_spatial.stages.captioning import Boxes, Captioned, caption_images, cost_of_captions
 from t2i_spatial.stages.curation_sources import (
     coco_candidates,
     file_candidates,
@@ -40,6 +42,7 @@ from t2i_spatial.stages.curation_sources import (
     run_pairs,
 )
 from t2i_spatial.stages.stage_settings import CurateSettings
+from t2i_spatial.tables import KEY
 
 STAGE = "curate"
 SCRATCH = ".curate-"
@@ -65,6 +68,7 @@ def check_names(settings: CurateSettings) -> None:
                 f"{field!r} has no effect without the filter {kind.name!r}: add --filter "
                 f"{kind.name} (in a config file: curate.filters)"
             )
+    _check_captions(settings)
     unread: tuple[str, ...] = ()
     if settings.pairs:
         unread = ("protocol", "second", "columns", "min_margin", "duplicate_distance")
@@ -74,6 +78,19 @@ def check_names(settings: CurateSettings) -> None:
         if settings.names(field):
             kind_of = "pairs of boxes" if settings.pairs else "a pipeline of one's own"
             raise InputError(f"{field!r} has no effect with {kind_of}")
+
+
+def _check_captions(settings: CurateSettings) -> None:
+    if settings.caption != "judge":
+        if settings.names("captioner"):
+            raise InputError("settings of a judge have no effect without --caption judge")
+        return
+    settings.captioner.resolve_writer()
+    if settings.pairs or settings.crop:
+        raise InputError(
+            "a judge writes captions of whole images; pairs of boxes and --crop cut off what it "
+            "speaks of"
+        )
 
 
 class TooFewImagesError(T2ISpatialError):
@@ -88,13 +105,15 @@ class Curated:
         selection: every candidate in or out, and the counts per filter.
         folder: the training set, `None` when none was asked for.
         images: how many images it holds, mirrored copies included.
-        long_captions: how many of them have a caption that a CLIP text encoder cuts.
+        long_captions: how many of them have a caption that the text encoder cuts.
+        captions: what a judge wrote, `None` when none was asked.
     """
 
     selection: Selection
     folder: Path | None
     images: int
     long_captions: int
+    captions: Captioned | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The counts for a machine."""
@@ -106,11 +125,14 @@ class Curated:
             "exported": self.images,
             "long_captions": self.long_captions,
             "folder": None if self.folder is None else str(self.folder),
+            **({} if self.captions is None else {"captions": self.captions.counts()}),
         }
 
     def as_text(self) -> str:
         """The counts for a person."""
         lines = [self.selection.counts()]
+        if self.captions is not None:
+            lines.append(self.captions.as_text())
         if self.folder is not None:
             lines.append(f"{self.images:,} images in {self.folder}")
         return "\n".join(lines)
@@ -122,12 +144,17 @@ def curate_run(
     settings: CurateSettings | None = None,
     *,
     announce: bool = True,
+    overwrite: bool = False,
 ) -> Curated:
     """Write `selection.parquet` and the training set of a scored run.
 
     The stage is made anew on every call: it is quick, and the same run and settings give the
     same bytes. The training set lies in `curated/`, or `curated-<format>/` for other formats than
-    `imagefolder`. `announce` prints the line of counts on stderr.
+    `imagefolder`. `announce` prints the line of counts on stderr. With captions of a judge nothing
+    is exported until it was asked of every image.
+
+    Args:
+        overwrite: ask again what another judge of this name, or an older template, has captioned.
 
     Raises:
         InputError: the run has no images or no verdicts of the protocol, or a filter is wrong.
@@ -146,34 +173,74 @@ def curate_run(
         _alone_in(run.path),
         _scratch(run.path) as scratch,
     ):
-        detections = None
-        if settings.pairs:
-            candidates = run_pairs(run, settings.name, settings.min_score, settings.min_area)
-        else:
-            candidates = run_candidates(
-                run,
-                settings.protocol,
-                settings.name,
-                settings.second,
-                settings.columns,
-                scratch=scratch,
-            )
-            boxes = run.path / "detections" / f"{settings.name}.parquet"
-            detections = scan_table(boxes) if boxes.exists() else None
+        boxes = run.path / "detections" / f"{settings.name}.parquet"
         curated = _curate(
-            candidates,
+            _run_candidates(run, settings, scratch),
             run.path,
             settings,
             pairs=settings.pairs,
             begin=begin,
-            detections=detections,
+            detections=scan_table(boxes) if boxes.exists() and not settings.pairs else None,
+            run=run,
+            overwrite=overwrite,
         )
     if announce:
         note(curated.selection.counts())
     counts = curated.as_dict()
     del counts["folder"]
-    run.finish(STAGE, **counts)
+    if curated.captions is None or not curated.captions.left:
+        run.finish(STAGE, **counts)
     return curated
+
+
+def _run_candidates(run: Run, settings: CurateSettings, scratch: Path) -> pl.LazyFrame:
+    if settings.pairs:
+        return run_pairs(run, settings.name, settings.min_score, settings.min_area)
+    return run_candidates(
+        run,
+        settings.protocol,
+        settings.name,
+        settings.second,
+        settings.columns,
+        scratch=scratch,
+    )
+
+
+def cost_of_curating(run: Run, settings: CurateSettings) -> dict[str, int]:
+    """What captions of a judge would take (`captioning.cost_of_captions`); nothing is written.
+
+    Raises:
+        InputError: as `curate_run`, or no judge is asked by these settings.
+    """
+    if settings.caption != "judge":
+        raise InputError("only captions of a judge cost anything: --caption judge")
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        candidates = _run_candidates(run, settings, Path(scratch))
+        filters = settings.make_filters(pairs=False)
+        selection = select(candidates, filters, Path(scratch) / "selection.parquet")
+        limit = _limit(settings, run)
+        rows = _captioned_rows(selection, candidates, settings)
+        boxes = Boxes(settings.name, settings.min_score)
+        return cost_of_captions(run, rows, boxes, settings.captioner, limit)
+
+
+def _captioned_rows(
+    selection: Selection, candidates: pl.LazyFrame, settings: CurateSettings
+) -> pl.DataFrame:
+    """The kept images that a judge writes captions of."""
+    rows = selection.frame().filter("kept").select(KEY)
+    _, chosen = shares(rows, settings.caption_percent, settings.seed)
+    known = candidates.select(*KEY, "path", "text").collect()
+    return rows.filter(chosen).join(known, on=KEY, how="left", maintain_order="left")
+
+
+def _limit(settings: CurateSettings, run: Run | None) -> Limit:
+    """How long captions may be: as said, or as models of that family read."""
+    tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
+    if settings.caption_tokens is not None:
+        return Limit(settings.caption_tokens, tokenizer)
+    made_by = None if run is None else run.plan("generate").get("pipeline")
+    return Limit(usual_tokens(tokenizer, made_by), tokenizer)
 
 
 def curate_coco(
@@ -261,10 +328,12 @@ def _curate(candidates: pl.LazyFrame, root: Path, settings: CurateSettings, **ho
             copy_file(here / "selection.parquet", root / "selection.parquet")
             raise
         copy_file(here / "selection.parquet", root / "selection.parquet")
-        if name is not None:
+        if name is not None and made.folder is None:  # not made yet, and an older one is another's
+            discard(root / name)
+        elif name is not None:
             publish(here / name, root / name)
     selection = dataclasses.replace(made.selection, path=root / "selection.parquet")
-    folder = None if name is None else root / name
+    folder = None if name is None or made.folder is None else root / name
     return dataclasses.replace(made, selection=selection, folder=folder)
 
 
@@ -277,14 +346,32 @@ def _curate_here(
     unturned: bool = False,
     begin: Callable[[], None] = lambda: None,
     detections: pl.LazyFrame | None = None,
+    run: Run | None = None,
+    overwrite: bool = False,
 ) -> Curated:
     filters = settings.make_filters(pairs=pairs, unturned=unturned)
     if settings.export is not None:
         EXPORTERS[settings.export]
-    tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else None
+    limit = _limit(settings, run)
     begin()
     selection = select(candidates, filters, root / "selection.parquet")
     kind = settings.caption or ("scop" if pairs else "prompt")
+    captions = None
+    if kind == "judge" and run is not None:
+        captions = caption_images(
+            run,
+            _captioned_rows(selection, candidates, settings),
+            Boxes(settings.name, settings.min_score),
+            settings.captioner,
+            limit,
+            overwrite=overwrite,
+        )
+        captions.require_some()
+        candidates = captions.join(candidates)
+    if captions is not None and captions.left:
+        if settings.export is not None:  # an older set would belong to another selection
+            discard(root / export_folder(settings.export))
+        return Curated(selection, None, 0, 0, captions)
     if kind != "prompt" or settings.drop_long:
         selection = recaption(
             selection,
@@ -292,7 +379,7 @@ def _curate_here(
             kind,
             percent=settings.caption_percent,
             seed=settings.seed,
-            tokenizer=tokenizer,
+            limit=limit,
             drop_long=settings.drop_long,
             detections=detections,
             min_score=settings.min_score,
@@ -308,14 +395,15 @@ def _curate_here(
         note(f"few images for fine-tuning: {selection.kept}")
     crop = pairs if settings.crop is None else settings.crop
     rows = export_rows(candidates, selection, crop=crop, mirror=settings.mirror)
-    long = warn_long(rows, tokenizer)
+    long = warn_long(rows, limit)
     if settings.export is None:
-        return Curated(selection, None, 0, long)
+        return Curated(selection, None, 0, long, captions)
     folder = export(
         rows,
         root / export_folder(settings.export),
         settings.export,
         resolution=settings.resolution,
         origin=selection_digest(selection.path),
+        about="" if captions is None else captions.as_markdown(),
     )
-    return Curated(selection, folder, len(rows), long)
+    return Curated(selection, folder, len(rows), long, captions)

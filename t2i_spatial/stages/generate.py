@@ -49,6 +49,7 @@ DERIVED = (
     "images.parquet",
     "detections/*",
     "verdicts/*",
+    "captions/*",
     "summary.json",
     "report.html",
     "selection.parquet",

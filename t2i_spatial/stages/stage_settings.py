@@ -19,6 +19,7 @@ from t2i_spatial.settings import (
     Settings,
     TableName,
 )
+from t2i_spatial.stages.ask_settings import CaptionerSettings
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -398,10 +399,11 @@ class CurateSettings(Settings):
     pipeline: Filters | None = Field(
         default=None, description="List of filters, instead of the usual ones."
     )
-    caption: Literal["prompt", "short", "scop", "long"] | None = Field(
+    caption: Literal["prompt", "short", "scop", "long", "judge"] | None = Field(
         default=None,
-        description="The prompt, or what the boxes say: one pair in a short wording or in "
-        "CoMPaSS's, or several relations.  [default: prompt; of pairs: scop]",
+        description="The prompt; what the boxes say: one pair in a short wording or in CoMPaSS's, "
+        "or several relations; or what a judge writes, checked against the boxes.  [default: "
+        "prompt; of pairs: scop]",
     )
     caption_percent: float = Field(
         default=100.0,
@@ -412,7 +414,20 @@ class CurateSettings(Settings):
     tokenizer: str | None = Field(
         default=None, description="Folder or hub id, for exact token counts of captions."
     )
-    drop_long: bool = Field(default=False, description="Drop captions of more than 77 CLIP tokens.")
+    caption_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        le=100_000,
+        description="What the trainer's text encoder reads of a caption; those of a judge are cut "
+        "to it at ends of sentences.  [default: 77, or of T5 what the tokenizer or the model that "
+        "made the images reads]",
+    )
+    captioner: CaptionerSettings = Field(
+        default=CaptionerSettings(), description="The judge of `caption: judge`, see below."
+    )
+    drop_long: bool = Field(
+        default=False, description="Drop captions of more than `caption_tokens`."
+    )
     mirror: bool = Field(
         default=False,
         description="Add mirrored copies with left and right swapped in the caption.",
