@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -202,18 +202,21 @@ def _utf8(path: str | Path) -> str:
         raise InputError(f"{path} cannot be read as text: {error}") from None
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """The content of a Parquet file.
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The content of a Parquet file, or of a folder of parts of a table (see `parts`).
 
     Raises:
         InputError: no such file, or not (or no longer) Parquet.
     """
     import polars as pl
 
+    path = locate(path)
+    if path.is_dir() and (files := sorted(path.glob("*.parquet"))):
+        return pl.concat([read_table(file, columns) for file in files])
     try:
         # through a file of ours: polars maps memory, and one that is cut off meanwhile kills us
-        with locate(path).open("rb") as file:
-            return pl.read_parquet(file, columns=columns)
+        with path.open("rb") as file:
+            return pl.read_parquet(file, columns=None if columns is None else list(columns))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, pl.exceptions.PolarsError) as error:

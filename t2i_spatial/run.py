@@ -13,12 +13,13 @@ import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import (
     LITTER,
@@ -250,7 +251,9 @@ class Run:
     def remember(self, stage: str, files: Iterable[str]) -> None:
         """Keep which contents of `files` (those that are there) a stage is made from."""
         self.manifest["stages"][stage]["sources"] = {
-            name: _file_facts(self.path / name) for name in files if self.has(name)
+            name: [*parts.stamp(path), parts.fingerprint(path)]
+            for name in files
+            if (path := self.path / name).exists()
         }
 
     def require_same_sources(self, stage: str) -> None:
@@ -265,10 +268,9 @@ class Run:
             path = self.path / name
             if not path.exists():
                 continue
-            stat = path.stat()
-            if facts[:2] == [stat.st_size, stat.st_mtime_ns]:
+            if facts[:2] == parts.stamp(path):
                 continue
-            if facts[2] != _file_facts(path)[2]:
+            if facts[2] != parts.fingerprint(path):
                 raise PlanMismatchError(
                     f"{path} is not the file that {stage!r} was made from; make it again"
                 )
@@ -317,7 +319,7 @@ class Run:
 
     def write_images(self, table: pl.DataFrame) -> None:
         """Write the table of expected images."""
-        write_table(self.path / "images.parquet", conform(table, IMAGES, "images"))
+        parts.write(self.path / "images.parquet", conform(table, IMAGES, "images"))
 
     def images(self) -> pl.DataFrame:
         """The IMAGES table; see `image_path` for the files."""
@@ -334,7 +336,7 @@ class Run:
 
     def write_detections(self, table: pl.DataFrame, name: str = "main") -> None:
         """Write the detections of one detector (`main`, or a name for a second opinion)."""
-        write_table(
+        parts.write(
             self.path / "detections" / f"{name}.parquet", conform(table, DETECTIONS, "detections")
         )
 
@@ -349,20 +351,36 @@ class Run:
 
     def write_verdicts(self, table: pl.DataFrame, protocol: str) -> None:
         """Write the verdicts of one protocol."""
-        write_table(
+        parts.write(
             self.path / "verdicts" / f"{protocol}.parquet", conform(table, VERDICTS, "verdicts")
         )
 
-    def verdicts(self, protocol: str | None = None) -> pl.DataFrame:
-        """The VERDICTS table of one protocol, or of all that were scored."""
-        self.require_finished("score", "agree")
-        self.require_same_sources("score")
+    def verdicts(
+        self, protocol: str | None = None, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """The VERDICTS table of one protocol, or of all that were scored.
+
+        Args:
+            columns: only these of one protocol, in the order of the schema; reasons and evidence
+                are most of the table.
+        """
+        self.require_verdicts()
         if protocol is not None:
-            return self._read(f"verdicts/{protocol}.parquet", VERDICTS)
+            return self._read(f"verdicts/{protocol}.parquet", VERDICTS, columns)
         paths = sorted((self.path / "verdicts").glob("*.parquet"))
         if not paths:
             raise InputError(f"{self.path} has no verdicts yet; run `t2i-spatial score` first")
         return pl.concat([read_table(p) for p in paths])
+
+    def require_verdicts(self) -> None:
+        """Refuse to read verdicts that are not finished, or of other detections than there are.
+
+        Raises:
+            InputError: scoring was interrupted.
+            PlanMismatchError: the detections have been replaced since.
+        """
+        self.require_finished("score", "agree")
+        self.require_same_sources("score")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the numbers of all protocols."""
@@ -374,8 +392,7 @@ class Run:
         Raises:
             InputError: the file is broken, or scoring was interrupted.
         """
-        self.require_finished("score", "agree")
-        self.require_same_sources("score")
+        self.require_verdicts()
         if not self.has("summary.json"):
             return {}
         content = read_json(self.path / "summary.json")
@@ -395,11 +412,26 @@ class Run:
         """Whether a file of the run exists, e.g. `detections/main.parquet`."""
         return (self.path / name).exists()
 
-    def _read(self, name: str, schema: pl.Schema) -> pl.DataFrame:
+    def _read(
+        self, name: str, schema: pl.Schema, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        path = self.table_path(name)
+        if columns is None:
+            return conform(read_table(path), schema, name)
+        there = parts.scan(path).collect_schema().names()
+        wanted = pl.Schema({key: kind for key, kind in schema.items() if key in columns})
+        return conform(read_table(path, [key for key in wanted if key in there]), wanted, name)
+
+    def table_path(self, name: str) -> Path:
+        """Where a table lies, for `parts`: a file or a folder.
+
+        Raises:
+            InputError: there is none yet.
+        """
         path = self.path / name
         if not path.exists():
             raise InputError(f"{self.path} has no {name} yet; run the stage that makes it first")
-        return conform(read_table(path), schema, name)
+        return path
 
 
 def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
@@ -411,14 +443,6 @@ def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[
             return stage(run, *args, **kwargs)
 
     return alone
-
-
-def _file_facts(path: Path) -> list[Any]:
-    """Size, time of change and hash."""
-    stat = path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return [stat.st_size, stat.st_mtime_ns, digest]
 
 
 def _is_empty(folder: Path) -> bool:

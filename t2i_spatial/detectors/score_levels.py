@@ -8,6 +8,7 @@ made the boxes; a peer's protocol keeps its published thresholds whatever made t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -61,28 +62,39 @@ def fitted(protocol: Metric, backend: str | None) -> Metric:
     return dataclasses.replace(protocol, **changes)
 
 
-def misfits(protocol: Metric, prompts: pl.DataFrame, detections: pl.DataFrame) -> list[str]:
-    """What to say of thresholds of a protocol that next to no box of a run reaches."""
-    told = []
-    counting = detections.join(
-        prompts.filter(pl.col("tag") == "counting"), on="prompt_id", how="semi"
-    )
+def reached(
+    protocol: Metric, prompts: pl.DataFrame, detections: pl.DataFrame
+) -> dict[str, tuple[int, int]]:
+    """Of every level among the settings of a protocol: boxes, and those above it.
+
+    Counts of parts of a run add up; `misfits` says what they mean.
+    """
+    found = {}
+    counting = prompts.filter(pl.col("tag") == "counting")
     for name, value in protocol.settings.items():
         if name not in SETTINGS:
             continue
-        rows = counting if SETTINGS[name] == "counted" else detections
-        scores = (
-            rows.filter(pl.col("status") == SCORED)["detections"]
-            .explode()
-            .drop_nulls()
-            .struct.field("score")
-        )
-        above = int((scores > value).sum())
-        if len(scores) >= ENOUGH and above < FEW * len(scores):
+        rows = detections.filter(pl.col("status") == SCORED)
+        if SETTINGS[name] == "counted":
+            rows = rows.join(counting, on="prompt_id", how="semi")
+        scores = rows["detections"].explode().drop_nulls().struct.field("score")
+        found[name] = len(scores), int((scores > value).sum())
+    return found
+
+
+def misfits(protocol: Metric, counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """What to say of thresholds of a protocol that next to no box of a run reaches.
+
+    Args:
+        counts: those of `reached` for the whole run.
+    """
+    told = []
+    for name, (boxes, above) in counts.items():
+        if boxes >= ENOUGH and above < FEW * boxes:
             whose = "published" if isinstance(protocol, Published) else "own"
             told.append(
-                f"{protocol.name}: {above:,} of {len(scores):,} boxes have a score above its "
-                f"{whose} {name} {value}, which belongs to another detector; see "
+                f"{protocol.name}: {above:,} of {boxes:,} boxes have a score above its "
+                f"{whose} {name} {protocol.settings[name]}, which belongs to another detector; see "
                 f"--set {protocol.name}.{name}="
             )
     return told

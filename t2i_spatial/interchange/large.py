@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange.label_spelling import matched_labels
 from t2i_spatial.numbering import sample_grid
@@ -18,7 +19,7 @@ def names_of_labels(path: Path, prompts: pl.DataFrame) -> dict[str, str]:
     Raises:
         InputError: no label is a name of the prompts, or boxes are fractions of their images.
     """
-    found = pl.scan_parquet(path).select("detections").explode("detections").drop_nulls()
+    found = parts.scan(path).select("detections").explode("detections").drop_nulls()
     labels = found.select(pl.col("detections").struct.field("label").unique())
     corner = pl.col("detections").struct.field("box").list.max()
     largest = found.select(corner.max()).collect(engine="streaming").item()
@@ -38,7 +39,7 @@ def check_samples(path: Path) -> None:
         InputError: they are seeds or an index over all images, which would ask for many more
             images than there are.
     """
-    scan = pl.scan_parquet(path).select(KEY)
+    scan = parts.scan(path).select(KEY)
     counts = (
         scan.group_by("prompt_id")
         .len()

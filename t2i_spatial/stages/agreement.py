@@ -86,7 +86,7 @@ def agree_run(
     verdicts, shares = {}, {}
     for protocol in protocols:
         table = disagreements(
-            scores.verdicts[protocol.name], others.verdicts[protocol.name], ("main", second)
+            run.verdicts(protocol.name), others.verdicts[protocol.name], ("main", second)
         )
         verdicts[protocol.name] = table
         summary[protocol.name] = protocol.summarize(table, prompts, intervals)

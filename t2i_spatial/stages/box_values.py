@@ -68,7 +68,7 @@ def add_box_values(
         PlanMismatchError: the stage was made with another model or for other boxes.
     """
     table = run.detections(name)
-    contents.require_same(run, detect_stage(name), table)
+    contents.require_same(run, detect_stage(name), run.table_path(f"detections/{name}.parquet"))
     plan = {**plan, "input": _fingerprint(table)}
     engine = engine or Local()
     devices = engine.devices(device)

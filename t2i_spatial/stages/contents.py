@@ -7,17 +7,19 @@ a quick look; only where they differ is a picture hashed again, so that a copied
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError, PlanMismatchError
-from t2i_spatial.files import read_table, write_table
+from t2i_spatial.files import read_table
 from t2i_spatial.run import Run
 from t2i_spatial.tables import KEY, conform, table_to_prompts
 
@@ -75,14 +77,21 @@ def load(run: Run, stage: str) -> dict[Key, Picture] | None:
     path = _place(run, stage)
     if not path.exists():
         return None
-    table = conform(read_table(path), CONTENTS, path.name)
-    return {(row[0], row[1]): Picture(*row[2:]) for row in table.iter_rows()}
+    return _pictures(conform(read_table(path), CONTENTS, path.name))
 
 
 def store(run: Run, stage: str, pictures: dict[Key, Picture]) -> None:
     """Keep what the stage sees."""
+    parts.write(_place(run, stage), _rows(pictures))
+
+
+def _pictures(table: pl.DataFrame) -> dict[Key, Picture]:
+    return {(row[0], row[1]): Picture(*row[2:]) for row in table.iter_rows()}
+
+
+def _rows(pictures: dict[Key, Picture]) -> pl.DataFrame:
     rows = [(*key, *picture) for key, picture in pictures.items()]
-    write_table(_place(run, stage), pl.DataFrame(rows, schema=CONTENTS, orient="row"))
+    return pl.DataFrame(rows, schema=CONTENTS, orient="row")
 
 
 def replaced(seen: dict[Key, Picture], now: dict[Key, Picture]) -> list[Key]:
@@ -95,21 +104,55 @@ def replaced(seen: dict[Key, Picture], now: dict[Key, Picture]) -> list[Key]:
     ]
 
 
-def require_same(run: Run, stage: str, images: pl.DataFrame) -> None:
+def require_same(run: Run, stage: str, table: Path) -> None:
     """Refuse to go on with what `stage` saw in pictures that are no longer the same.
+
+    Args:
+        table: IMAGES or DETECTIONS of the run, whose pictures are looked at.
 
     Raises:
         PlanMismatchError: naming how many, and the first.
     """
-    seen = load(run, stage)
-    if seen is None:
+    place = _place(run, stage)
+    if not place.exists():
         return
-    now = look(run, images, seen)
-    refuse_replaced(run, stage, replaced(seen, now))
-    if any(now[key] != seen.get(key) and now[key] != NOTHING for key in now):
-        # copied files: their new times make the next look a quick one
-        store(run, stage, {**seen, **{k: p for k, p in now.items() if p != NOTHING and k in seen
-                                      and seen[k].sha256 == p.sha256}})  # fmt: skip
+    others: list[Key] = []
+    kept: parts.Writer | None = None
+    try:
+        for number, (shown, seen) in enumerate(_beside(table, place)):
+            known = _pictures(seen)
+            now = look(run, shown, known)
+            others += replaced(known, now)
+            # copied files: their new times make the next look a quick one
+            fresh = {
+                key: picture
+                for key, picture in now.items()
+                if picture not in (known.get(key), NOTHING)
+                and key in known
+                and known[key].sha256 == picture.sha256
+            }
+            if fresh and kept is None:
+                kept = parts.Writer(place)
+                for before in itertools.islice(_beside(table, place), number):
+                    kept.add(before[1])
+            if kept is not None:
+                kept.add(_rows(known | fresh))
+        refuse_replaced(run, stage, others)
+        if kept is not None:
+            kept.publish()
+    finally:
+        if kept is not None:
+            kept.drop()
+
+
+def _beside(table: Path, seen: Path) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Pictures and what was seen of them, piece by piece where both have one order."""
+    columns = [*KEY, "image"]
+    if parts.same_order([table, seen]):
+        for shown, known in zip(parts.batches(table, columns), parts.batches(seen), strict=True):
+            yield shown, conform(known, CONTENTS, seen.name)
+    else:
+        yield read_table(table, columns), conform(read_table(seen), CONTENTS, seen.name)
 
 
 def asked_names(prompts: pl.DataFrame, vocabulary: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -129,18 +172,22 @@ def asked_names(prompts: pl.DataFrame, vocabulary: Sequence[str]) -> dict[str, t
     }
 
 
-def fingerprint(images: pl.DataFrame, asked: dict[str, tuple[str, ...]]) -> str:
+def fingerprint(images: Iterable[pl.DataFrame], asked: Mapping[str, tuple[str, ...]]) -> str:
     """Of which images and names: another set of either makes another plan.
 
     What is in the pictures is kept beside it.
+
+    Args:
+        images: IMAGES, whole or piece by piece.
     """
     digest = hashlib.sha256()
-    for row in images.select(KEY).iter_rows():
-        digest.update(json.dumps([*row, *asked.get(row[0], ())]).encode())
+    for some in images:
+        for row in some.select(KEY).iter_rows():
+            digest.update(json.dumps([*row, *asked.get(row[0], ())]).encode())
     return digest.hexdigest()[:16]
 
 
-def require_same_names(run: Run, stage: str, images: pl.DataFrame, prompts: pl.DataFrame) -> None:
+def require_same_names(run: Run, stage: str, prompts: pl.DataFrame) -> None:
     """Refuse boxes of other names than the prompts ask for: they would count as not there.
 
     Raises:
@@ -150,6 +197,7 @@ def require_same_names(run: Run, stage: str, images: pl.DataFrame, prompts: pl.D
     if "vocabulary" not in plan or "input" not in plan:
         return  # boxes of another origin
     asked = asked_names(prompts, plan["vocabulary"])
+    images = parts.batches(run.table_path("images.parquet"), KEY)
     if plan["input"] != fingerprint(images, asked):
         raise PlanMismatchError(
             f"{run.path}: the prompts or images are not those that {stage!r} has looked for "

@@ -163,7 +163,8 @@ def curate_run(
     """
     settings = settings or CurateSettings()
     if run.has("images.parquet"):
-        contents.require_same(run, detect_stage(settings.name), run.images())
+        run.require_finished("generate", "import")
+        contents.require_same(run, detect_stage(settings.name), run.path / "images.parquet")
 
     def begin() -> None:
         run.discard(STAGE)

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.detectors import DetectorSpec, load_detector
 from t2i_spatial.detectors.canary import CanaryResult, run_canary
 from t2i_spatial.detectors.loading import weights_hash
@@ -22,7 +23,7 @@ from t2i_spatial.errors import (
     ModelLoadError,
     T2ISpatialError,
 )
-from t2i_spatial.files import read_table, write_table
+from t2i_spatial.files import read_table
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.run import Run, detect_stage, writes_run
@@ -160,7 +161,7 @@ def _detect(
     plan = {
         **spec.plan(),
         "vocabulary": list(settings.vocabulary),
-        "input": contents.fingerprint(images, asked),
+        "input": contents.fingerprint([images], asked),
     }
     devices = engine.devices(settings.device)
     record = {
@@ -288,7 +289,7 @@ def _take_stored(run: Run, stage: str, settings: DetectSettings, overwrite: bool
         "weights": weights_hash(str(file.paths[0])),
         **_reading(settings.options),
         "threshold": settings.threshold,
-        "input": contents.fingerprint(images, {}),
+        "input": contents.fingerprint([images], {}),
     }
     if _begin(run, stage, settings.name, plan, environment(), overwrite):
         return
@@ -329,9 +330,9 @@ def _finish(run: Run, stage: str, name: str, table: pl.DataFrame, masks: pl.Data
         run.discard(stage)
         raise T2ISpatialError(f"the detector failed on every image; first reason: {reason}")
     run.write_detections(table, name)
-    (run.path / "masks" / f"{name}.parquet").unlink(missing_ok=True)
+    parts.remove(run.path / "masks" / f"{name}.parquet")
     if masks.height:
-        write_table(run.path / "masks" / f"{name}.parquet", masks)
+        parts.write(run.path / "masks" / f"{name}.parquet", masks)
     for other in (depth_stage(name), color_stage(name)):
         run.discard(other)
     boxes = int(table["detections"].list.len().sum() or 0)

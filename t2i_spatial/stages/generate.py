@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.curation.exporter import discard
 from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.errors import InputError
@@ -265,7 +266,7 @@ def _drop_derived(run: Run) -> None:
         run.discard(stage)
     for pattern in DERIVED:
         for path in run.path.glob(pattern):
-            path.unlink()
+            parts.remove(path)
     for folder in run.path.glob("curated*"):
         discard(folder)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import Metric
@@ -15,11 +16,11 @@ from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.questions import ANSWERS
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt
-from t2i_spatial.stages.score import fingerprint, import_detections, score_run
+from t2i_spatial.stages.score import import_detections, score_run
 from t2i_spatial.stages.score_answers import Answers
 from t2i_spatial.stages.score_stream import is_large, score_parquet
 from t2i_spatial.stages.scores import Scores, complete, score_tables
-from t2i_spatial.stages.trust import warn
+from t2i_spatial.stages.trust import Watch, warn
 from t2i_spatial.tables import (
     DETECTIONS,
     IMAGE_MISSING,
@@ -66,7 +67,9 @@ def score_detections(
     if output is None:
         rows = complete(found, table, samples=samples)
         scores = score_tables(table, rows, protocols, intervals)
-        warn(scores, protocols, table, rows)
+        watch = Watch(protocols, table)
+        watch.see(rows, table)
+        warn(scores, protocols, watch)
         return scores
     run = Run.create(output)
     import_detections(run, table, found, detections.name, samples=samples, overwrite=overwrite)
@@ -157,7 +160,7 @@ def _empty_run(output: Path, prompts: pl.DataFrame, source: Path, overwrite: boo
             {
                 "detector": "imported",
                 "source": str(source.resolve()),
-                "content": fingerprint(source),
+                "content": parts.fingerprint(source),
             },
             overwrite=overwrite,
         )

@@ -1,12 +1,13 @@
-"""Scoring a Parquet file that is larger than the memory: in slices, keeping sums per prompt."""
+"""Scoring tables that are larger than the memory: in slices, keeping sums per prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.checks import check_box_counts, check_detections
 from t2i_spatial.errors import InputError
 from t2i_spatial.interchange.label_spelling import renamed
@@ -14,34 +15,35 @@ from t2i_spatial.interchange.large import check_samples, names_of_labels
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.metrics.numbers import DEFAULTS, Intervals
 from t2i_spatial.metrics.tally import add_tallies
-from t2i_spatial.progress import progress_bar
+from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.run import Run
-from t2i_spatial.stages.score import begin_scores, fingerprint, finish_scores
-from t2i_spatial.stages.scores import STAGE, Scores
+from t2i_spatial.stages.prompts_in_turn import InTurn
+from t2i_spatial.stages.score_record import begin_scores, finish_scores
+from t2i_spatial.stages.scores import Scores, complete
+from t2i_spatial.stages.trust import Watch, warn
 from t2i_spatial.tables import (
     DETECTIONS,
     IMAGE_MISSING,
+    IMAGES,
     KEY,
     NOT_APPLICABLE,
     SCORED,
     VERDICTS,
+    conform,
     expected_images,
 )
 
 LARGE = 1_000_000
-"""Images from which `score --detections FILE.parquet` works in slices."""
-
-SLICE = 262_144
-"""Images judged at a time: a row group as polars writes them."""
+"""Images from which `score` works in slices."""
 
 
 def is_large(path: Path) -> bool:
-    """Whether a file is Parquet with at least `LARGE` rows."""
+    """Whether a table is Parquet with at least `LARGE` rows."""
     if path.suffix.lower() != ".parquet":
         return False
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item()) >= LARGE
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return parts.count(path) >= LARGE
+    except InputError as error:
         raise InputError(f"{path}: not a readable Parquet file: {error}") from None
 
 
@@ -53,86 +55,170 @@ def score_parquet(
     *,
     output: Run | None = None,
     samples: int | None = None,
-    size: int = SLICE,
+    size: int | None = None,
 ) -> Scores:
     """The numbers of `score_tables` for a file of detections in our own Parquet form.
 
-    Memory is that of one slice, of the prompts, and eight bytes per image to find images that
-    come twice. Verdicts go to `verdicts/*.parquet` of `output` in the order of the file, missing
-    images last, and are not returned.
+    Memory is that of one slice and of the prompts. Verdicts go to `verdicts/*.parquet` of `output`
+    in the order of the file, missing images last, and are not returned.
 
     Raises:
         InputError: an image twice or of no prompt of the set, a broken value, or a protocol whose
             verdicts do not add up (one with a `summarize` of its own).
     """
-    for protocol in protocols:
-        if type(protocol).summarize is not Metric.summarize:
-            raise InputError(f"{protocol.name} cannot be summed over slices of a file")
+    require_sums(protocols)
     numbers = _check_keys(path, prompts, samples)
     names = names_of_labels(path, prompts)
     slices = _slices(path, prompts, numbers, size, names)
-    if output is None:
-        return _summed(path, prompts, protocols, intervals, slices, lambda *_: None)
-    with output.writing():
-        source = output.plan("detect").get("content") or fingerprint(path)
-        begin_scores(output, protocols, intervals, source=source)
-        for protocol in protocols:  # slices of a scoring that was killed
-            output.discard(_part(protocol))
-
-        def keep(protocol: Metric, number: int, verdicts: pl.DataFrame) -> None:
-            output.shards(_part(protocol)).write(number, verdicts)
-
-        scores = _summed(path, prompts, protocols, intervals, slices, keep)
-        for protocol in protocols:
-            target = output.path / "verdicts" / f"{protocol.name}.parquet"
-            output.shards(_part(protocol)).join(target)
-        finish_scores(output, scores)
+    with Sums(prompts, protocols, output) as sums:
+        sums.see(slices, parts.count(path))
+        scores = sums.scores(intervals)
+        warn(scores, protocols, sums.watch)
+        if output is not None:
+            with output.writing():
+                source = output.plan("detect").get("content") or parts.fingerprint(path)
+                begin_scores(output, protocols, intervals, source=source)
+                sums.publish()
+                finish_scores(output, scores)
     return scores
 
 
-def _part(protocol: Metric) -> str:
-    return f"{STAGE}.{protocol.name}"
+def in_slices(run: Run, protocols: Sequence[Metric]) -> bool:
+    """Whether a run is so large that it is scored slice by slice, and can be.
+
+    Its tables must have one order, as the stages write them, and the verdicts must add up.
+    """
+    boxes, images = run.path / "detections" / "main.parquet", run.path / "images.parquet"
+    return (
+        boxes.exists()
+        and images.exists()
+        and is_large(boxes)
+        and not any(_own_summary(p) or p.evidence != "boxes" for p in protocols)
+        and parts.same_order([images, boxes])
+    )
 
 
-def _summed(
-    path: Path,
-    prompts: pl.DataFrame,
-    protocols: Sequence[Metric],
-    intervals: Intervals,
-    slices: Iterator[pl.DataFrame],
-    keep: Callable[[Metric, int, pl.DataFrame], None],
-) -> Scores:
-    tallies: dict[str, list[pl.DataFrame]] = {p.name: [] for p in protocols}
-    scored = expected = 0
-    rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    with progress_bar(rows, "score") as bar:
-        for k, part in enumerate(slices):
-            asked = prompts.join(part, on="prompt_id", how="semi", maintain_order="left")
-            for protocol in protocols:
-                verdicts = protocol.judge(asked, part)
-                parts = tallies[protocol.name]
-                parts.append(protocol.tally(verdicts))
-                if len(parts) > 8:
-                    tallies[protocol.name] = [add_tallies(parts)]
-                keep(protocol, k, verdicts)
-            status = part["status"]
-            scored += int((status == SCORED).sum())
-            expected += int((status != NOT_APPLICABLE).sum())
-            bar.update(len(part))
-    summary = {
-        protocol.name: protocol.summarize_tally(
-            add_tallies([protocol.tally(pl.DataFrame(schema=VERDICTS)), *tallies[protocol.name]]),
-            prompts,
-            intervals,
-        )
-        for protocol in protocols
-    }
-    return Scores({}, summary, expected, scored)
+def run_slices(run: Run, prompts: pl.DataFrame, samples: int | None) -> Iterator[pl.DataFrame]:
+    """The stored detections of a run whose tables have one order, complete.
+
+    Raises:
+        InputError: an image twice, or of no prompt of the set.
+    """
+    images = run.table_path("images.parquet")
+    boxes = run.table_path("detections/main.parquet")
+    _refuse_repeated(images)
+    chosen = None
+    if samples is not None:
+        first = parts.scan(images).select(pl.col("sample").min()).collect(engine="streaming").item()
+        first = min(int(first or 0), 1)
+        chosen = pl.col("sample").is_in(range(first, first + samples))
+        beyond = int(parts.scan(images).select((~chosen).sum()).collect(engine="streaming").item())
+        if beyond:
+            note(f"{beyond:,} images beyond {samples} per prompt are not used")
+    turn = InTurn(prompts)
+    for shown, found in zip(parts.batches(images), parts.batches(boxes), strict=True):
+        expected, seen = conform(shown, IMAGES, "images"), conform(found, DETECTIONS, "detections")
+        if chosen is not None:
+            expected, seen = expected.filter(chosen), seen.filter(chosen)
+        yield complete(seen, turn.of(seen["prompt_id"]), images=expected)
+
+
+def _refuse_repeated(table: Path) -> None:
+    """Raise `InputError` where an image comes twice."""
+    keys, rows = parts.scan(table, KEY), parts.count(table)
+    hashes = keys.select(pl.struct(KEY).hash().alias("key"))
+    if all(some["key"].n_unique() == len(some) for (some,) in parts.buckets([hashes], "key", rows)):
+        return
+    for (some,) in parts.buckets([keys], "prompt_id", rows):  # equal hashes of others are possible
+        if some.is_duplicated().any():
+            twice = some.filter(some.is_duplicated()).row(0)
+            raise InputError(f"{table.name}: the same image twice: {twice}")
+
+
+def require_sums(protocols: Sequence[Metric]) -> None:
+    """Raise `InputError` for a protocol whose verdicts do not add up."""
+    for protocol in protocols:
+        if _own_summary(protocol):
+            raise InputError(f"{protocol.name} cannot be summed over slices of a file")
+
+
+def _own_summary(protocol: Metric) -> bool:
+    return type(protocol).summarize is not Metric.summarize
+
+
+class Sums:
+    """Verdicts of slices on their way into a run, and what is summed of them.
+
+    Until `publish` nothing of it can be seen in the run; leaving the context drops the rest.
+    """
+
+    def __init__(
+        self, prompts: pl.DataFrame, protocols: Sequence[Metric], output: Run | None
+    ) -> None:
+        self.watch = Watch(protocols, prompts)
+        self._prompts = prompts
+        self._protocols = protocols
+        self._tallies = {p.name: [p.tally(pl.DataFrame(schema=VERDICTS))] for p in protocols}
+        self._writers: dict[str, parts.Writer] = {}
+        self._scored = self._expected = 0
+        if output is not None:
+            folder = output.path / "verdicts"
+            self._writers = {p.name: parts.Writer(folder / f"{p.name}.parquet") for p in protocols}
+
+    def __enter__(self) -> Sums:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for writer in self._writers.values():
+            writer.drop()
+
+    def see(self, slices: Iterable[pl.DataFrame], total: int) -> None:
+        """Judge DETECTIONS, slice by slice."""
+        turn = InTurn(self._prompts)
+        with progress_bar(total, "score") as bar:
+            for part in slices:
+                asked = turn.of(part["prompt_id"])
+                for protocol in self._protocols:
+                    verdicts = protocol.judge(asked, part)
+                    _put(self._tallies[protocol.name], protocol.tally(verdicts))
+                    if protocol.name in self._writers:
+                        self._writers[protocol.name].add(verdicts)
+                self.watch.see(part, asked)
+                status = part["status"]
+                self._scored += int((status == SCORED).sum())
+                self._expected += int((status != NOT_APPLICABLE).sum())
+                bar.update(len(part))
+
+    def scores(self, intervals: Intervals) -> Scores:
+        """The numbers of everything that was seen."""
+        summary = {
+            protocol.name: protocol.summarize_tally(
+                add_tallies(self._tallies[protocol.name]), self._prompts, intervals
+            )
+            for protocol in self._protocols
+        }
+        return Scores({}, summary, self._expected, self._scored)
+
+    def publish(self) -> None:
+        """Let the verdicts appear in the run."""
+        for writer in self._writers.values():
+            writer.publish()
+
+
+def _put(tallies: list[pl.DataFrame], new: pl.DataFrame) -> None:
+    """Keep a tally; those before it are added up when they are no longer than it.
+
+    So every prompt is added up a few times only, however many slices there are.
+    """
+    tallies.append(new)
+    while len(tallies) > 1 and len(tallies[-2]) <= 2 * len(tallies[-1]):
+        last = tallies.pop()
+        tallies[-1] = add_tallies([tallies[-1], last])
 
 
 def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range:
     """Which sample numbers are expected, after the keys of the whole file were looked at."""
-    scan = pl.scan_parquet(path)
+    scan = parts.scan(path)
     missing = [name for name in (*KEY, "detections") if name not in scan.collect_schema()]
     if missing:
         raise InputError(f"{path.name}: no column {missing[0]!r}")
@@ -148,12 +234,7 @@ def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range
             f"{count:,} images belong to no prompt of the set (first: prompt id {example!r}); "
             "is this the right prompt file?"
         )
-    hashes = scan.select(pl.struct(KEY).hash()).collect(engine="streaming").to_series()
-    if hashes.n_unique() < len(hashes):
-        twice = scan.group_by(KEY).len().filter(pl.col("len") > 1).select(KEY).first()
-        raise InputError(
-            f"{path.name}: the same image twice: {twice.collect(engine='streaming').row(0)}"
-        )
+    _refuse_repeated(path)
     low, high = (
         scan.select(pl.col("sample").min().alias("low"), pl.col("sample").max().alias("high"))
         .collect(engine="streaming")
@@ -164,16 +245,11 @@ def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range
 
 
 def _slices(
-    path: Path, prompts: pl.DataFrame, numbers: range, size: int, names: dict[str, str]
+    path: Path, prompts: pl.DataFrame, numbers: range, size: int | None, names: dict[str, str]
 ) -> Iterator[pl.DataFrame]:
     """The images of the file, then those that it lacks."""
     seen: list[pl.DataFrame] = []
-    offset = 0
-    while True:
-        table = pl.scan_parquet(path).slice(offset, size).collect()
-        if len(table) == 0:
-            break
-        offset += len(table)
+    for table in parts.batches(path, size=size):
         check_box_counts(table)
         table = renamed(check_detections(table, path.name), names)
         table = table.filter(pl.col("sample").is_in(list(numbers)))
@@ -195,13 +271,13 @@ def _slices(
 
 
 def _missing(
-    path: Path, lacking: pl.DataFrame, numbers: range, size: int
+    path: Path, lacking: pl.DataFrame, numbers: range, size: int | None
 ) -> Iterator[pl.DataFrame]:
-    step = max(1, size // len(numbers))
+    step = max(1, (size or parts.BATCH) // len(numbers))
     for start in range(0, len(lacking), step):
         prompts = lacking[start : start + step]
         have = (
-            pl.scan_parquet(path)
+            parts.scan(path)
             .select(pl.col("prompt_id").cast(pl.String), pl.col("sample").cast(pl.Int32))
             .join(prompts.select("prompt_id").lazy(), on="prompt_id", how="semi")
             .collect(engine="streaming")

@@ -7,12 +7,17 @@ from dataclasses import replace
 import pytest
 
 from t2i_spatial.detectors import DETECTORS
-from t2i_spatial.detectors.score_levels import LEVELS, fitted, misfits
+from t2i_spatial.detectors.score_levels import LEVELS, fitted, misfits, reached
 from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.scene import ObjectSpec, Prompt, SceneSpec
 from t2i_spatial.stages.protocols import make_protocols
 from t2i_spatial.tables import prompts_to_table
 from tests.builders import box, detection_rows, detections
+
+
+def told(protocol, prompts, rows):
+    return misfits(protocol, reached(protocol, prompts, rows))
+
 
 PUBLISHED = ["visor", "geneval", "geneval_reward", "t2i_compbench_2d", "t2i_compbench_numeracy"]
 
@@ -54,11 +59,11 @@ def test_thresholds_that_no_box_reaches_are_told():
     prompt = Prompt("0", "cats", "counting", SceneSpec((ObjectSpec("cat", 3),)))
     crowd = detections(*(box("cat", k, 0, k + 8, 9, 0.2) for k in range(60)))
     prompts, rows = prompts_to_table([prompt]), detection_rows({("0", 0): crowd})
-    (counting,) = [s for s in misfits(PROTOCOLS["geneval"](), prompts, rows) if "counting" in s]
+    (counting,) = [s for s in told(PROTOCOLS["geneval"](), prompts, rows) if "counting" in s]
     assert "0 of 60 boxes have a score above its published counting_threshold 0.9" in counting
-    assert misfits(PROTOCOLS["visor"](), prompts, rows) == []
+    assert told(PROTOCOLS["visor"](), prompts, rows) == []
     sure = replace(crowd, scores=crowd.scores + 0.75)
-    assert misfits(PROTOCOLS["geneval"](), prompts, detection_rows({("0", 0): sure})) == []
+    assert told(PROTOCOLS["geneval"](), prompts, detection_rows({("0", 0): sure})) == []
     # other prompts are not counted
     single = prompts_to_table([replace(prompt, tag="colors")])
-    assert all("counting" not in s for s in misfits(PROTOCOLS["geneval"](), single, rows))
+    assert all("counting" not in s for s in told(PROTOCOLS["geneval"](), single, rows))

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.base import PROTOCOLS, Metric
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
-from t2i_spatial.shards import Shards
 from t2i_spatial.stages import score_stream
 from t2i_spatial.stages.protocols import make_protocols
 from t2i_spatial.stages.score_sources import score_detections
@@ -114,17 +114,17 @@ def test_large_files_are_scored_in_slices_by_the_command(table, tmp_path, monkey
     monkeypatch.setattr(score_stream, "LARGE", 50)
     large = score_detections(*ask, output=tmp_path / "run")
     assert large.summary == small.summary
-    join = Shards.join
+    publish = parts.Writer.publish
 
-    def killed(self, target):
+    def killed(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Shards, "join", killed)
+    monkeypatch.setattr(parts.Writer, "publish", killed)
     with pytest.raises(KeyboardInterrupt):
         score_detections(*ask, output=tmp_path / "run")
     with pytest.raises(InputError, match="not finished"):
         Run.open(tmp_path / "run").summary()
-    monkeypatch.setattr(Shards, "join", join)
+    monkeypatch.setattr(parts.Writer, "publish", publish)
     assert score_detections(*ask, output=tmp_path / "run").summary == small.summary
     run = Run.open(tmp_path / "run")
     assert len(run.verdicts("visor")) == 120 and not run.has("detections/main.parquet")

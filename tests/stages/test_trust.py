@@ -7,7 +7,7 @@ from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.run import Run
 from t2i_spatial.scene import Prompt, SceneSpec
 from t2i_spatial.stages.scores import complete, score_tables
-from t2i_spatial.stages.trust import same_pictures, warn, warnings_of
+from t2i_spatial.stages.trust import Watch, same_pictures, warn, warnings_of
 from t2i_spatial.tables import IMAGES, SCORED, prompts_to_table
 from tests.builders import box, detection_rows, detections, relation_prompt
 
@@ -98,7 +98,9 @@ def test_printed_once_and_in_the_summary(capsys):
     protocols = [PROTOCOLS["visor"](), PROTOCOLS["spatial"]()]
     rows = complete(rows, prompts)
     scores = score_tables(prompts, rows, protocols)
-    warn(scores, protocols, prompts, rows)
+    watch = Watch(protocols, prompts)
+    watch.see(rows, prompts)
+    warn(scores, protocols, watch)
     assert capsys.readouterr().err.count("careful: one image") == 1
     assert all("one image" in part["warnings"][0] for part in scores.summary.values())
 
