@@ -18,12 +18,14 @@ from t2i_spatial.cli.options import (
     overwrite_option,
     settings_options,
 )
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.stages.ask_settings import AskSettings
 
 
 @click.command("ask", cls=Command)
 @click.argument("run_dir", metavar="RUN", type=PLACE)
 @settings_options(AskSettings)
+@settings_options(EngineSettings)
 @click.option(
     "--dry-run", is_flag=True, help="Only say how many requests, images and tokens it would take."
 )
@@ -55,11 +57,13 @@ def command(
     What is answered is kept: the same command goes on, and another protocol asks only what is new.
     `score -p PROTOCOL --answers NAME` judges by the answers.
     """
+    from t2i_spatial.engines import make_engine
     from t2i_spatial.run import Run
     from t2i_spatial.stages.ask import ask_run
 
     settings = given(AskSettings, options)
     protocols = settings.askers()
+    engine = make_engine(given(EngineSettings, options))
     if export_requests is not None and (import_replies is not None or dry_run):
         raise click.UsageError("--export-requests writes requests and does nothing else")
     result = ask_run(
@@ -70,6 +74,7 @@ def command(
         export_requests=export_requests,
         import_replies=import_replies,
         overwrite=overwrite,
+        engine=engine,
     )
     click.echo(json.dumps(result.to_json()) if as_json else result.as_text())
     result.require_some()

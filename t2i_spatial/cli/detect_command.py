@@ -18,6 +18,7 @@ from t2i_spatial.cli.options import (
     refuse_given,
     settings_options,
 )
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.stages.stage_settings import DetectSettings, ImportSettings
 
 
@@ -35,6 +36,7 @@ from t2i_spatial.stages.stage_settings import DetectSettings, ImportSettings
 )
 @settings_options(ImportSettings, only=("samples",), prefix="With --images: ")
 @settings_options(DetectSettings)
+@settings_options(EngineSettings)
 @overwrite_option
 @as_json_option
 def command(
@@ -47,6 +49,7 @@ def command(
     **options: Any,
 ) -> None:
     """Find the objects that the prompts of RUN name in its images."""
+    from t2i_spatial.engines import make_engine
     from t2i_spatial.prompts import load_prompts
     from t2i_spatial.run import Run
     from t2i_spatial.stages.detect import count_detected, detect_run
@@ -56,6 +59,7 @@ def command(
     if images is None:
         refuse_given(("prompts", "samples"), "they describe a folder of --images")
     settings = given(DetectSettings, options)
+    engine = make_engine(given(EngineSettings, options))
     if images is None:
         run = Run.open(run_dir)
         check_detector(settings, run.plan("generate").get("model"))
@@ -64,7 +68,7 @@ def command(
         loaded = load_prompts(prompts) if prompts else None
         run = Run.create(run_dir)
         import_images(run, images, loaded, samples, overwrite=overwrite)
-    detect_run(run, settings, overwrite=overwrite)
+    detect_run(run, settings, overwrite=overwrite, engine=engine)
     counts = count_detected(run, settings.name)
     click.echo(json.dumps(counts.results) if as_json else counts.as_text())
     counts.require_some()

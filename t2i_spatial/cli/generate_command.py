@@ -16,6 +16,7 @@ from t2i_spatial.cli.options import (
     overwrite_option,
     settings_options,
 )
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.stages.stage_settings import GenerateSettings
 
 
@@ -29,18 +30,21 @@ from t2i_spatial.stages.stage_settings import GenerateSettings
     help="Run directory; the same command goes on where it stopped.",
 )
 @settings_options(GenerateSettings)
+@settings_options(EngineSettings)
 @overwrite_option
 @as_json_option
 def command(prompts: str, output: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Generate images for PROMPTS, a prompt file, `sr2d` or - (stdin), into a run directory."""
+    from t2i_spatial.engines import make_engine
     from t2i_spatial.prompts import load_prompts
     from t2i_spatial.run import Run
     from t2i_spatial.stages.generate import STAGE, generate_run
 
     settings = given(GenerateSettings, options)
+    engine = make_engine(given(EngineSettings, options))
     loaded = load_prompts(prompts)
     run = Run.create(output)
-    generate_run(run, loaded, settings, overwrite=overwrite)
+    generate_run(run, loaded, settings, overwrite=overwrite, engine=engine)
     results = run.manifest["stages"][STAGE]["results"]
     if as_json:
         click.echo(json.dumps({"output": str(output), **results}))

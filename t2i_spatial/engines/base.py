@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
-from t2i_spatial.engines.settings import EngineSettings
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.errors import T2ISpatialError
 from t2i_spatial.shards import Shards
 

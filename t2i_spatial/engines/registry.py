@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.engines.base import Engine
-from t2i_spatial.engines.settings import EngineSettings
+from t2i_spatial.errors import InputError
 from t2i_spatial.registry import Registry
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "t2i_spatial.engines", classes=(Engine,))
@@ -16,4 +17,18 @@ def make_engine(settings: EngineSettings | None = None) -> Engine:
         InputError: no such engine, or settings that it does not have.
     """
     settings = settings or EngineSettings()
-    return ENGINES["shards" if settings.shard is not None else settings.engine](settings)
+    name = settings.engine
+    if settings.shard is not None:
+        if name != "local":
+            raise InputError(
+                f"shard and the engine {name!r} do not go together: it deals out itself"
+            )
+        name = "shards"
+    elif name == "shards":
+        raise InputError("the engine 'shards' needs to know which: --shard 3/16")
+    if name in ("local", "shards"):
+        for field in ("address", "gpus_per_worker", "cpus_per_worker"):
+            if getattr(settings, field) is not None:
+                flag = field.replace("_", "-")
+                raise InputError(f"--{flag} has no effect here: it is for --engine ray")
+    return ENGINES[name](settings)

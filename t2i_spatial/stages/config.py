@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.incoming import read_text
 from t2i_spatial.locations import Location, locate
@@ -39,6 +40,7 @@ class PipelineSettings(Settings):
 
     output: Location = Field(description="Run directory.")
     prompts: PromptSettings = PromptSettings()
+    engine: EngineSettings = EngineSettings()
     generate: GenerateSettings | None = None
     images: ImportSettings | None = None
     detect: DetectSettings = DetectSettings()

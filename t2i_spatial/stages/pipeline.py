@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from t2i_spatial.engines import make_engine
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import PROTOCOLS
@@ -60,14 +61,16 @@ def run_pipeline(settings: PipelineSettings, *, overwrite: bool = False) -> tupl
         note(str(stopped))
         return _after_detection(settings, Run.open(settings.output), overwrite)
     run = Run.create(settings.output)
+    engine = make_engine(settings.engine)
     if settings.images is not None:
         import_images(
             run, settings.images.folder, prompts, settings.images.samples, overwrite=overwrite
         )
     else:
-        generate_run(run, prompts, settings.generate or GenerateSettings(), overwrite=overwrite)
+        made = settings.generate or GenerateSettings()
+        generate_run(run, prompts, made, overwrite=overwrite, engine=engine)
     if looks_for_boxes(settings):
-        detect_run(run, settings.detect, overwrite=overwrite)
+        detect_run(run, settings.detect, overwrite=overwrite, engine=engine)
     return _after_detection(settings, run, overwrite)
 
 
@@ -107,6 +110,12 @@ def check_pipeline(settings: PipelineSettings) -> None:
     """
     if settings.generate is not None and settings.images is not None:
         raise InputError("give `generate` or `images`, not both")
+    if settings.engine.shard is not None:
+        raise InputError(
+            "engine.shard belongs to one stage of many jobs: give --shard to generate, detect or "
+            "ask, and run this file when they are done"
+        )
+    make_engine(settings.engine)
     score = settings.score
     if not score.protocols:
         raise InputError(f"score.protocols is empty; known: {', '.join(PROTOCOLS)}")
@@ -140,7 +149,7 @@ def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> t
     intervals, samples = settings.score.intervals, settings.score.samples
     answers = settings.score.answers
     if (asking := asking_of(settings)) is not None:
-        ask_run(run, None, asking, overwrite=overwrite)
+        ask_run(run, None, asking, overwrite=overwrite, engine=make_engine(settings.engine))
         judged_by_answers = any(isinstance(p, AnswerMetric) for p in protocols)
         answers = answers or (asking.answers_name if judged_by_answers else None)
     if settings.score.second is not None:
