@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from t2i_spatial.errors import ModelLoadError, require
-from t2i_spatial.generation.resolve import LoraSource, quiet_libraries
+from t2i_spatial.generation.resolve import PEFT_SETTINGS, LoraSource, quiet_libraries
 
 _ENDINGS = (
     (re.compile(r"(\.lora_A|\.lora_down|[._]lora\.down|\.lora_linear_layer\.down)"), "down"),
@@ -146,7 +146,7 @@ def _load(lora: LoraSource) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ModelLoadError(f"the LoRA {lora.name!r} cannot be read: {error}") from None
     if not weights:
         raise ModelLoadError(f"the LoRA {lora.name!r} is empty")
-    beside = lora.file.with_name("adapter_config.json")
+    beside = lora.file.with_name(PEFT_SETTINGS)
     try:
         settings = json.loads(header.get("lora_adapter_metadata", "{}"))
         if beside.is_file():

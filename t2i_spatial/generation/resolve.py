@@ -13,6 +13,8 @@ from typing import Any
 from t2i_spatial.errors import ModelLoadError, require
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
+PEFT_FILE = "adapter_model.safetensors"
+PEFT_SETTINGS = "adapter_config.json"
 BUNDLED = "bundled"
 
 
@@ -138,7 +140,7 @@ def split_strength(name: str) -> tuple[str, float | None]:
 
 
 def _lora_in(folder: Path, name: str) -> Path:
-    known = (LORA_FILE, f"lora/{LORA_FILE}", "adapter_model.safetensors")
+    known = (LORA_FILE, f"lora/{LORA_FILE}", PEFT_FILE)
     for candidate in (folder / name for name in known):
         if candidate.is_file():
             return candidate

@@ -11,10 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from t2i_spatial.errors import InputError, ModelLoadError, T2ISpatialError, require
-from t2i_spatial.files import atomic_write
+from t2i_spatial.files import atomic_write, write_json
 from t2i_spatial.generation.lora import lora_flags
 from t2i_spatial.generation.lora_file import Layer, read_lora
-from t2i_spatial.generation.resolve import LORA_FILE, LoraSource
+from t2i_spatial.generation.resolve import (
+    LORA_FILE,
+    PEFT_FILE,
+    PEFT_SETTINGS,
+    LoraSource,
+)
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
@@ -33,6 +38,7 @@ class Adapters:
         peft = require("peft", "train")
         self.tenor = settings.tenor
         self.rank = settings.rank
+        self.targets = family.targets(settings.targets)
         self.scale = (settings.alpha or settings.rank) / settings.rank
         self.parts: dict[str, nn.Module] = {family.part: family.denoiser}
         if settings.text_encoder:
@@ -43,7 +49,6 @@ class Adapters:
         for component in family.pipe.components.values():
             if isinstance(component, nn.Module):
                 component.requires_grad_(False).eval()
-        targets = family.targets(settings.targets)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             for part, module in self.parts.items():
@@ -51,13 +56,16 @@ class Adapters:
                     r=settings.rank,
                     lora_alpha=settings.alpha or settings.rank,
                     init_lora_weights="gaussian",
-                    target_modules=targets if part == family.part else list(_TEXT_TARGETS),
+                    target_modules=self.targets if part == family.part else list(_TEXT_TARGETS),
                 )
                 try:
-                    module.add_adapter(config)  # type: ignore[operator]
+                    if hasattr(module, "add_adapter"):
+                        module.add_adapter(config)
+                    else:
+                        peft.inject_adapter_in_model(config, module)
                 except ValueError as error:
                     raise InputError(
-                        f"no layers named {', '.join(targets)} in the {part}: "
+                        f"no layers named {', '.join(self.targets)} in the {part}: "
                         f"{str(error).splitlines()[0]}"
                     ) from None
         self.parameters: dict[str, nn.Parameter] = {}
@@ -121,7 +129,8 @@ class Adapters:
         """Write `pytorch_lora_weights.safetensors` whole or not at all.
 
         The scale alpha / rank is multiplied into the weights: every loader then agrees, also those
-        that do not read alpha from the file.
+        that do not read alpha from the file. For a denoiser into which diffusers loads no LoRA, the
+        same weights are written as `PeftModel.from_pretrained` reads them, too.
 
         Args:
             values: save these instead of the present values (the moving average).
@@ -130,28 +139,57 @@ class Adapters:
             T2ISpatialError: a full disk.
         """
         peft = require("peft", "train")
-        safetensors = require("safetensors", "train")
         with self.holding(values or {}):
             layers = {
-                f"{part}_lora_layers": {
+                part: {
                     name: (value * self.scale if "lora_B" in name else value).cpu().contiguous()
                     for name, value in peft.get_peft_model_state_dict(module).items()
                 }
                 for part, module in self.parts.items()
             }
-        try:
-            with tempfile.TemporaryDirectory() as temporary:
-                type(pipe).save_lora_weights(temporary, **layers)
-                content = (Path(temporary) / LORA_FILE).read_bytes()
-        except (OSError, safetensors.SafetensorError) as error:
-            raise T2ISpatialError(f"cannot write a temporary file: {error}") from None
+        content = _content(pipe, layers)
+        for part, module in self.parts.items():
+            if not hasattr(module, "load_lora_adapter") and not part.startswith("text_encoder"):
+                self._save_for_peft(folder, layers[part])
         with atomic_write(folder / LORA_FILE) as file:
             file.write(content)
         return folder / LORA_FILE
 
+    def _save_for_peft(self, folder: Path, layers: Mapping[str, Tensor]) -> None:
+        peft = require("peft", "train")
+        config = peft.LoraConfig(
+            r=self.rank, lora_alpha=self.rank, target_modules=self.targets, inference_mode=True
+        ).to_dict()
+        with atomic_write(folder / PEFT_FILE) as file:
+            file.write(_serialised({f"base_model.model.{k}": v for k, v in layers.items()}))
+        write_json(folder / PEFT_SETTINGS, config | {"target_modules": self.targets})
+
     def holding(self, values: Mapping[str, Tensor]) -> _Holding:
         """A context in which the parameters have other values."""
         return _Holding(self.parameters, values)
+
+
+def _content(pipe: Any, layers: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    """A LoRA file as the pipeline's class writes it; of one that writes none, as others do."""
+    if not hasattr(type(pipe), "save_lora_weights"):
+        return _serialised(
+            {f"{part}.{name}": value for part, own in layers.items() for name, value in own.items()}
+        )
+    safetensors = require("safetensors", "train")
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            named = {f"{part}_lora_layers": own for part, own in layers.items()}
+            type(pipe).save_lora_weights(temporary, **named)
+            return (Path(temporary) / LORA_FILE).read_bytes()
+    except (OSError, safetensors.SafetensorError) as error:
+        raise T2ISpatialError(f"cannot write a temporary file: {error}") from None
+
+
+def _serialised(tensors: dict[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    content: bytes = save(tensors, {"format": "pt"})
+    return content
 
 
 class _Holding:

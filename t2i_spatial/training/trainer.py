@@ -20,6 +20,8 @@ from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
 from t2i_spatial.generation.resolve import (
     LORA_FILE,
+    PEFT_FILE,
+    PEFT_SETTINGS,
     LoraSource,
     ModelSource,
     resolve_lora,
@@ -285,5 +287,5 @@ def _is_extended(before: dict[str, Any], plan: dict[str, Any]) -> bool:
 def _clear(output: Path) -> None:
     for name in ("checkpoints", "validation", "trackers", LAST_GOOD):
         shutil.rmtree(output / name, ignore_errors=True)
-    for name in (FLAGS_FILE, LORA_FILE, "log.jsonl"):
+    for name in (FLAGS_FILE, LORA_FILE, PEFT_FILE, PEFT_SETTINGS, "log.jsonl"):
         (output / name).unlink(missing_ok=True)

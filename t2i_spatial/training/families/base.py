@@ -26,6 +26,8 @@ from t2i_spatial.training.families.text import Text
 from t2i_spatial.training.hyperparameters import LevelKind
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+JOINT_ATTENTION = (*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+"""Where text and image have layers of their own."""
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 GROUPS = ("attention", "mlp")
 """Words for layers that every family has under its own names."""
@@ -82,7 +84,8 @@ class Family(ABC):
 
     def text_encoders(self) -> dict[str, nn.Module]:
         """The CLIP text encoders whose LoRA layers the pipeline can save."""
-        saved = inspect.signature(type(self.pipe).save_lora_weights).parameters
+        save = getattr(self.pipe, "save_lora_weights", None)
+        saved = inspect.signature(save).parameters if save else {}
         names = ("text_encoder", "text_encoder_2")
         found = {name: getattr(self.pipe, name, None) for name in names}
         return {

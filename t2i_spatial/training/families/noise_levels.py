@@ -44,6 +44,11 @@ def shifted(level: Tensor, shift: float) -> Tensor:
     return shift * level / (1 + (shift - 1) * level)
 
 
+def unshifted(level: Tensor, shift: float) -> Tensor:
+    """Noise levels as they were before `shifted`."""
+    return level / (shift - (shift - 1) * level)
+
+
 def is_dynamic(config: Mapping[str, Any]) -> bool:
     """Whether a scheduler's shift grows with the image."""
     return bool(config.get("use_dynamic_shifting"))

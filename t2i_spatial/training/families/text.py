@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,3 +42,26 @@ def join(captions: Sequence[Text]) -> Text:
         places = torch.arange(joined[name].shape[1], device=lengths.device)
         joined[f"{name}{MASK}"] = places < lengths[:, None]
     return joined
+
+
+def mask_of(text: Mapping[str, Tensor], name: str) -> Tensor:
+    """Which entries of the second axis of `text[name]` are tokens: all, where none is padding."""
+    mask = text.get(f"{name}{MASK}")
+    if mask is not None:
+        return mask.bool()
+    return torch.ones(text[name].shape[:2], dtype=torch.bool, device=text[name].device)
+
+
+def encode_both_ways(pipe: Any, texts: Sequence[str], **options: Any) -> Text:
+    """Captions as a pipeline encodes prompts, the empty one as it encodes its negative prompt.
+
+    For pipelines that put words around a prompt and none around a negative one; their
+    `encode_prompt` returns both, each with its mask.
+    """
+    empty = [text == "" for text in texts]
+    text, mask, negative, negative_mask = pipe.encode_prompt(
+        list(texts), do_classifier_free_guidance=any(empty), negative_prompt="", **options
+    )
+    if any(empty):
+        text[empty], mask[empty] = negative[empty], negative_mask[empty]
+    return {"text": text, f"text{MASK}": mask}

@@ -1,0 +1,227 @@
+"""Each family with its tiny checkpoint: the pipeline's own step, a training, its LoRA elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2i_spatial.generation.loading import load_pipeline
+from t2i_spatial.generation.lora import attach_loras
+from t2i_spatial.generation.resolve import resolve_lora, resolve_model
+from t2i_spatial.training import finetune
+from t2i_spatial.training.families import find_family
+from t2i_spatial.training.families.text import join, split
+from t2i_spatial.training.loop import Loop
+from tests.tiny_models import SIZE, tiny_model
+from tests.training.lora_runs import LORA, content, same, settings
+
+UNGUIDED = {
+    "sana": {"guidance_scale": 1.0, "use_resolution_binning": False},
+    "lumina2": {"guidance_scale": 1.0},
+    "aura_flow": {"guidance_scale": 1.0},
+    "pixart": {"guidance_scale": 1.0, "use_resolution_binning": False},
+    "cogview4": {"guidance_scale": 1.0},
+    "hunyuan_image": {},
+    "krea2": {"guidance_scale": 0.0},
+    "wan": {"guidance_scale": 1.0, "num_frames": 1},
+}
+"""How each pipeline is called so that it asks its denoiser once for a step."""
+
+CAPTIONS = ['a "cat" left of a dog', "a dog on a chair that is to the right of a table", ""]
+
+
+def loaded(family):
+    pipe = load_pipeline(resolve_model(str(tiny_model(family))), None, "fp32")
+    pipe.set_progress_bar_config(disable=True)
+    for guider in (getattr(pipe, name, None) for name in ("guider", "ocr_guider")):
+        if guider is not None:
+            guider._enabled = False
+    return pipe
+
+
+def steps_of(pipe, family):
+    """Latents before each of the pipeline's steps, time of its noise level, and its prediction."""
+    seen = []
+    step = pipe.scheduler.step
+
+    def spy(prediction, time, sample, *rest, **options):
+        level = 1000 * pipe.scheduler.sigmas[len(seen)] if _flows(pipe) else time
+        seen.append((_spatial(pipe, sample), level, _spatial(pipe, prediction)))
+        return step(prediction, time, sample, *rest, **options)
+
+    pipe.scheduler.step = spy
+    size = {"width": SIZE, "height": SIZE, "num_inference_steps": 3, "output_type": "latent"}
+    pipe(CAPTIONS[0], **size, **UNGUIDED[family], generator=torch.Generator().manual_seed(0))
+    return seen
+
+
+def _flows(pipe):
+    return hasattr(pipe.scheduler, "sigmas")
+
+
+def _spatial(pipe, latents):
+    if latents.ndim == 3:
+        latents = pipe._unpack_latents(latents, SIZE, SIZE)
+    return latents.squeeze(2) if latents.ndim == 5 else latents
+
+
+@pytest.mark.parametrize("family", UNGUIDED)
+def test_the_prediction_is_that_of_the_pipelines_own_step(family):
+    """Captions of other lengths in the same batch change nothing."""
+    pipe = loaded(family)
+    found = find_family(pipe)
+    steps = steps_of(pipe, family)
+    assert len(steps) == 3
+    with torch.no_grad():
+        text = join(split(found.encode(CAPTIONS)))
+        for noisy, time, expected in steps:
+            count = len(CAPTIONS)
+            ours = found.predict(noisy.repeat(count, 1, 1, 1), time.expand(count), text)
+            assert torch.allclose(ours[0], expected[0], atol=2e-6)
+            assert not torch.allclose(ours[1], expected[0], atol=2e-6)
+
+
+@pytest.mark.parametrize("family", UNGUIDED)
+def test_latents_of_an_image_are_what_the_pipeline_decodes_to_it(family, monkeypatch):
+    pipe = loaded(family)
+    images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ours = find_family(pipe).latents(images).detach()
+    decoded = []
+    decode = pipe.vae.decode
+
+    def end(prediction, time, sample, *rest, **options):
+        return (_as_in(pipe, ours, sample),)
+
+    def spy(latents, *rest, **options):
+        decoded.append(latents)
+        return decode(latents, *rest, **options)
+
+    monkeypatch.setattr(pipe.scheduler, "step", end)
+    monkeypatch.setattr(pipe.vae, "decode", spy)
+    pipe(CAPTIONS[0], width=SIZE, height=SIZE, num_inference_steps=1, **UNGUIDED[family])
+    encoded = pipe.vae.encode(images.unsqueeze(2) if decoded[0].ndim == 5 else images)
+    own = encoded.latent if hasattr(encoded, "latent") else encoded.latent_dist.mean
+    assert torch.allclose(decoded[0], own, atol=1e-5)
+
+
+def _as_in(pipe, latents, sample):
+    if sample.ndim == 3:
+        return pipe._pack_latents(latents, *latents.shape)
+    return latents.unsqueeze(2) if sample.ndim == 5 else latents
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def two_pictures(tmp_path_factory):
+    """Two pictures, each of them twice, since four are the least to train on."""
+    folder = tmp_path_factory.mktemp("pictures")
+    lines = []
+    for k in range(4):
+        pixels = np.full((SIZE, SIZE, 3), 255 * (k % 2), np.uint8)
+        pixels[: SIZE // 2] = (200, 30, 90)
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+        lines.append({"file_name": f"{k}.png", "text": CAPTIONS[k % 2]})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module", params=UNGUIDED)
+def learned(request, two_pictures, tmp_path_factory):
+    """Family, folder, options and pipeline of a training, and its loss before and after."""
+    folder = tmp_path_factory.mktemp(request.param)
+    options = settings(
+        request.param,
+        steps=10,
+        checkpoint_every=8,
+        learning_rate=2e-2,
+        rank=8,
+        targets=("attention", "mlp"),
+        resolution=SIZE,
+        caption_dropout=0.0,
+        max_grad_norm=10.0,
+    )
+    losses, loops = [], []
+    run = Loop.run
+
+    def measured(loop):
+        losses.append(_loss(loop))
+        result = run(loop)
+        losses.append(_loss(loop))
+        loops.append(loop)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "run", measured)
+        finetune(two_pictures, folder, options)
+    return request.param, folder, options, loops[0].family, losses
+
+
+def _loss(loop):
+    noised = loop.objective(loop.latents.repeat(8, 1, 1, 1), torch.Generator().manual_seed(3))
+    numbers = torch.tensor([choices[0] for choices in loop.captions.choices] * 8)
+    with torch.no_grad():
+        text = loop.captions.rows(loop.family, numbers, torch.device("cpu"))
+        output = loop.family.predict(noised.latents, noised.time, text)
+    return float((output - noised.target).square().mean())
+
+
+def test_the_loss_falls(learned):
+    before, after = learned[-1]
+    assert after < 0.95 * before
+
+
+def test_plain_diffusers_and_generate_load_what_was_trained(learned):
+    """Weights are equal bit by bit; products round by where in memory their factors lie."""
+    family, folder, _, trained, _ = learned
+    plain, ours, base = (find_family(loaded(family)) for _ in range(3))
+    load_plainly(plain.pipe, folder)
+    attach_loras(ours.pipe, [(resolve_lora(str(folder), offline=True), 1.0)])
+    assert same(_lora(trained), _lora(plain))
+    assert same(_lora(trained), _lora(ours))
+    with torch.no_grad():
+        text = trained.encode(CAPTIONS)
+        first = trained.latents(torch.zeros(len(CAPTIONS), 3, SIZE, SIZE))
+        time = torch.full((len(CAPTIONS),), 500.0)
+        expected, *others = (
+            found.predict(first, time, text) for found in (trained, plain, ours, base)
+        )
+    close = [torch.allclose(other, expected, atol=2e-6) for other in others]
+    assert close == [True, True, False]
+
+
+def _lora(found):
+    """LoRA weights by layer, whatever the adapter is called."""
+    return {
+        re.sub(r"^base_model\.model\.|\.(default|default_0|lora0)(?=\.)", "", name): value
+        for name, value in found.denoiser.state_dict().items()
+        if ".lora_" in name
+    }
+
+
+def load_plainly(pipe, folder):
+    """As docs/finetuning.md says."""
+    if hasattr(pipe, "load_lora_weights"):
+        pipe.load_lora_weights(str(folder))
+    elif hasattr(pipe.transformer, "load_lora_adapter"):
+        pipe.transformer.load_lora_adapter(str(folder), weight_name=LORA)
+    else:
+        from peft import PeftModel
+
+        pipe.transformer = PeftModel.from_pretrained(pipe.transformer, str(folder))
+
+
+def test_resumed_it_ends_with_the_same_bits(learned, two_pictures, tmp_path):
+    _, folder, options, _, _ = learned
+    again = shutil.copytree(folder, tmp_path / "again")
+    (again / LORA).unlink()
+    max((again / "checkpoints").iterdir()).unlink()
+    finetune(two_pictures, again, options, resume=True)
+    assert content(again) == content(folder)
