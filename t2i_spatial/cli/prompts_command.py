@@ -28,7 +28,7 @@ from t2i_spatial.prompts import (
 )
 from t2i_spatial.prompts.jsonl import prompt_line
 from t2i_spatial.scene import Prompt, SceneSpec
-from t2i_spatial.stages.ask_settings import JudgeSettings
+from t2i_spatial.stages.ask_settings import DenseSettings, JudgeSettings
 from t2i_spatial.stages.sample_settings import SampleSettings
 from t2i_spatial.stages.stage_settings import PromptSettings
 
@@ -164,6 +164,39 @@ def sample(held_out_output: Path | None, output: Path | None, **options: Any) ->
     if held_out_output is not None:
         _write(others, held_out_output)
     _write(prompts, output)
+
+
+@command.command(cls=Command)
+@click.option(
+    "-o", "--output", type=NEW_FILE, required=True, help="Write to this file and OUTPUT.json."
+)
+@settings_options(DenseSettings)
+@click.option(
+    "--dry-run", is_flag=True, help="Only say how many requests and tokens it would take."
+)
+def dense(output: Path, dry_run: bool, **options: Any) -> None:
+    """Have a language model write long prompts with ten questions each, one per sub-domain.
+
+    The file has SpatialGenEval's form: `generate`, `ask -p spatialgeneval` and their code read it.
+    Replies that are not what was asked for are asked for once more, then left out and counted.
+    What was replied is kept: the same command goes on.
+    """
+    from t2i_spatial.stages.dense_prompts import cost_of_dense_prompts, write_dense_prompts
+
+    settings = given(DenseSettings, options)
+    if str(output) == "-":
+        raise click.UsageError("--output must be a file: what it is made of lies beside it")
+    if dry_run:
+        cost = cost_of_dense_prompts(settings)
+        told = (
+            "{requests:,} requests, about {tokens:,} tokens; {most_requests:,} and {most_tokens:,} "
+            "if everything is asked for twice"
+        )
+        click.echo(told.format(**cost))
+        return
+    made = write_dense_prompts(settings, output)
+    note(made.as_text())
+    made.require_some()
 
 
 @command.command(cls=Command)

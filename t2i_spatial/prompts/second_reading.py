@@ -107,7 +107,7 @@ def scene_of_reply(reply: str, text: str) -> SceneSpec:
         InputError: no JSON object, one that is no scene, or a name, colour or string in it that
             does not stand in the prompt.
     """
-    scene = SceneSpec.from_dict(_last_object(reply))
+    scene = SceneSpec.from_dict(last_object(reply))
     said = _words(text)
     for spec in scene.objects:
         named = [spec.text] if spec.text is not None else [spec.name]
@@ -119,8 +119,12 @@ def scene_of_reply(reply: str, text: str) -> SceneSpec:
     return scene
 
 
-def _last_object(reply: str) -> dict[str, Any]:
-    """The outermost JSON object that ends last."""
+def last_object(reply: str) -> dict[str, Any]:
+    """The outermost JSON object of a reply that ends last: it may think aloud, or fence its JSON.
+
+    Raises:
+        InputError: there is none.
+    """
     decoder = json.JSONDecoder()
     found, start = None, reply.find("{")
     while start >= 0:

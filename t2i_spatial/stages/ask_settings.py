@@ -135,6 +135,32 @@ class CaptionerSettings(WriterSettings):
         return self.name or short_name(self.judge, self.judge_model)
 
 
+class DenseSettings(WriterSettings):
+    """Which judge writes dense prompts, how many, and of what."""
+
+    cache: Path | None = Field(
+        default=None,
+        description="Folder of raw replies: what was asked before costs nothing.  [default: "
+        "OUTPUT.replies]",
+    )
+    count: int = Field(default=100, ge=1, le=1_000_000, description="Prompts to be written.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Of scenes, points of view, sampled replies, order of options and right "
+        "letters.",
+    )
+    scenes: Path | None = Field(
+        default=None, description="File with one type of scene per line.  [default: a list of ours]"
+    )
+    check: bool = Field(
+        default=False,
+        description="Keep only prompts whose questions the judge answers rightly when it has the "
+        "prompt alone.",
+    )
+
+
 class AskSettings(JudgeSettings):
     """Settings of the ask stage: which judge is asked, for whom, and how often."""
 

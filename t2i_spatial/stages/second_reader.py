@@ -7,25 +7,33 @@ from pathlib import Path
 
 from t2i_spatial.devices import resolve_devices
 from t2i_spatial.errors import T2ISpatialError
-from t2i_spatial.judges import Asked, Judge, load_judge
+from t2i_spatial.judges import Asked, Judge, JudgeSpec, load_judge
 from t2i_spatial.judges.cache import ReplyCache, cache_key
 from t2i_spatial.judges.sending import JudgeError
 from t2i_spatial.prompts.second_reading import READ, reading_question, scene_of_reply
 from t2i_spatial.questions import ANSWERED
 from t2i_spatial.scene import SceneSpec
-from t2i_spatial.stages.ask_settings import JudgeSettings
+from t2i_spatial.stages.ask_settings import JudgeChoice
 
 
-def load_reader(settings: JudgeSettings) -> Judge:
+def load_reader(settings: JudgeChoice) -> Judge:
     """The judge, spared the question whether it looks at pictures. `read_by_judge` keeps replies.
 
     Raises:
         InputError, ModelLoadError, JudgeError: see `judges.load_judge`.
     """
-    spec = settings.model_copy(update={"cache": None}).resolve()
+    return load_unseeing(settings.model_copy(update={"cache": None}).resolve(), settings.device)
+
+
+def load_unseeing(spec: JudgeSpec, device: str) -> Judge:
+    """A judge that is asked about texts only.
+
+    Raises:
+        ModelLoadError, JudgeError: see `judges.load_judge`.
+    """
     if "probe" in spec.options:
         spec = dataclasses.replace(spec, options={**spec.options, "probe": False})
-    return load_judge(spec, device=resolve_devices(settings.device)[0])
+    return load_judge(spec, device=resolve_devices(device)[0])
 
 
 def read_by_judge(text: str, judge: Judge, cache: str | Path | None = None) -> SceneSpec:

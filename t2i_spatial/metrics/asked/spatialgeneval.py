@@ -25,14 +25,11 @@ from t2i_spatial.metrics.asked.brought import (
 )
 from t2i_spatial.metrics.base import PROTOCOLS, share
 from t2i_spatial.metrics.numbers import Numbers, Rate
+from t2i_spatial.prompts.readers.spatialgeneval import DOMAINS as DOMAINS
+from t2i_spatial.prompts.readers.spatialgeneval import read_options as read_options
 from t2i_spatial.questions import Question, Template, template
 from t2i_spatial.scene import Prompt
 
-DOMAINS = (
-    "object", "attribute", "position", "orientation", "layout", "comparison", "proximity",
-    "occlusion", "motion", "causal",
-)  # fmt: skip
-"""The ten sub-domains; the first two are "basic", the others "spatial"."""
 BASIC = DOMAINS[:2]
 SHARES = ("overall", "basic", "spatial")
 PARTS = (*SHARES, "overall_at_most", *DOMAINS)
@@ -233,29 +230,6 @@ def letter_baselines(golds: Sequence[Sequence[str]]) -> dict[str, float]:
         f"always {best}": letters[best] / total,
         "best letter per question": sum(max(place.values()) for place in places) / total,
     }
-
-
-def read_options(text: str) -> tuple[str, dict[str, str]]:
-    """A question without its options, and letter -> option.
-
-    >>> read_options("Where is it?  Options: A: Left, by day, B: In C: major. E: None")
-    ('Where is it?', {'A': 'Left, by day', 'B': 'In', 'C': 'major', 'E': 'None'})
-
-    Raises:
-        InputError: no options.
-    """
-    stem, mark, rest = text.partition("Options:")
-    options: dict[str, str] = {}
-    starts: list[re.Match[str]] = []
-    for found in re.finditer(r"(?:^|(?<=[\s,.;]))([A-J])\s*[:.)]\s+", rest):
-        if not starts or found[1] > starts[-1][1]:
-            starts.append(found)
-    for found, following in zip(starts, [*starts[1:], None], strict=True):
-        end = len(rest) if following is None else following.start()
-        options[found[1]] = rest[found.end() : end].strip().rstrip(",.;").strip()
-    if not mark or len(options) < 2:
-        raise InputError(f"a question without options: {text!r:.80}")
-    return stem.strip(), options
 
 
 def _record(prompt: Prompt) -> tuple[list[str], list[str], list[str]]:
