@@ -128,7 +128,7 @@ def create_json(path: str | Path, data: Any) -> bool:
     """`write_json`; on a store only where there is no such file yet: whether there was none."""
     path = locate(path)
     if is_remote(path):
-        return path.create(json_bytes(data))
+        return bool(path.create(json_bytes(data)))
     write_json(path, data)
     return True
 

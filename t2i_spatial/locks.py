@@ -114,7 +114,7 @@ class Lease:
             InputError: somebody holds it.
             StoreError: the store refuses.
         """
-        while not self.path.create(self._record()):
+        while not (taken := self.path.create(self._record())):
             holder, version = self._read()
             if holder is None:  # let go meanwhile
                 continue
@@ -124,10 +124,10 @@ class Lease:
                     f"({_named(holder)}); if it was killed, the run is free "
                     f"{holder['seconds']:.0f} s after its last renewal"
                 )
-            if self.path.replace_version(self._record(), version):
+            if taken := self.path.replace_version(self._record(), version):
                 note(f"{self.path.parent}: taken over from {_named(holder)}, which has ended")
                 break
-        self._version = self.path.version()
+        self._version = taken
         self._renewer.start()
 
     def require(self) -> None:
@@ -161,7 +161,7 @@ class Lease:
         if not written:
             self._lost = self._lost or f"another command has written {name}"
             self.require()
-        self._known = manifest.version()
+        self._known = written
 
     def release(self) -> None:
         """Let others write."""
@@ -193,12 +193,13 @@ class Lease:
         alive = time.monotonic()
         while not self._done.wait(LEASE_SECONDS / RENEWALS):
             try:
-                if not self.path.replace_version(self._record(), self._version):
+                renewed = self.path.replace_version(self._record(), self._version)
+                if not renewed:
                     holder, _ = self._read()
                     by = "another command" if holder is None else _named(holder)
                     self._lost = f"the lease was taken over by {by}"
                     return
-                self._version = self.path.version()
+                self._version = renewed
                 alive = time.monotonic()
             except (StoreError, InputError, OSError) as error:
                 if time.monotonic() - alive > LEASE_SECONDS:

@@ -79,7 +79,7 @@ def patiently(place: str, call: Callable[[], T]) -> T:
 
 def passes(error: BaseException) -> bool:
     """Whether an error of a store is one that may be gone at the next try."""
-    if is_full(error):
+    if is_full(error) or any("Offline" in type(one).__name__ for one in _chain(error)):
         return False
     for one in _chain(error):
         if (status := _status(one)) is not None:

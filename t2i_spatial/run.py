@@ -32,7 +32,7 @@ from t2i_spatial.files import (
 from t2i_spatial.files import atomic_write as atomic_write  # where it was before
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
-from t2i_spatial.locations import is_url, locate
+from t2i_spatial.locations import is_remote, is_url, locate
 from t2i_spatial.locks import Lease, alone
 from t2i_spatial.locks import claim_folder as claim_folder  # where it was before
 from t2i_spatial.notebook import html_table
@@ -92,6 +92,8 @@ class Run:
         if str(path) == "-":
             raise InputError("a run is a folder and cannot go to standard output; give --output")
         run = cls(path)
+        if is_remote(run.path):
+            run.path.require_writable()
         if run._manifest_path.exists():
             return cls.open(path)
         if run.path.exists() and (not run.path.is_dir() or not _is_empty(run.path)):

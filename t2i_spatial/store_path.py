@@ -200,11 +200,11 @@ class StorePath(ProxyUPath):
                 "and upload the result"
             )
 
-    def _write(self, call: Callable[[], Any]) -> None:
+    def _write(self, call: Callable[[], Any]) -> Any:
         """A call that changes the store; there, nothing but a bucket can be what is not found."""
         self.require_writable()
         try:
-            patiently(str(self), call)
+            return patiently(str(self), call)
         except FileNotFoundError as error:
             bucket = self.path.strip("/").partition("/")[0]
             raise StoreError(
@@ -224,33 +224,46 @@ class StorePath(ProxyUPath):
         """Replace the content by that of a file of this machine."""
         self._write(lambda: self.fs.put_file(source, self.path))
 
-    def create(self, data: bytes) -> bool:
-        """Write a file that is not there yet; whether it was not."""
+    def create(self, data: bytes) -> str:
+        """Write a file that is not there yet; its version, empty when there was one."""
         try:
-            self._write(lambda: self.fs.pipe_file(self.path, data, mode="create"))
+            answer = self._write(lambda: self.fs.pipe_file(self.path, data, mode="create"))
         except FileExistsError:
-            return self._is_ours(data)
-        return True
+            return self._if_ours(data)
+        return self._version_written(answer)
 
-    def replace_version(self, data: bytes, version: str) -> bool:
-        """Replace a content that is known; whether it was still there.
+    def replace_version(self, data: bytes, version: str) -> str:
+        """Replace a content that is known; the new version, empty when it was no longer there.
 
         S3 compares and writes in one step (`If-Match`). Elsewhere the version is looked at just
         before, which leaves a moment in which two may write.
         """
         if self.protocol not in ("s3", "s3a"):
             if self.version() != version:
-                return False
+                return ""
             self.write_bytes(data)
-            return True
+            return self.version()
         try:
-            self._write(lambda: self.fs.pipe_file(self.path, data, IfMatch=version))
+            answer = self._write(lambda: self.fs.pipe_file(self.path, data, IfMatch=version))
         except StoreError as error:
             gone = isinstance(error.__cause__, FileNotFoundError)
             if not gone and not refused_condition(error):
                 raise
-            return self._is_ours(data)
-        return True
+            return self._if_ours(data)
+        return self._version_written(answer)
+
+    def _version_written(self, answer: Any) -> str:
+        """The version that a store gave to what was just written."""
+        told = answer.get("ETag") if isinstance(answer, dict) else None
+        return str(told) if told else self.version()
+
+    def _if_ours(self, data: bytes) -> str:
+        """The version, if a refused write was our own before: its answer may have been lost."""
+        version = self.version()
+        try:
+            return version if self.read_bytes() == data else ""
+        except FileNotFoundError:
+            return ""
 
     def append_lines(self, lines: bytes) -> None:
         """Write lines behind the last one; of several who do, each one's arrive."""
@@ -262,13 +275,6 @@ class StorePath(ProxyUPath):
             content = before + lines
             if self.replace_version(content, version) if version else self.create(content):
                 return
-
-    def _is_ours(self, data: bytes) -> bool:
-        """Whether a refused write was our own before: its answer may have been lost."""
-        try:
-            return self.read_bytes() == data
-        except FileNotFoundError:
-            return False
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""

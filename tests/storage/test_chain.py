@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
+from t2i_spatial.curation.exporter import MARK
 from t2i_spatial.locations import locate
+from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
+from t2i_spatial.stages.card import differences, make_card
+from t2i_spatial.stages.compare import compare_runs
 from tests.storage import chain
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory) -> Run:
-    """The run in a folder."""
+    """The images, made in a folder."""
     folder = tmp_path_factory.mktemp("here")
     (folder / "prompts.txt").write_text(chain.PROMPTS)
     return chain.generated(folder / "made", folder / "prompts.txt")
 
 
 @pytest.fixture(scope="module")
-def imported_here(here, tmp_path_factory) -> Run:
+def judged_here(here) -> Run:
     folder = here.path.parent
-    return chain.imported(folder / "run", here.path / "images", folder / "prompts.txt")
+    return chain.judged(folder / "run", here.path / "images", folder / "prompts.txt")
 
 
 def test_images_made_on_a_store_are_those_made_in_a_folder(here, url):
@@ -35,15 +38,29 @@ def test_images_made_on_a_store_are_those_made_in_a_folder(here, url):
     assert chain.pixels(again) == chain.pixels(here)
 
 
-def test_images_on_a_store_are_imported_and_looked_at(imported_here, url):
-    for path in imported_here.images()["image"]:
-        locate(f"{url}/images/{path.rpartition('/')[2]}").write_bytes(locate(path).read_bytes())
+@pytest.mark.parametrize("fault", ["none", "every tenth request fails", "late answers"])
+def test_the_stages_on_a_store_end_with_the_tables_of_a_folder(
+    here, judged_here, url, faults, monkeypatch, fault
+):
+    for path in (here.path / "images").iterdir():
+        locate(f"{url}/images/{path.name}").write_bytes(path.read_bytes())
     locate(f"{url}/prompts.txt").write_text(chain.PROMPTS)
-    run = chain.imported(f"{url}/run", f"{url}/images", f"{url}/prompts.txt")
-    there, local = chain.tables(run), chain.tables(imported_here)
+    monkeypatch.setattr("t2i_spatial.patience.FIRST_PAUSE", 0.01)
+    faults.every = 10 if "fails" in fault else 0
+    faults.delay = 0.2 if "late" in fault else 0.0
+    run = chain.judged(f"{url}/run", f"{url}/images", f"{url}/prompts.txt")
+    there, local = chain.tables(run), chain.tables(judged_here)
     assert there.keys() == local.keys()
+    assert {"answers/boxes.parquet", "selection.parquet", "verdicts/visor.parquet"} <= there.keys()
     for name in local:
-        same = [column for column in local[name].columns if column != "image"]
-        assert there[name].select(same).equals(local[name].select(same)), name
-    assert run.images()["image"].str.starts_with(f"{url}/images/").all()
-    assert run.detections().filter(pl.col("detections").list.len() > 0).height
+        assert there[name].equals(local[name]), name
+    assert run.summary() == judged_here.summary()
+    ours, theirs = (chain.contents(one.path / "curated") for one in (run, judged_here))
+    assert ours.pop(MARK) != theirs.pop(MARK)  # the origin knows where the images lie
+    assert ours == theirs
+    assert "data:image/webp" in (run.path / "report.html").read_text()
+    if fault == "none":
+        compared = compare_runs(run.path, judged_here.path, (), Intervals(resamples=50))
+        assert compared.comparable
+        assert differences(make_card(run), run) == []
+        assert make_card(run)["images"] == make_card(judged_here)["images"]
