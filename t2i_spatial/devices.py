@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 from collections.abc import Callable
 
 from t2i_spatial.errors import InputError, require
@@ -43,6 +46,27 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "not enough memory" in str(error)
         or "out of memory" in str(error)
     )
+
+
+def give_back_memory(device: str) -> None:
+    """Return memory that nothing uses any more to the device, and to the system.
+
+    The allocator of glibc keeps the holes that models leave between each other: a text encoder of
+    1.2 GB in 8 bits was measured to leave 1 GB behind.
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Return the holes of the heap to the system, where the C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def automatic_batch_size(device: str, work: Callable[[int], object]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,13 @@ def pipeline_name(source: ModelSource) -> str:
     return str(diffusers.DiffusionPipeline.load_config(str(source.folder)).get("_class_name"))
 
 
-def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
+def load_pipeline(
+    source: ModelSource, variant: str | None, dtype: str, *, given: Mapping[str, Any] | None = None
+) -> Any:
     """The diffusers pipeline of a folder, in `dtype`, on the CPU.
+
+    Args:
+        given: components that are taken as they are, by name, instead of being loaded.
 
     Raises:
         ModelLoadError: as `load_generator`.
@@ -72,6 +78,7 @@ def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
                 "variant": variant,
                 _dtype_keyword(diffusers): _dtypes(pipeline_name(source), dtype),
                 **_left_out(diffusers, source),
+                **(given or {}),
             }
             pipe = loader.from_pretrained(str(source.folder), **options)
     except ModelLoadError:
@@ -86,6 +93,34 @@ def load_pipeline(source: ModelSource, variant: str | None, dtype: str) -> Any:
             f"where the latents have {latents} (an inpainting or editing model?)"
         )
     return pipe
+
+
+def load_component(
+    source: ModelSource, variant: str | None, dtype: str, name: str, kind: type[Any]
+) -> Any:
+    """One model of a pipeline, of class `kind`, in `dtype`, on the CPU.
+
+    Raises:
+        ModelLoadError: as `load_generator`.
+    """
+    try:
+        with quiet_libraries():
+            return kind.from_pretrained(
+                str(source.folder),
+                subfolder=name,
+                variant=variant,
+                use_safetensors=True,
+                local_files_only=True,
+                torch_dtype=component_dtype(source, dtype, name),
+            )
+    except _FAILURES as error:
+        raise load_error(source, variant, error) from None
+
+
+def component_dtype(source: ModelSource, dtype: str, name: str) -> Any:
+    """The number format (of torch) in which a pipeline in `dtype` has one of its models."""
+    chosen = _dtypes(pipeline_name(source), dtype)
+    return chosen.get(name, chosen["default"]) if isinstance(chosen, dict) else chosen
 
 
 def _left_out(diffusers: Any, source: ModelSource) -> dict[str, None]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from t2i_spatial.progress import note
 from t2i_spatial.settings import AutoDtype, Option, Settings, short_dtype
 
 LevelKind = Literal["logit_normal", "uniform", "mode"]
 """Ways to draw the noise levels of flow models."""
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class FinetuneSettings(Settings):
@@ -111,6 +115,11 @@ class FinetuneSettings(Settings):
         gt=0,
         lt=1,
         description="Decay of a moving average to save.  [default: none]",
+    )
+    base_bits: Annotated[Literal[16, 8, 4], BeforeValidator(_whole)] | None = Field(
+        default=None,
+        description="Of the frozen weights; 8 and 4 pack linear layers of denoiser and text "
+        "encoders with bitsandbytes.  [default: as --dtype; 32 on the CPU]",
     )
     gradient_checkpointing: bool = Field(default=False, description="Less memory, more time.")
     compile: bool = Field(default=False, description="torch.compile the denoiser.")

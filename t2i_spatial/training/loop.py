@@ -79,6 +79,12 @@ class Loop:
             if options.ema
             else {}
         )
+        # packed weights are whole numbers, and LoRA weights are float32 whatever lies below them
+        self._frozen = next(
+            value.dtype
+            for value in self.family.denoiser.parameters()
+            if value.is_floating_point() and not value.requires_grad
+        )
         kind = self.device.split(":")[0]
         self.autocast = torch.autocast(
             kind,
@@ -219,7 +225,7 @@ class Loop:
 
     def _cast(self, latents: Tensor) -> Tensor:
         """Latents in the format of the frozen weights, where those are not float32."""
-        return latents.to(next(self.family.denoiser.parameters()).dtype)
+        return latents.to(self._frozen)
 
     def _indices(self, position: int) -> Iterator[tuple[int, int]]:
         """Images of one batch and their epochs, each a permutation that follows from the seed."""

@@ -16,8 +16,8 @@ from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import write_json
 from t2i_spatial.generation.families import default_size, recipe_of
-from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.lora import FLAGS_FILE, prediction_of
+from t2i_spatial.generation.parts import Parts
 from t2i_spatial.generation.resolve import (
     LORA_FILE,
     PEFT_FILE,
@@ -134,22 +134,22 @@ def _train(
     settings: FinetuneSettings,
 ) -> dict[str, Any]:
     device = processes.device
-    # on a GPU frozen weights are kept in the number format of the computation
-    pipe = load_pipeline(source, settings.variant, "fp32" if device == "cpu" else precision)
-    family = find_family(pipe)
+    parts = Parts(
+        source,
+        settings.variant,
+        _weights(settings.base_bits, precision, device),
+        device=device,
+        bits=settings.base_bits,
+    )
+    family = find_family(parts.pipe)
     objective = find_objective(family, settings)
     captions = Captions(examples)
     captions.check_length(family, settings.truncate_captions)
-    pipe.to(device)
     size = _size(family, source.name, settings.resolution)
-    latents = encode_images(family, examples, size)
-    if not settings.text_encoder:
-        captions.cache(family)
-        if not settings.validate_every:
-            _free_encoders(family, device)
+    latents = _cache(parts, family, examples, captions, size, settings)
     adapters = Adapters(family, settings)
     if lora is not None:
-        adapters.start_from(pipe, lora)
+        adapters.start_from(family.pipe, lora)
     if settings.tenor:
         add_token_order(family.denoiser)
     grounder = None
@@ -166,7 +166,7 @@ def _train(
     elif device == "cpu" and precision == "bf16" and family.part == "unet":
         use_explicit_attention(family.denoiser)
     if settings.gradient_checkpointing:
-        family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+        _checkpoint_gradients(family)
     if settings.compile:
         family.denoiser.compile()
     trackers = Trackers(settings.trackers if processes.is_first else (), output, plan)
@@ -174,7 +174,7 @@ def _train(
         "format": FORMAT,
         "tenor": settings.tenor,
         "model": source.name,
-        "prediction": prediction_of(pipe),
+        "prediction": prediction_of(family.pipe),
         "plan": plan,
         "environment": environment(),
     }
@@ -206,12 +206,49 @@ def _train(
     return result
 
 
-def _free_encoders(family: Family, device: str) -> None:
-    """Take what is not needed any more off a GPU."""
-    if device != "cpu":
-        for name, component in family.pipe.components.items():
-            if isinstance(component, torch.nn.Module) and name != family.part:
-                component.to("cpu")
+def _cache(
+    parts: Parts,
+    family: Family,
+    examples: Sequence[Example],
+    captions: Captions,
+    size: int,
+    settings: FinetuneSettings,
+) -> torch.Tensor:
+    """Latents; encoded captions are kept in `captions`. Each model is freed before the next one.
+
+    What the loop needs stays: text encoders that are trained, everything for validation images.
+    """
+    parts.load(["vae"])
+    latents = encode_images(family, examples, size)
+    if not settings.validate_every:
+        parts.free(["vae"])
+    parts.load(parts.text_encoders)
+    if not settings.text_encoder:
+        captions.cache(family)
+        if not settings.validate_every:
+            parts.free(parts.text_encoders)
+    parts.load(parts.names if settings.validate_every else [family.part])
+    return latents
+
+
+def _checkpoint_gradients(family: Family) -> None:
+    try:
+        family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+    except ValueError:
+        kind = type(family.denoiser).__name__
+        raise InputError(f"{kind} has no gradient checkpointing in diffusers") from None
+
+
+def _weights(bits: int | None, precision: str, device: str) -> str:
+    """The number format of frozen weights that are not packed."""
+    if bits == 16:
+        if precision == "fp32":
+            raise InputError(
+                "--base-bits 16 needs a computation in 16 bits: --dtype bfloat16 (or float16)"
+            )
+        return precision
+    # on a GPU they are kept in the number format of the computation
+    return "fp32" if device == "cpu" else precision
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -27,7 +27,8 @@ def test_plain_diffusers_loads_exactly_what_was_trained(family, data, tmp_path, 
     loops = []
     run = Loop.run
     monkeypatch.setattr(Loop, "run", lambda self: loops.append(self) or run(self))
-    result = finetune(data, tmp_path, settings(family))
+    # with validation images in sight, all models stay loaded
+    result = finetune(data, tmp_path, settings(family, validate_every=9))
     assert result["steps"] == 4
     assert np.isfinite(result["loss"])
     options = {"num_inference_steps": 2, "width": SIZE, "height": SIZE, "output_type": "np"}
@@ -251,7 +252,7 @@ def test_tenor_is_stored_beside_the_weights_and_honoured(family, data, tmp_path,
     loops = []
     run = Loop.run
     monkeypatch.setattr(Loop, "run", lambda self: loops.append(self) or run(self))
-    finetune(data, tmp_path, settings(family, tenor=True))
+    finetune(data, tmp_path, settings(family, tenor=True, validate_every=9))
     sampling = Sampling(steps=2, width=SIZE, height=SIZE)
 
     def image(generator):
