@@ -70,7 +70,8 @@ OF_SETS = ("pairs", "benchmarks", "circular", "limit")
     "--run",
     "run_dir",
     type=FOLDER,
-    help="With --judge: keep what is found with this run; `score` then tells it.",
+    help="With --judge: keep what is found with this run too; `score` tells it beside every number "
+    "of this judge.",
 )
 @as_json_option
 @click.pass_context
@@ -128,13 +129,15 @@ def _examine_judge(
         set(DetectorSettings.model_fields) - set(AskSettings.model_fields), "they are of detectors"
     )
     from t2i_spatial.run import Run
-    from t2i_spatial.stages.judge_doctor import Sets, examine_judge, keep
+    from t2i_spatial.stages.examinations import keep, remember
+    from t2i_spatial.stages.judge_doctor import Sets, examine_judge
 
     settings = given(AskSettings, options, judge=judge)
     run = None if run_dir is None else Run.open(run_dir)
     found = examine_judge(settings, pairs=pairs, sets=Sets(*sets))
-    name = settings.answers_name
+    name, page = settings.answers_name, found.to_dict()
+    remember(page)
     if run is not None:
-        keep(run, name, found)
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.as_text(name))
+        keep(run, name, page)
+    click.echo(json.dumps(page, indent=2) if as_json else found.as_text(name))
     return found.missing

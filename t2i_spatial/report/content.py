@@ -78,6 +78,10 @@ class Protocol:
     """What is said of prompts that were not judged whole."""
     judge: str | None = None
     """Whose answers it judges by."""
+    measured: str | None = None
+    """How far that judge is known to be right."""
+    careful: tuple[str, ...] = ()
+    """What a careful person would ask before believing the numbers."""
 
     @property
     def title(self) -> str:
@@ -135,7 +139,11 @@ def read_protocols(run: Run) -> list[Protocol]:
             said += (f"A judge that looks at no picture: {told}",)
         found = _breakdowns(numbers)
         breakdowns = tuple(sorted(found, key=lambda b: (b.group != "relation", b.group)))
-        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, statuses, said, by))
+        known = numbers.get("measured")
+        measured = str(known.get("said", "")) if isinstance(known, Mapping) else None
+        careful = tuple(map(str, numbers.get("warnings", ())))
+        about = (statuses, said, by, measured, careful)
+        protocols.append(Protocol(name, metrics, metrics[:3], breakdowns, *about))
     return protocols
 
 

@@ -26,7 +26,7 @@ from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment
 from t2i_spatial.questions import ANSWER_STATUSES, ANSWERED, ANSWERS, QUESTIONS, TEMPLATES
 from t2i_spatial.run import Run, writes_run
-from t2i_spatial.stages import contents, plan_of_asking
+from t2i_spatial.stages import contents, examinations, plan_of_asking
 from t2i_spatial.stages.ask_settings import AskSettings as AskSettings
 from t2i_spatial.stages.ask_worker import (
     TOKENS,
@@ -166,6 +166,7 @@ def ask_run(
         questions = _times(questions, settings, facts)
         plan = _plan(run, stage, facts.plan, settings.seed, questions)
         _begin(run, stage, name, plan, images, overwrite=overwrite)
+        examinations.adopt(run, name, plan, settings.examination)
         workers = AskWorkers(load, questions, settings.seed, ahead=settings.max_tokens is None)
         do = functools.partial(run_batches, run, stage, engine=engine, devices=devices)
         try:

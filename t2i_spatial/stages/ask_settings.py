@@ -182,6 +182,11 @@ class AskSettings(JudgeSettings):
         le=1000,
         description="Replies per question.  [default: each protocol's own]",
     )
+    examination: Path | None = Field(
+        default=None,
+        description="What `doctor --judge --json` found of this judge; told beside its numbers.  "
+        "[default: the last examination of the same judge]",
+    )
     max_requests: int | None = Field(
         default=None, ge=1, description="Ask no more than so many questions now.  [default: all]"
     )

@@ -27,6 +27,8 @@ FORM = "t2i-spatial result card 1"
 MADE = ("model", "revision", "lora", "lora_scale", "scheduler", "steps", "guidance_scale",
         "negative_prompt", "width", "height", "samples", "seed", "dtype")  # fmt: skip
 NUMBER = ("value", "low", "high", "n_prompts", "n_images", "n_expected", "audited")
+BESIDE = ("version", "warnings", "judges")
+"""Parts of a card that no number depends on."""
 SAME = 1e-9
 
 
@@ -68,6 +70,7 @@ def make_card(run: Run, name: str | None = None, *, again: bool = False) -> dict
             for key, entry in plan.items()
             if key in summary
         },
+        "judges": {key: m["said"] for key, part in summary.items() if (m := part.get("measured"))},
         "labels": {"sha256": labels_hash(files), "files": len(files)} if files else None,
         "version": __version__,
         "warnings": list(dict.fromkeys(warned)),
@@ -76,15 +79,17 @@ def make_card(run: Run, name: str | None = None, *, again: bool = False) -> dict
 
 
 def differences(card: Mapping[str, Any], run: Run) -> list[str]:
-    """What of a card is not so when it is made again from the run; the package's version apart.
+    """What of a card's numbers, and of what they depend on, is not so when it is made again.
+
+    The package's version, warnings and what is known of judges are not compared.
 
     Raises:
         InputError: not a card.
     """
     _check(card, "the card")
     now = make_card(run, card.get("name"), again=True)
-    before = _flat({k: v for k, v in card.items() if k not in ("version", "warnings")})
-    after = _flat({k: v for k, v in now.items() if k not in ("version", "warnings")})
+    before = _flat({k: v for k, v in card.items() if k not in BESIDE})
+    after = _flat({k: v for k, v in now.items() if k not in BESIDE})
     return [
         f"{key}: {before.get(key)!r} on the card, {after.get(key)!r} in the run"
         for key in sorted({*before, *after})
@@ -125,6 +130,8 @@ def markdown(card: Mapping[str, Any]) -> str:
         "t2i-spatial": card["version"],
     }
     lines += [f"- {key}: {_text(value)}" for key, value in facts.items()]
+    for protocol, said in card.get("judges", {}).items():
+        lines.append(f"- {_text(protocol)}, judge measured: {_text(said)}")
     lines += [f"- careful: {_text(line)}" for line in card["warnings"]]
     return "\n".join(lines) + "\n"
 
@@ -176,7 +183,9 @@ def _again(run: Run) -> dict[str, Any]:
         made = metric.summarize(run.verdicts(name), prompts, Intervals(**counting))
         early = {k: v for k, v in stored[name].items()
                  if isinstance(v, dict) and v.get("anytime_valid")}  # fmt: skip
-        kept = {k: stored[name][k] for k in ("calibrated", "warnings") if k in stored[name]}
+        kept = {
+            k: stored[name][k] for k in ("calibrated", "measured", "warnings") if k in stored[name]
+        }
         result[name] = made | early | kept
     audited = any(
         "audited" in e for p in stored.values() for e in p.values() if isinstance(e, dict)

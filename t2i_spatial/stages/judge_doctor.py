@@ -1,24 +1,22 @@
-"""A judge examined on drawings, and what was found kept with the run that it judges."""
+"""A judge examined: on drawings whose truth is known and on questions that others published."""
 
 from __future__ import annotations
 
-import json
+import datetime
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from t2i_spatial._version import __version__
 from t2i_spatial.devices import resolve_devices
-from t2i_spatial.errors import InputError
-from t2i_spatial.files import read_json, write_json
 from t2i_spatial.interchange.vqa import VQA_SETS, Item, VqaSet
 from t2i_spatial.judges import load_judge
 from t2i_spatial.judges.examination import Examination, as_text, examine
 from t2i_spatial.judges.qualification import Qualification, qualify, sampled
 from t2i_spatial.judges.qualification import as_text as set_text
-from t2i_spatial.progress import note
-from t2i_spatial.run import Run
+from t2i_spatial.questions import LETTER, NUMBER, YES_NO
 from t2i_spatial.stages.ask_settings import JudgeSettings
 
 
@@ -69,9 +67,16 @@ class Findings:
         return sum(len(found.missing) for found in self.sets.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--json`, and to be stored with a run."""
+        """For `--json`, and to be stored (see `examinations`)."""
         of_sets = {name: found.to_dict() for name, found in self.sets.items()}
-        return {**self.drawings.to_dict(), **({"sets": of_sets} if of_sets else {})}
+        return {
+            "judge": self.plan,
+            "templates": [YES_NO.name, LETTER.name, NUMBER.name],
+            "examined": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "version": __version__,
+            **self.drawings.to_dict(),
+            **({"sets": of_sets} if of_sets else {}),
+        }
 
     def as_text(self, name: str) -> str:
         """For a person."""
@@ -108,37 +113,3 @@ def examine_judge(settings: JudgeSettings, *, pairs: int = 8, sets: Sets | None 
         return Findings(judge.plan(), drawings, found)
     finally:
         judge.close()
-
-
-def keep(run: Run, name: str, found: Findings) -> None:
-    """Store an examination beside the answers of a judge.
-
-    Raises:
-        InputError: the answers of that name are another judge's.
-    """
-    known = run.plan(f"ask-{name}")
-    for key in ("judge", "model", "revision", "weights", "dtype"):
-        if known and known.get(key) != found.plan.get(key):
-            raise InputError(
-                f"the answers {name!r} of {run.path} are those of another judge: {key} is "
-                f"{known.get(key)!r} there, {found.plan.get(key)!r} here"
-            )
-    write_json(_place(run, name), {"judge": found.plan, **found.to_dict()})
-
-
-def tell(run: Run, name: str) -> None:
-    """One line about how far the judge of these answers is to be trusted."""
-    path = _place(run, name)
-    if not path.exists():
-        return
-    page = json.loads(json.dumps(read_json(path)))
-    shares = [
-        f"{kind} {100 * found['value']:.0f} ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
-        for kind, found in page.get("accuracy", {}).items()
-        if found.get("value") is not None
-    ]
-    note(f"{name} on drawings of known truth, % right: {', '.join(shares)}")
-
-
-def _place(run: Run, name: str) -> Path:
-    return run.path / "judges" / f"{name}.json"

@@ -20,7 +20,7 @@ from t2i_spatial.progress import note
 from t2i_spatial.questions import ANSWERED
 from t2i_spatial.run import Run
 from t2i_spatial.stages.ask import stage_name
-from t2i_spatial.stages.judge_doctor import tell
+from t2i_spatial.stages.examinations import NO_MODEL, measured, of_run
 from t2i_spatial.tables import KEY
 
 DECIDING = (
@@ -37,20 +37,27 @@ class Answers:
         name: of `answers/<name>.parquet`.
         table: ANSWERS.
         plan: of the stage that asked; empty for answers of another origin.
+        examination: what is known of the judge, if it has been measured.
     """
 
     name: str
     table: pl.DataFrame
     plan: Mapping[str, Any]
+    examination: Mapping[str, Any] | None = None
 
     @property
     def path(self) -> str:
         """The file within the run."""
         return answers_path(self.name)
 
-    def facts(self, protocol: AnswerMetric, prompts: pl.DataFrame) -> dict[str, Any]:
-        """Who answered the questions of a protocol, how often and to which templates."""
-        questions = protocol.questions(prompts)
+    def measured(self, questions: pl.DataFrame) -> dict[str, Any]:
+        """How far the judge is known to be right about some QUESTIONS (see `examinations`)."""
+        if self.plan.get("backend") == "boxes":
+            return dict(NO_MODEL)
+        return measured(self.examination, questions)
+
+    def facts(self, protocol: AnswerMetric, questions: pl.DataFrame) -> dict[str, Any]:
+        """Who answered the QUESTIONS of a protocol, how often and to which templates."""
         asked = self.table.join(questions, on=["prompt_id", "question_id"], how="semi")
         rollouts: Any = asked.group_by(*KEY, "question_id").len()["len"].max() or 0
         if protocol.enough is not None:  # how many replies were unusable is no other way of asking
@@ -108,5 +115,5 @@ def find_answers(run: Run, protocols: Sequence[Metric], name: str | None = None)
     failed = int((table["status"] != ANSWERED).sum())
     if failed:
         note(f"{failed:,} of {len(table):,} answers of {name} are unusable: bounds, never zeros")
-    tell(run, name)
-    return Answers(name, table, run.plan(stage))
+    plan = run.plan(stage)
+    return Answers(name, table, plan, of_run(run, name, plan))

@@ -69,7 +69,7 @@ def begin_scores(
     for protocol in protocols:
         judge = None
         if isinstance(protocol, AnswerMetric) and answers is not None:
-            judge = answers.facts(protocol, run.prompts())
+            judge = answers.facts(protocol, protocol.questions(run.prompts()))
         plan[protocol.name] = {
             "settings": protocol.settings,
             **dataclasses.asdict(intervals),

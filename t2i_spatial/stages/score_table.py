@@ -26,6 +26,8 @@ def format_table(summary: dict[str, Summary]) -> str:
             said = ", ".join(f"{count:,} {status}" for status, count in others.items())
             lines[-1] += f" ({said})"
         lines += [f"  {said}" for said in not_whole(images)]
+        if "measured" in numbers:
+            lines.append(f"  judge measured: {numbers['measured']['said']}")
         if images.get(NOT_APPLICABLE):
             lines.append(f"  the protocol does not apply to {images[NOT_APPLICABLE]:,} others")
         if "baselines" in numbers:

@@ -194,7 +194,9 @@ def score_tables(
             verdicts[protocol.name] = protocol.judge(prompts, detections)
         summary[protocol.name] = protocol.summarize(verdicts[protocol.name], prompts, intervals)
         if isinstance(protocol, AnswerMetric) and answers is not None:
-            summary[protocol.name]["judge"] = answers.facts(protocol, prompts)
+            asked = protocol.questions(prompts)
+            summary[protocol.name]["judge"] = answers.facts(protocol, asked)
+            summary[protocol.name]["measured"] = answers.measured(asked)
             if blind := protocol.baselines(prompts):
                 summary[protocol.name]["baselines"] = blind
         if summary[protocol.name]["images"]["expected"] == 0 and len(detections):

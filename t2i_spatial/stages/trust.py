@@ -114,7 +114,8 @@ def warn(scores: Scores, protocols: Sequence[Metric], watch: Watch, run: Run | N
     pictures = same_pictures(run) if run is not None and run.has("images.parquet") else []
     said: list[str] = []
     for protocol in protocols:
-        told = [*watch.warnings(protocol), *pictures]
+        of_judge = scores.summary[protocol.name].get("measured", {}).get("careful", ())
+        told = [*watch.warnings(protocol), *of_judge, *pictures]
         if told:
             scores.summary[protocol.name]["warnings"] = told
         said += [line for line in told if line not in said]

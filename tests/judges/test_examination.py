@@ -15,7 +15,6 @@ from t2i_spatial.judges.examination import as_text, cases, examine
 from t2i_spatial.judges.replies import from_raw
 from t2i_spatial.questions import REFUSED
 from t2i_spatial.run import Run
-from t2i_spatial.stages.judge_doctor import tell
 from tests.judges.replaying_server import ReplayingServer, said, text_of
 
 
@@ -105,7 +104,7 @@ def test_colours_are_asked_where_the_other_object_has_the_other_one():
     assert yes.question.text.endswith(f" {colours[0]}?")
 
 
-def test_the_command_keeps_what_it_found_with_a_run(tmp_path, capsys):
+def test_the_command_keeps_what_it_found_with_a_run(tmp_path):
     run = Run.create(tmp_path / "run")
 
     def answer(body, number):
@@ -123,8 +122,9 @@ def test_the_command_keeps_what_it_found_with_a_run(tmp_path, capsys):
         assert "100.0 % answers that are the first letter shown" in plain.stdout
         kept = CliRunner().invoke(main, [*arguments, *options, "--run", str(run.path), "--json"])
     assert json.loads(kept.stdout)["accuracy"]["exists"]["value"] == 0.5
-    tell(run, "m")
-    assert "m on drawings of known truth, % right: left 50 (" in capsys.readouterr().err
+    page = json.loads((run.path / "judges" / "m.json").read_text())
+    assert page == json.loads(kept.stdout)
+    assert (page["judge"]["model"], page["templates"][0]) == ("m", "yes_no/1")
 
 
 @pytest.mark.parametrize("arguments", [["--pairs", "3"], ["--judge", "boxes", "--nms", "0.5"]])
