@@ -104,6 +104,19 @@ def buckets(
         yield tuple(table.collect(engine="streaming") for table in some)
 
 
+def repeated(path: Path, key: Sequence[str]) -> tuple[Any, ...] | None:
+    """The first key that is there twice, as far as one bucket is before another; else `None`."""
+    rows = count(path)
+    keys = scan(path, key)
+    hashes = keys.select(pl.struct(key).hash().alias("key"))
+    if all(some["key"].n_unique() == len(some) for (some,) in buckets([hashes], "key", rows)):
+        return None
+    for (some,) in buckets([keys], key[0], rows):  # other keys may have an equal hash
+        if some.is_duplicated().any():
+            return some.filter(some.is_duplicated()).row(0)
+    return None
+
+
 # -- writing ---------------------------------------------------------------------------------------
 
 

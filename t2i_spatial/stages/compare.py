@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.errors import IncompleteRunError, InputError, T2ISpatialError, nearest
 from t2i_spatial.metrics.answers import judge_said
 from t2i_spatial.metrics.base import PROTOCOLS
@@ -18,20 +20,20 @@ from t2i_spatial.metrics.numbers import (
     Intervals,
     Numbers,
     Rate,
-    into_unit,
     per_prompt,
-    rate_rows,
     tag_weights,
 )
 from t2i_spatial.notebook import html_table, percent
 from t2i_spatial.run import Run
 from t2i_spatial.stages.differences import Difference, incomparable, run_differences
+from t2i_spatial.stages.summed_pairs import Pairs, Scale, SummedPairs, rows_of, sum_pairs
+from t2i_spatial.stages.verdict_pairs import JoinedVerdicts, read_pairs
+from t2i_spatial.stages.verdict_pairs import join_verdicts as join_verdicts
 from t2i_spatial.statistics.intervals import Floats, cluster_codes
 from t2i_spatial.statistics.paired import Difference as PairedDifference
-from t2i_spatial.statistics.paired import paired_difference
+from t2i_spatial.statistics.paired import PairedSums, difference_of_sums, paired_difference
 from t2i_spatial.statistics.power import prompts_needed, sd_of_pilot
 from t2i_spatial.statistics.sequential import StopResult, prompt_order, stop_at_decision
-from t2i_spatial.tables import KEY, NOT_APPLICABLE, SCORED
 
 TWO_POINTS = 0.02
 RESAMPLES = Intervals(resamples=10_000)
@@ -39,24 +41,6 @@ RESAMPLES = Intervals(resamples=10_000)
 
 class IncomparableRunsError(T2ISpatialError):
     """The runs were not measured in the same way: their difference is no result."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """How the images of two runs were paired.
-
-    Attributes:
-        prompts, images: pairs that the protocol applies to.
-        only_a, only_b: images that the other run does not have.
-        unscored_a, unscored_b: images among the pairs without a score.
-    """
-
-    prompts: int
-    images: int
-    only_a: int
-    only_b: int
-    unscored_a: int
-    unscored_b: int
 
 
 Groups = dict[str, dict[str, dict[str, PairedDifference]]]
@@ -185,52 +169,15 @@ def compare_runs(
         return comparison
     shared = _shared_prompts(*runs) if shared_prompts else None
     for name in names:
-        tables = [_verdicts(run, name) for run in runs]
-        if shared is not None:
-            tables = [table.join(shared, on="prompt_id", how="semi") for table in tables]
-        pairs = join_verdicts(tables[0], tables[1], name)
-        part = compare_pairs(pairs, name, intervals, decide=decide, margin=margin)
-        groups = group_differences(pairs, name, runs[0].prompts(), by, intervals)
+        sides = _verdicts(runs[0], name), _verdicts(runs[1], name)
+        read = functools.partial(read_pairs, *sides, name, shared)
+        found = sum_pairs(read, PROTOCOLS[name](), intervals.allow_missing)
+        part = compare_sums(found, intervals, decide=decide, margin=margin)
+        groups = group_differences(found, runs[0].prompts(), by, intervals) if by else {}
         facts = runs[0].plan("score")[name].get("judge")
         judge = judge_said(facts) if facts else None
         comparison.protocols[name] = dataclasses.replace(part, groups=groups, judge=judge)
     return comparison
-
-
-@dataclass(frozen=True)
-class JoinedVerdicts:
-    """Verdicts of two runs, row i of one beside row i of the other.
-
-    Attributes:
-        a, b: VERDICTS of the same prompts and samples, sorted by both.
-        only_a, only_b: rows that had no partner.
-    """
-
-    a: pl.DataFrame
-    b: pl.DataFrame
-    only_a: int
-    only_b: int
-
-
-def join_verdicts(a: pl.DataFrame, b: pl.DataFrame, what: str = "verdicts") -> JoinedVerdicts:
-    """Pair two VERDICTS tables of one protocol by prompt and sample.
-
-    Raises:
-        InputError: an image occurs twice, or nothing can be paired.
-    """
-    for label, table in (("A", a), ("B", b)):
-        keys = table.select(KEY)
-        if keys.is_duplicated().any():
-            twice = keys.filter(keys.is_duplicated()).row(0)
-            raise InputError(f"{what}: run {label} has the same image twice: {twice}")
-    left = a.join(b, on=KEY, how="semi").sort(KEY)
-    right = b.join(a, on=KEY, how="semi").sort(KEY)
-    if len(left) == 0:
-        raise InputError(
-            f"{what}: none of the {len(a):,} images of A and {len(b):,} of B share prompt id and "
-            "sample; are these runs of the same prompt set?"
-        )
-    return JoinedVerdicts(left, right, len(a) - len(left), len(b) - len(right))
 
 
 def compare_pairs(
@@ -246,36 +193,39 @@ def compare_pairs(
     Raises:
         InputError: an unknown protocol.
     """
-    kind = PROTOCOLS[protocol]
-    a, b, unscored = _counted(pairs, intervals.allow_missing)
-    numbers = {name: _paired(a, b, kind.parts, r, intervals) for name, r in kind.numbers.items()}
-    counts = Pairs(
-        a["prompt_id"].n_unique(), len(a), pairs.only_a, pairs.only_b, unscored[0], unscored[1]
-    )
-    main = _plain_rate(kind.numbers)
+    found = sum_pairs(lambda: [pairs], PROTOCOLS[protocol](), intervals.allow_missing)
+    return compare_sums(found, intervals, decide=decide, margin=margin)
+
+
+def compare_sums(
+    found: SummedPairs,
+    intervals: Intervals = RESAMPLES,
+    *,
+    decide: bool = False,
+    margin: float = TWO_POINTS,
+) -> ProtocolComparison:
+    """The same of pairs that have been summed."""
+    numbers = {name: _paired(found, rate, intervals) for name, rate in found.metric.numbers.items()}
+    main = _plain_rate(found.metric.numbers)
     needed: int | None = None
     decision: StopResult | None = None
-    if main is not None:
-        rows = [rate_rows(t, kind.parts, kind.numbers[main])[0] for t in (a, b)]
-        if counts.prompts >= 2:
-            sd = sd_of_pilot(rows[0], rows[1], a["prompt_id"])
+    if main is not None and found.pairs.prompts:
+        sums = found.of(found.metric.numbers[main])
+        means = [sums.sums[:, k] / sums.counts[:, 0] for k in (0, 2)]
+        if found.pairs.prompts >= 2:
+            sd = sd_of_pilot(means[0], means[1], sums.ids)
             needed = prompts_needed(TWO_POINTS, sd) if sd > 0 else None
-        if decide and counts.prompts:
-            change = prompt_means(rows[1] - rows[0], a["prompt_id"], intervals.seed)
+        if decide:
+            change = prompt_means(means[1] - means[0], sums.ids, intervals.seed)
             decision = stop_at_decision(change, len(change), margin=margin)
-    return ProtocolComparison(counts, numbers, needed, decision, main)
+    return ProtocolComparison(found.pairs, numbers, needed, decision, main)
 
 
 def group_differences(
-    pairs: JoinedVerdicts,
-    protocol: str,
-    prompts: pl.DataFrame,
-    by: Sequence[str],
-    intervals: Intervals = RESAMPLES,
+    found: SummedPairs, prompts: pl.DataFrame, by: Sequence[str], intervals: Intervals = RESAMPLES
 ) -> Groups:
-    """Paired differences for every member of those breakdowns that `protocol` has."""
-    metric = PROTOCOLS[protocol]()
-    a, b, _ = _counted(pairs, intervals.allow_missing)
+    """Paired differences for every member of those breakdowns that the protocol has."""
+    metric = found.metric
     groups: Groups = {}
     for group in [name for name in by if name in metric.groups]:
         numbers = {name: metric.numbers[name] for name in metric.groups[group]}
@@ -283,28 +233,12 @@ def group_differences(
         for (member,), chosen in metric.members(group, prompts).group_by(
             "member", maintain_order=True
         ):
-            part_a, part_b = (
-                t.join(chosen, on="prompt_id", how="semi", maintain_order="left") for t in (a, b)
-            )
-            if len(part_a):
+            part = found.only(chosen["prompt_id"])
+            if part.pairs.prompts:
                 groups[group][str(member)] = {
-                    name: _paired(part_a, part_b, metric.parts, rate, intervals)
-                    for name, rate in numbers.items()
+                    name: _paired(part, rate, intervals) for name, rate in numbers.items()
                 }
     return groups
-
-
-def _counted(
-    pairs: JoinedVerdicts, allow_missing: bool
-) -> tuple[pl.DataFrame, pl.DataFrame, list[int]]:
-    """The rows that count, and how many of them have no score in A and in B."""
-    applies = (pairs.a["status"] != NOT_APPLICABLE) & (pairs.b["status"] != NOT_APPLICABLE)
-    a, b = pairs.a.filter(applies), pairs.b.filter(applies)
-    unscored = [int((t["status"] != SCORED).sum()) for t in (a, b)]
-    if allow_missing:
-        both = (a["status"] == SCORED) & (b["status"] == SCORED)
-        a, b = a.filter(both), b.filter(both)
-    return a, b, unscored
 
 
 def prompt_means(values: Floats, prompts: pl.Series, seed: int) -> Floats:
@@ -321,36 +255,26 @@ def _plain_rate(numbers: Numbers) -> str | None:
     return next((name for name, rate in numbers.items() if rate.is_mean and rate.bounded), None)
 
 
-def _paired(
-    a: pl.DataFrame,
-    b: pl.DataFrame,
-    parts: Sequence[str],
-    rate: Rate,
-    intervals: Intervals,
-) -> PairedDifference:
-    clusters = a["prompt_id"]
+def _paired(found: SummedPairs, rate: Rate, intervals: Intervals) -> PairedDifference:
+    sums = found.of(rate)
     options = {"seed": intervals.seed, "resamples": intervals.resamples}
-    columns = [*rate_rows(a, parts, rate), *rate_rows(b, parts, rate)]
     if not rate.bounded:
-        return _unbounded(columns, clusters, **options)
+        return _unbounded(sums, found.scales[rows_of(rate)], **options)
+    na, da, nb, db = sums.sums.T
     if rate.at_least is not None:
-        shares = [per_prompt(columns[k], columns[k + 1], clusters, rate.at_least) for k in (0, 2)]
-        columns = [c for s in shares for c in (np.nan_to_num(s), (~np.isnan(s)).astype(np.float64))]
-        clusters = clusters.unique().sort()
-    elif rate.by_tag:
+        shares = [per_prompt(n, d, sums.ids, rate.at_least) for n, d in ((na, da), (nb, db))]
+        columns = [(np.nan_to_num(s), (~np.isnan(s)).astype(np.float64)) for s in shares]
+        return paired_difference(*columns[0], *columns[1], sums.ids, **options)
+    if rate.by_tag:
         # tags of a prompt are the same in both runs, so the weights are those of the pairs
-        weights = [tag_weights(columns[k], a["tag"]) for k in (1, 3)]
-        columns = [c * weights[k // 2] for k, c in enumerate(columns)]
-    na, da, nb, db = columns
-    return paired_difference(na, da, nb, db, clusters, **options)
+        sums = sums.weighted(*(tag_weights(d, found.tags) for d in (da, db)))
+    return difference_of_sums(sums, **options)
 
 
-def _unbounded(columns: list[Floats], clusters: pl.Series, **options: int) -> PairedDifference:
+def _unbounded(sums: PairedSums, scale: Scale, **options: int) -> PairedDifference:
     """The difference of two means of any range: moved into [0, 1] for the bootstrap, and back."""
-    na, da, nb, db = columns
-    low, span = into_unit(np.concatenate([na, nb]))
-    scaled = [np.clip((n - low * d) / span, 0, d) for n, d in ((na, da), (nb, db))]
-    found = paired_difference(scaled[0], da, scaled[1], db, clusters, **options)
+    low, span = scale
+    found = difference_of_sums(sums, **options)
     means = {k: low + span * x for k in ("a", "b") if (x := getattr(found, k)) is not None}
     wide = {k: span * x for k in ("value", "low", "high") if (x := getattr(found, k)) is not None}
     return dataclasses.replace(found, **means, **wide)
@@ -390,12 +314,20 @@ def _protocols(a: Run, b: Run, asked: Sequence[str]) -> list[str]:
     return common
 
 
-def _verdicts(run: Run, protocol: str) -> pl.DataFrame:
-    verdicts = run.verdicts(protocol)
-    unknown = verdicts.join(run.prompts(), on="prompt_id", how="anti")
-    if len(unknown):
+def _verdicts(run: Run, protocol: str) -> Path:
+    """The table of a protocol, after a look at whose images it has."""
+    run.require_verdicts()
+    path = run.table_path(f"verdicts/{protocol}.parquet")
+    known = parts.scan(run.table_path("prompts.parquet"), ["prompt_id"])
+    others = parts.scan(path, ["prompt_id"]).join(known, on="prompt_id", how="anti")
+    number, first = (
+        others.select(pl.len(), pl.col("prompt_id").first().alias("first"))
+        .collect(engine="streaming")
+        .row(0)
+    )
+    if number:
         raise InputError(
-            f"{run.path}: {len(unknown):,} {protocol} verdicts belong to no prompt of the run "
-            f"(first: {unknown['prompt_id'][0]!r}); score it again"
+            f"{run.path}: {number:,} {protocol} verdicts belong to no prompt of the run "
+            f"(first: {first!r}); score it again"
         )
-    return verdicts
+    return path

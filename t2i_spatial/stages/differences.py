@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from t2i_spatial.files import read_table
 from t2i_spatial.provenance import prompt_set_hash
 from t2i_spatial.run import Run
 
@@ -87,9 +88,11 @@ def incomparable(differences: Iterable[Difference]) -> list[Difference]:
 
 
 def _prompt_sets(a: Run, b: Run, kind: Kind) -> list[Difference]:
-    rows = [sorted(run.prompts().select("prompt_id", "text").iter_rows()) for run in (a, b)]
-    if rows[0] == rows[1]:
+    columns = ["prompt_id", "text"]
+    tables = [read_table(r.table_path("prompts.parquet"), columns).sort(columns) for r in (a, b)]
+    if tables[0].equals(tables[1]):
         return []
+    rows = [table.rows() for table in tables]
     shared = len(set(rows[0]) & set(rows[1]))
     said = [
         f"{len(r):,} prompts, {len(r) - shared:,} not in the other ({prompt_set_hash(r)[:8]})"

@@ -18,6 +18,7 @@ from t2i_spatial.metrics.tally import add_tallies
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.run import Run
 from t2i_spatial.stages.prompts_in_turn import InTurn
+from t2i_spatial.stages.running_sums import keep_sum
 from t2i_spatial.stages.score_record import begin_scores, finish_scores
 from t2i_spatial.stages.scores import Scores, complete
 from t2i_spatial.stages.trust import Watch, warn
@@ -125,14 +126,8 @@ def run_slices(run: Run, prompts: pl.DataFrame, samples: int | None) -> Iterator
 
 def _refuse_repeated(table: Path) -> None:
     """Raise `InputError` where an image comes twice."""
-    keys, rows = parts.scan(table, KEY), parts.count(table)
-    hashes = keys.select(pl.struct(KEY).hash().alias("key"))
-    if all(some["key"].n_unique() == len(some) for (some,) in parts.buckets([hashes], "key", rows)):
-        return
-    for (some,) in parts.buckets([keys], "prompt_id", rows):  # equal hashes of others are possible
-        if some.is_duplicated().any():
-            twice = some.filter(some.is_duplicated()).row(0)
-            raise InputError(f"{table.name}: the same image twice: {twice}")
+    if (twice := parts.repeated(table, KEY)) is not None:
+        raise InputError(f"{table.name}: the same image twice: {twice}")
 
 
 def require_sums(protocols: Sequence[Metric]) -> None:
@@ -175,12 +170,16 @@ class Sums:
     def see(self, slices: Iterable[pl.DataFrame], total: int) -> None:
         """Judge DETECTIONS, slice by slice."""
         turn = InTurn(self._prompts)
+
+        def add(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
+            return add_tallies([a, b])
+
         with progress_bar(total, "score") as bar:
             for part in slices:
                 asked = turn.of(part["prompt_id"])
                 for protocol in self._protocols:
                     verdicts = protocol.judge(asked, part)
-                    _put(self._tallies[protocol.name], protocol.tally(verdicts))
+                    keep_sum(self._tallies[protocol.name], protocol.tally(verdicts), add)
                     if protocol.name in self._writers:
                         self._writers[protocol.name].add(verdicts)
                 self.watch.see(part, asked)
@@ -203,17 +202,6 @@ class Sums:
         """Let the verdicts appear in the run."""
         for writer in self._writers.values():
             writer.publish()
-
-
-def _put(tallies: list[pl.DataFrame], new: pl.DataFrame) -> None:
-    """Keep a tally; those before it are added up when they are no longer than it.
-
-    So every prompt is added up a few times only, however many slices there are.
-    """
-    tallies.append(new)
-    while len(tallies) > 1 and len(tallies[-2]) <= 2 * len(tallies[-1]):
-        last = tallies.pop()
-        tallies[-1] = add_tallies([tallies[-1], last])
 
 
 def _check_keys(path: Path, prompts: pl.DataFrame, samples: int | None) -> range:

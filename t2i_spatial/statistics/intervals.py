@@ -140,7 +140,7 @@ def ratio_intervals_by(
     """
     above, below, codes, _ = checked_rows(numerator, denominator, clusters)
     check_settings(level, resamples, seed)
-    labels = _series(groups)
+    labels = id_series(groups)
     group_codes, count = cluster_codes(labels)
     if len(group_codes) != len(codes):
         raise InputError(f"{len(group_codes)} groups for {len(codes)} rows")
@@ -290,7 +290,7 @@ def cluster_codes(clusters: Ids) -> tuple[Ints, int]:
     Raises:
         InputError: an id is missing.
     """
-    series = _series(clusters)
+    series = id_series(clusters)
     if series.len() == 0:
         return np.empty(0, dtype=np.int64), 0
     if series.null_count():
@@ -367,8 +367,13 @@ def _ratio(
 
 def are_counts(above: Floats, below: Floats) -> bool:
     """Whether rows are right-or-wrong images or counts of them, and not soft scores."""
+    return bool(np.all(count_rows(above, below)))
+
+
+def count_rows(above: Floats, below: Floats) -> NDArray[np.bool_]:
+    """(n,) `are_counts` of every single row."""
     whole = (above == np.round(above)) & (below == np.round(below))
-    return bool(np.all(whole | (above == 0) | (above == below)))
+    return np.asarray(whole | (above == 0) | (above == below))
 
 
 def cluster_sums(above: Floats, below: Floats, codes: Ints, count: int) -> tuple[Floats, Floats]:
@@ -378,7 +383,12 @@ def cluster_sums(above: Floats, below: Floats, codes: Ints, count: int) -> tuple
     return n[d > 0], d[d > 0]
 
 
-def _series(ids: Ids) -> pl.Series:
+def id_series(ids: Ids) -> pl.Series:
+    """Ids as a column in which a missing one is null.
+
+    Raises:
+        InputError: they are neither all strings nor all integers.
+    """
     if not isinstance(ids, pl.Series):
         try:
             ids = pl.Series(ids.tolist() if isinstance(ids, np.ndarray) else list(ids))  # type: ignore[arg-type]

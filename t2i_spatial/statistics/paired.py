@@ -10,16 +10,20 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
 
 from t2i_spatial.statistics.intervals import (
     CELLS,
     Floats,
     Ids,
-    are_counts,
+    Ints,
     check_settings,
     checked_rows,
+    cluster_codes,
+    count_rows,
     distinct_rows,
+    id_series,
     probability_beyond,
     quantile,
     resampled_sums,
@@ -91,44 +95,119 @@ def paired_difference(
     >>> round(difference.value, 3), difference.gains, difference.losses, difference.p
     (0.667, 2, 0, 0.5)
     """
+    sums = paired_sums(numerator_a, denominator_a, numerator_b, denominator_b, clusters)
+    return difference_of_sums(sums, level=level, resamples=resamples, seed=seed)
+
+
+@dataclass(frozen=True)
+class PairedSums:
+    """What a paired difference needs of the rows: sums over those of each cluster.
+
+    Sums of parts of the rows add up, so that no more than a part need be in memory.
+
+    Attributes:
+        ids: (m,) clusters, each once, sorted.
+        sums: (m, 4) numerator and denominator of A and of B.
+        counts: (m, 4) rows, rows with a denominator, rows where B is above A, and below.
+        plain: (m,) whether all rows are right-or-wrong images (`intervals.are_counts`).
+    """
+
+    ids: pl.Series
+    sums: Floats
+    counts: Ints
+    plain: NDArray[np.bool_]
+
+    def __add__(self, other: PairedSums) -> PairedSums:
+        """The sums of both; a cluster may have rows in either."""
+        ids = pl.concat([self.ids, other.ids])
+        codes, count = cluster_codes(ids)
+        soft = np.bincount(codes, ~np.append(self.plain, other.plain), count) > 0
+        return PairedSums(
+            ids.unique().sort(),
+            _by_cluster(np.concatenate([self.sums, other.sums]), codes, count),
+            _by_cluster(np.concatenate([self.counts, other.counts]), codes, count).astype(np.int64),
+            ~soft,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, ids: pl.Series) -> PairedSums:
+        """Those of the clusters that are among `ids`."""
+        chosen = self.ids.is_in(ids.implode()).to_numpy()
+        return PairedSums(
+            self.ids.filter(chosen), self.sums[chosen], self.counts[chosen], self.plain[chosen]
+        )
+
+    def weighted(self, a: Floats, b: Floats) -> PairedSums:
+        """As if every row of A and of B had counted with the weight (m,) of its cluster."""
+        weights = np.stack([a, a, b, b], axis=1)
+        return PairedSums(self.ids, self.sums * weights, self.counts, self.plain)
+
+
+def paired_sums(
+    numerator_a: ArrayLike,
+    denominator_a: ArrayLike,
+    numerator_b: ArrayLike,
+    denominator_b: ArrayLike,
+    clusters: Ids,
+) -> PairedSums:
+    """The sums of some rows, for `difference_of_sums`; arguments as of `paired_difference`.
+
+    Raises:
+        InputError: as `paired_difference`.
+    """
+    ids = id_series(clusters)
+    na, da, codes, count = checked_rows(numerator_a, denominator_a, ids)
+    nb, db, _, _ = checked_rows(numerator_b, denominator_b, ids)
+    above, below = _moves(na, da, nb, db)
+    used = (da > 0) | (db > 0)
+    soft = ~(count_rows(na, da) & count_rows(nb, db))
+    counts = np.stack([np.ones(len(na)), used, above, below], axis=1)
+    return PairedSums(
+        ids.unique().sort(),
+        _by_cluster(np.stack([na, da, nb, db], axis=1), codes, count),
+        _by_cluster(counts, codes, count).astype(np.int64),
+        ~(np.bincount(codes, soft, count) > 0),
+    )
+
+
+def difference_of_sums(
+    found: PairedSums, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """`paired_difference` of rows that have been summed."""
     check_settings(level, resamples, seed)
-    na, da, codes, count = checked_rows(numerator_a, denominator_a, clusters)
-    nb, db, _, _ = checked_rows(numerator_b, denominator_b, clusters)
-    gains, losses = _gains(na, da, nb, db)
-    columns = [np.bincount(codes, weights=c, minlength=count) for c in (na, da, nb, db)]
-    sums: Floats = np.stack(columns, axis=1).astype(np.float64)
+    sums = found.sums
     sums = sums[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
-    m, n = len(sums), int(((da > 0) | (db > 0)).sum())
+    _, n, gains, losses = (int(x) for x in found.counts.sum(axis=0))
+    m = len(sums)
     total = sums.sum(axis=0)
     a = float(total[0] / total[1]) if total[1] > 0 else None
     b = float(total[2] / total[3]) if total[3] > 0 else None
     if a is None or b is None:
         return Difference(a, b, None, None, None, None, gains, losses, m, n)
     rng = np.random.default_rng(seed)
-    counts = are_counts(na, da) and are_counts(nb, db)
     value = b - a
-    low, high, p = _bounds(sums, value, counts, level, resamples, rng)
+    low, high, p = _bounds(sums, value, bool(found.plain.all()), level, resamples, rng)
     p = max(p, _permutation_p(sums, resamples, rng))
     if p > 1 - level:  # the test cannot exclude 0 then, and the interval must not
         low, high = min(low, 0.0), max(high, 0.0)
-    return Difference(
-        a,
-        b,
-        value,
-        low,
-        high,
-        p,
-        gains,
-        losses,
-        m,
-        n,
-    )
+    return Difference(a, b, value, low, high, p, gains, losses, m, n)
 
 
-def _gains(na: Floats, da: Floats, nb: Floats, db: Floats) -> tuple[int, int]:
+def _by_cluster(rows: Floats | Ints, codes: Ints, count: int) -> Floats:
+    columns = [np.bincount(codes, weights=column, minlength=count) for column in rows.T]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _moves(
+    na: Floats, da: Floats, nb: Floats, db: Floats
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) where B is above A, and where it is below."""
     both = (da > 0) & (db > 0)
-    change = nb[both] / db[both] - na[both] / da[both]
-    return int((change > 0).sum()), int((change < 0).sum())
+    change = np.zeros(len(na))
+    change[both] = nb[both] / db[both] - na[both] / da[both]
+    return change > 0, change < 0
 
 
 def _bounds(
