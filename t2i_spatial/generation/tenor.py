@@ -2,10 +2,10 @@
 
 CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 4b51c28, `TENOR/`. In UNets
 (and, by analogy, Sana, PixArt and Wan, which read the text in cross-attention too), keys of every
-cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by
-analogy SD3), queries and keys of the text stream of the double blocks are made from `text + P`.
-P is the sinusoidal encoding of the token index. It has no weights, but a model trained with it must
-be used with it, so the flag is stored beside LoRA weights.
+cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by analogy
+SD3, AuraFlow and HunyuanImage), queries and keys of the text stream of the double blocks are made
+from `text + P`. P is the sinusoidal encoding of the token index. It has no weights, but a model
+trained with it must be used with it, so the flag is stored beside LoRA weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 _CROSS = re.compile(r"attn2\.to_k$")
-_OF_TRANSFORMERS = re.compile(r"(^|\.)transformer_blocks\.\d+\.attn\.add_[qk]_proj$")
+_DOUBLE = re.compile(r"(^|\.)(joint_)?transformer_blocks\.\d+\.attn\.add_[qk]_proj$")
 
 
 def token_order(length: int, width: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def add_token_order(denoiser: Any) -> list[Any]:
     """
     # by class, as attn2 of a transformer may read the image (the dual attention of SD3.5)
     crossed = type(denoiser).__name__.startswith(("UNet", "Sana", "PixArt", "Wan"))
-    reads_text = _CROSS if crossed else _OF_TRANSFORMERS
+    reads_text = _CROSS if crossed else _DOUBLE
     handles = [
         module.register_forward_pre_hook(_with_order)
         for name, module in denoiser.named_modules()

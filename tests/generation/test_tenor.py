@@ -108,8 +108,11 @@ def test_the_image_stream_of_dual_attention_does_not_have_it():
         assert torch.allclose(seen[f"{block}.attn.add_{part}_proj"], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["sana", "pixart", "wan"])
-def test_transformers_that_cross_attend_to_the_text_have_it(family):
+@pytest.mark.parametrize(
+    ("family", "layers"),  # the keys of one block; queries and keys of one block
+    [("sana", 1), ("pixart", 1), ("wan", 1), ("aura_flow", 2), ("hunyuan_image", 2)],
+)
+def test_transformers_that_read_the_text_apart_from_the_image_have_it(family, layers):
     loaded = load_generator(str(tiny_model(family)), device="cpu")
     sampling = Sampling(2, 3.0, None, SIZE, SIZE)
 
@@ -118,7 +121,7 @@ def test_transformers_that_cross_attend_to_the_text_have_it(family):
 
     plain = image()
     handles = add_token_order(loaded.pipe.transformer)
-    assert len(handles) == 1  # the keys of one block; those of self-attention have none
+    assert len(handles) == layers
     assert not np.array_equal(image(), plain)
     for handle in handles:
         handle.remove()

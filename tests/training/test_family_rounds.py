@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.loading import load_pipeline
 from t2i_spatial.generation.lora import attach_loras
 from t2i_spatial.generation.resolve import resolve_lora, resolve_model
 from t2i_spatial.training import finetune
 from t2i_spatial.training.families import find_family
+from t2i_spatial.training.families.noise_levels import unshifted
 from t2i_spatial.training.families.text import join, split
 from t2i_spatial.training.loop import Loop
 from tests.tiny_models import SIZE, tiny_model
@@ -45,7 +47,7 @@ def loaded(family):
     return pipe
 
 
-def steps_of(pipe, family):
+def steps_of(pipe, family, **other):
     """Latents before each of the pipeline's steps, time of its noise level, and its prediction."""
     seen = []
     step = pipe.scheduler.step
@@ -56,8 +58,9 @@ def steps_of(pipe, family):
         return step(prediction, time, sample, *rest, **options)
 
     pipe.scheduler.step = spy
-    size = {"width": SIZE, "height": SIZE, "num_inference_steps": 3, "output_type": "latent"}
-    pipe(CAPTIONS[0], **size, **UNGUIDED[family], generator=torch.Generator().manual_seed(0))
+    options = {"width": SIZE, "height": SIZE, "num_inference_steps": 3, **other}
+    random = torch.Generator().manual_seed(0)
+    pipe(CAPTIONS[0], generator=random, output_type="latent", **options, **UNGUIDED[family])
     return seen
 
 
@@ -114,6 +117,80 @@ def _as_in(pipe, latents, sample):
     if sample.ndim == 3:
         return pipe._pack_latents(latents, *latents.shape)
     return latents.unsqueeze(2) if sample.ndim == 5 else latents
+
+
+def of_dpm(**options):
+    from diffusers import DPMSolverMultistepScheduler
+
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+    return DPMSolverMultistepScheduler(**flow, **options)
+
+
+def of_euler(**options):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(**options)
+
+
+@pytest.mark.parametrize(
+    ("family", "scheduler"),
+    [
+        *((family, None) for family in UNGUIDED if family != "pixart"),
+        ("sana", of_dpm()),
+        ("wan", of_dpm()),
+        ("lumina2", of_euler(use_dynamic_shifting=True)),
+        ("krea2", of_euler(use_dynamic_shifting=True, base_shift=0.2, max_image_seq_len=6400)),
+        ("cogview4", of_euler(use_dynamic_shifting=True, base_shift=0.25, max_shift=0.75)),
+    ],
+)
+def test_noise_levels_are_shifted_as_the_pipeline_shifts_its_steps(family, scheduler):
+    pipe = loaded(family)
+    pipe.scheduler = scheduler or pipe.scheduler
+    found = find_family(pipe)
+    shapes = {noisy.shape[-2:] for noisy, _, _ in steps_of(pipe, family)}
+    shift = found.shift(*shapes.pop())
+    assert shift != 1
+    spaces = unshifted(pipe.scheduler.sigmas[:-1], shift).diff()
+    assert torch.allclose(spaces, spaces.mean(), atol=2e-3)
+
+
+def test_krea_2_turbo_has_a_shift_of_its_own():
+    pipe = loaded("krea2")
+    pipe.register_to_config(is_distilled=True)
+    steps_of(pipe, "krea2")
+    shift = find_family(pipe).shift(SIZE // 4, SIZE // 4)
+    assert float(unshifted(pipe.scheduler.sigmas, shift)[1]) == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_pixart_alpha_of_1024_pixels_is_told_the_size_of_the_image():
+    from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel
+
+    parts = loaded("pixart").components
+    wider = {"attention_head_dim": 12, "cross_attention_dim": 24}
+    large = {"sample_size": 128, "use_additional_conditions": True}
+    config = {**parts["transformer"].config, **wider, **large}
+    pipe = PixArtAlphaPipeline(**{**parts, "transformer": PixArtTransformer2DModel(**config)})
+    found = find_family(pipe)
+    ((noisy, time, expected), *_) = steps_of(pipe, "pixart", height=SIZE // 2)
+    with torch.no_grad():
+        text = found.encode([CAPTIONS[0]])
+        assert torch.allclose(found.predict(noisy, time[None], text), expected, atol=2e-6)
+        other = found.predict(noisy.transpose(2, 3), time[None], text)
+    assert not torch.allclose(other.transpose(2, 3), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "part", "setting", "message"),
+    [
+        ("hunyuan_image", "transformer", {"use_meanflow": True}, "the distilled HunyuanImage"),
+        ("wan", None, {"boundary_ratio": 0.875}, "a Wan of two experts cannot be fine-tuned"),
+    ],
+)
+def test_checkpoints_of_a_family_that_cannot_be_trained(family, part, setting, message):
+    pipe = loaded(family)
+    (getattr(pipe, part) if part else pipe).register_to_config(**setting)
+    with pytest.raises(ModelLoadError, match=message):
+        find_family(pipe)
 
 
 # -- training -------------------------------------------------------------------------------------
