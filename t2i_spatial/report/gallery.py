@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.files import scan_table
+from t2i_spatial.report.answered import Answered, answered, disputes
 from t2i_spatial.report.content import verdict_tables
 from t2i_spatial.report.thumbnails import BUDGET_BYTES, Thumbnail, make_thumbnails
 from t2i_spatial.run import Run
@@ -64,6 +65,11 @@ class Card:
     verdicts: tuple[Verdict, ...]
     kept: bool | None
     selection: str
+    answered: tuple[Answered, ...] = ()
+    disputed: float = 0.0
+    """How far boxes and judge are apart where they say the opposite."""
+    sides: tuple[str, ...] = ()
+    """What boxes say and what the judge says, where they do."""
 
     @property
     def search(self) -> str:
@@ -82,13 +88,19 @@ class Gallery:
     tags: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    n_disputed: int = 0
+    """Images of the run of which boxes and judge say the opposite."""
 
 
-def choose(run: Run, limit: int) -> tuple[pl.DataFrame, int]:
+def choose(run: Run, limit: int, *, disputed: bool = False) -> tuple[pl.DataFrame, int]:
     """At most `limit` images, the same share of attention for every kind of outcome.
 
     Images are grouped by tag, status and verdict of the first protocol; the groups take turns
     until the limit is reached, in a seeded random order within each group.
+
+    Args:
+        disputed: give half of the places to images of which boxes and a judge say the opposite, as
+            far as there are any, the surest disagreements before others.
 
     Returns:
         `(prompt_id, sample)` of the chosen images in the order of choice, and how many there are.
@@ -103,9 +115,11 @@ def choose(run: Run, limit: int) -> tuple[pl.DataFrame, int]:
     else:
         rows = pl.DataFrame(schema={name: VERDICTS[name] for name in (*KEY, *stratum)})
     rows = rows.unique(subset=list(KEY), keep="first", maintain_order=True)
+    first = disputes(tables).head((limit + 1) // 2 if disputed else 0).select(KEY)
     turn = pl.int_range(pl.len()).shuffle(seed=0).over(stratum).alias("turn")
-    chosen = rows.with_columns(turn).sort(["turn", *stratum], maintain_order=True).head(limit)
-    return chosen.select(KEY), rows.height
+    others = rows.with_columns(turn).sort(["turn", *stratum], maintain_order=True).select(KEY)
+    chosen = pl.concat([first, others]).unique(maintain_order=True).head(limit)
+    return chosen, rows.height
 
 
 def build_gallery(run: Run, limit: int, thumbnail: int) -> Gallery:
@@ -113,7 +127,7 @@ def build_gallery(run: Run, limit: int, thumbnail: int) -> Gallery:
 
     Fewer are shown when their pictures would exceed `BUDGET_BYTES`. An empty run gives no cards.
     """
-    chosen, n_images = choose(run, limit)
+    chosen, n_images = choose(run, limit, disputed=True)
     candidates = build_cards(run, [(row[0], row[1]) for row in chosen.iter_rows()])
     paths = [None if card.image is None else run.image_path(card.image) for card in candidates]
     cards, spent = [], 0
@@ -134,6 +148,7 @@ def build_gallery(run: Run, limit: int, thumbnail: int) -> Gallery:
         tuple(sorted({card.tag for card in cards if card.tag})),
         tuple(sorted({verdict.status for verdict in seen})),
         tuple(kind for kind in KINDS if kind in {verdict.kind for verdict in seen}),
+        len(disputes(verdict_tables(run))),
     )
 
 
@@ -154,7 +169,9 @@ def build_cards(run: Run, keys: Sequence[tuple[str, int]]) -> list[Card]:
     for path in verdict_tables(run).values():
         for row in _rows_of(run, f"verdicts/{path.name}", chosen):
             verdicts.setdefault((row["prompt_id"], row["sample"]), []).append(row)
-    return [
+    said = answered(run, chosen)
+    apart = {(row[0], row[1]): row[2:] for row in disputes(verdict_tables(run)).iter_rows()}
+    cards = [
         _card(
             key,
             prompts.get(key[0], {}),
@@ -164,6 +181,11 @@ def build_cards(run: Run, keys: Sequence[tuple[str, int]]) -> list[Card]:
             selection.get(key),
         )
         for key in keys
+    ]
+    return [
+        replace(card, answered=said.get(key, ()), disputed=far, sides=tuple(sides))
+        for key, card in zip(keys, cards, strict=True)
+        for far, *sides in [apart.get(key, (0.0,))]
     ]
 
 

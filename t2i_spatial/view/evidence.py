@@ -202,12 +202,12 @@ def prompt_page(run: Run, prompt_id: str) -> Record:
 
 def _answers(run: Run, here: pl.Expr) -> list[tuple[str, int, Record]]:
     """(judge, sample, answer with the text of its question) of one prompt."""
-    texts: dict[str, Record] = {}
-    if run.has("questions.parquet"):
-        asked = scan(run, "questions.parquet").filter(here).collect()
-        texts = {row["question_id"]: row for row in asked.iter_rows(named=True)}
     told = []
     for path in sorted((run.path / "answers").glob("*.parquet")):
+        texts: dict[str, Record] = {}
+        if run.has(f"questions/{path.name}"):
+            asked = scan(run, f"questions/{path.name}").filter(here).collect()
+            texts = {row["question_id"]: row for row in asked.iter_rows(named=True)}
         table = scan(run, f"answers/{path.name}").filter(here).collect()
         for row in table.iter_rows(named=True):
             question = texts.get(row["question_id"], {})

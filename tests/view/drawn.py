@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from PIL import Image, ImageDraw
 
+from t2i_spatial.files import write_table
 from t2i_spatial.questions import ANSWERS, Question, questions_to_table
 from t2i_spatial.run import Run
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
@@ -78,7 +79,8 @@ def add_answers(run: Run, text: str = "Is there a cat in the image?") -> None:
     """A judge that says yes to one question about the first image."""
     prompt_id = run.prompts()["prompt_id"][0]
     question = Question(text, gold="yes")
-    questions_to_table([(prompt_id, question)]).write_parquet(run.path / "questions.parquet")
+    table = questions_to_table([(prompt_id, question)])
+    write_table(run.path / "questions" / "judge.parquet", table)
     row = {"prompt_id": prompt_id, "sample": 0, "question_id": question.id, "rollout": 0,
            "status": "answered", "answer": "yes", "p": 0.75, "raw": "Yes"}  # fmt: skip
     run.write_answers(pl.DataFrame([row], schema=ANSWERS), "judge")

@@ -12,6 +12,7 @@
     search: node.dataset.search,
     tag: node.dataset.tag,
     kept: node.dataset.kept,
+    disputed: node.dataset.disputed === undefined ? null : Number(node.dataset.disputed),
     verdicts: [...node.querySelectorAll(".verdict")],
     layers: [...node.querySelectorAll("g[data-protocol]")],
     all: node.querySelector("g.all"),
@@ -20,6 +21,7 @@
   const last = (value) => (value === null ? Infinity : value);
   const orders = {
     prompt: (card) => card.place,
+    disputed: (card) => last(card.disputed === null ? null : -card.disputed),
     closest: (card) => last(margin(card) === null ? null : Math.abs(margin(card))),
     worst: (card) => last(margin(card)),
     best: (card) => last(margin(card) === null ? null : -margin(card)),

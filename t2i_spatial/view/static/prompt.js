@@ -82,12 +82,17 @@ function drawSample(sample, run, page, about) {
       one.components?.length > 0 && h("p", { class: "quiet" }, one.components.filter((c) => c.value !== null).map((c) => `${words(c.name)} ${Number(c.value.toFixed(3))}`).join(" · "))))),
     Object.entries(sample.answers).map(([judge, answers]) => h("details", {}, h("summary", {}, `answers of ${judge} (${answers.length})`),
       h("ul", { class: "answers" }, answers.map((one) => h("li", {}, h("p", {}, one.text ?? one.question_id),
-        h("p", { class: "facts" }, h("strong", {}, one.answer ?? words(one.status)), one.p !== null && h("span", {}, `p ${one.p.toFixed(2)}`),
-          one.gold && one.answer && h("span", { class: one.answer === one.gold ? "kept" : "dropped" }, one.answer === one.gold ? "as asked for" : `asked for: ${one.gold}`)),
+        h("p", { class: "facts" }, h("strong", {}, one.answer ? option(one, one.answer) : words(one.status)), one.rollout > 0 && h("span", {}, `asked ${one.rollout + 1} times`), one.p !== null && h("span", {}, `p ${one.p.toFixed(2)}`),
+          one.gold && one.answer && h("span", { class: one.answer === one.gold ? "kept" : "dropped" }, one.answer === one.gold ? "as asked for" : `asked for: ${option(one, one.gold)}`)),
         one.status !== "answered" && one.reason && h("p", { class: "reason" }, one.reason)))))),
     Object.entries(sample.detections).map(([name, one]) => h("details", {}, h("summary", {}, `boxes of ${name} (${(one.detections ?? []).length + (one.hidden ?? 0)})`),
       one.status !== "scored" && h("p", { class: "reason" }, one.reason ?? words(one.status)),
       h("ul", { class: "found" }, (one.detections ?? []).map((d) => h("li", {}, `${d.label}${d.score === null ? "" : ` ${d.score.toFixed(2)}`}`, h("span", { class: "quiet" }, ` [${d.box.map((x) => Math.round(x)).join(", ")}]${d.color ? ` ${d.color}` : ""}${d.depth === null || d.depth === undefined ? "" : ` depth ${d.depth.toFixed(2)}`}`)))))));
+}
+
+/** An answer in words: of a choice the option that a letter stands for. */
+function option(one, letter) {
+  return one.options?.["ABCDEFGHIJ".indexOf(letter)] ?? letter;
 }
 
 function kindOf(verdict) {
