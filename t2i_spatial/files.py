@@ -311,12 +311,16 @@ def remove_tree(folder: Path) -> None:
 def explain(error: BaseException) -> str | None:
     """One line for what files and disks do to code that reads or writes them through a library.
 
-    A full or broken disk, and a table that is damaged behind its first page: polars scans lazily,
-    so that any stage may be the first to see it. `None` for everything else, which is a bug.
+    A full or broken disk, a store that polars cannot read, and a table that is damaged behind its
+    first page: polars scans lazily, so that any stage may be the first to see it. `None` for
+    everything else, which is a bug.
     """
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; what is finished is kept, the same command goes on"
+    if isinstance(error, OSError) and str(error).startswith("object-store error"):
+        first = str(error).splitlines()[0]  # polars reads stores itself, and tries again itself
+        return f"{first}; what is finished is kept, the same command goes on"
     polars = sys.modules.get("polars")
     said = (str(error).splitlines() or [""])[0]
     damaged = type(error).__name__ == "PanicException" or (

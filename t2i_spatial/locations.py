@@ -31,7 +31,10 @@ T = TypeVar("T")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """Two letters at least: `C://` is a drive."""
 
-ABSOLUTE = r"^(/|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]+://)"
+STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "memory")
+"""Stores that the tables of a run, which others may have made, can name pictures of."""
+
+ABSOLUTE = rf"^(/|[A-Za-z]:[\\/]|({'|'.join(STORES)})://)"
 """Pattern of entries of a table that are relative to no folder."""
 
 
@@ -67,6 +70,19 @@ def locate(name: str | Path) -> Path:
     from t2i_spatial.store_path import store_path
 
     return cast(Path, store_path(name, found[1].lower()))
+
+
+def locate_listed(entry: str, folder: Path) -> Path:
+    """The place that an entry of a table means, which may be relative to `folder`.
+
+    >>> locate_listed("images/0.png", Path("run"))
+    PosixPath('run/images/0.png')
+    """
+    if not is_url(entry):
+        return locate(entry) if Path(entry).is_absolute() else folder / entry
+    if entry.partition("://")[0] in STORES and "::" not in entry:
+        return locate(entry)
+    return Path(entry)  # no place at all: a table must not make us open connections elsewhere
 
 
 def is_remote(path: object) -> TypeGuard[StorePath]:

@@ -32,7 +32,7 @@ from t2i_spatial.files import (
 from t2i_spatial.files import atomic_write as atomic_write  # where it was before
 from t2i_spatial.files import write_json as write_json
 from t2i_spatial.files import write_table as write_table
-from t2i_spatial.locations import is_remote, is_url, locate
+from t2i_spatial.locations import is_remote, locate, locate_listed
 from t2i_spatial.locks import Lease, alone
 from t2i_spatial.locks import claim_folder as claim_folder  # where it was before
 from t2i_spatial.notebook import html_table
@@ -334,7 +334,7 @@ class Run:
 
     def image_path(self, image: str) -> Path:
         """Where the picture of an `image` entry of a table lies."""
-        return locate(image) if is_url(image) else self.path / image
+        return locate_listed(image, self.path)
 
     def write_detections(self, table: pl.DataFrame, name: str = "main") -> None:
         """Write the detections of one detector (`main`, or a name for a second opinion)."""

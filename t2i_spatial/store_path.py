@@ -23,6 +23,8 @@ from t2i_spatial.patience import StoreError, patiently, refused_condition, statu
 READ_ONLY = ("hf", "http", "https")
 """Stores that are read here and not written: a commit per file is no way to publish a run."""
 
+NOT_IMPLEMENTED = 501
+
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 
 
@@ -230,6 +232,8 @@ class StorePath(ProxyUPath):
             answer = self._write(lambda: self.fs.pipe_file(self.path, data, mode="create"))
         except FileExistsError:
             return self._if_ours(data)
+        except StoreError as error:
+            return self._unconditionally(error, data, "")
         return self._version_written(answer)
 
     def replace_version(self, data: bytes, version: str) -> str:
@@ -246,11 +250,20 @@ class StorePath(ProxyUPath):
         try:
             answer = self._write(lambda: self.fs.pipe_file(self.path, data, IfMatch=version))
         except StoreError as error:
-            gone = isinstance(error.__cause__, FileNotFoundError)
-            if not gone and not refused_condition(error):
-                raise
-            return self._if_ours(data)
+            return self._unconditionally(error, data, version)
         return self._version_written(answer)
+
+    def _unconditionally(self, error: StoreError, data: bytes, version: str) -> str:
+        """What a refused conditional write comes to, also on a store that knows no conditions."""
+        gone = bool(version) and isinstance(error.__cause__, FileNotFoundError)
+        if gone or refused_condition(error):
+            return self._if_ours(data)
+        if status_of(error) != NOT_IMPLEMENTED:
+            raise error
+        if self.version() != version:
+            return ""
+        self.write_bytes(data)
+        return self.version()
 
     def _version_written(self, answer: Any) -> str:
         """The version that a store gave to what was just written."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from t2i_spatial.cli.options import (
-    NEW_FOLDER,
+    LOCAL_FOLDER,
     Command,
     as_json_option,
     overwrite_option,
@@ -23,7 +23,7 @@ from t2i_spatial.stages.stage_settings import GenerateSettings
 @click.option(
     "-o",
     "--output",
-    type=NEW_FOLDER,
+    type=LOCAL_FOLDER,
     default=Path("demo-run"),
     help="Run directory; an interrupted demo goes on there.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import polars as pl
 from t2i_spatial.curation.exporter import read_origin
 from t2i_spatial.curation.selection import selection_digest
 from t2i_spatial.errors import InputError
-from t2i_spatial.files import read_table
+from t2i_spatial.files import download_folder, read_table
+from t2i_spatial.locations import is_url, locate
+from t2i_spatial.progress import note
 from t2i_spatial.run import Run
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
@@ -29,6 +32,16 @@ def finetune_run(
     """
     from t2i_spatial.training import finetune
 
+    _require_current_set(run)
+    try:
+        return finetune(
+            run.path / DATA, run.path / OUTPUT, settings, resume=resume, overwrite=overwrite
+        )
+    except InputError as error:
+        raise _with_reasons(error, run) from None
+
+
+def _require_current_set(run: Run) -> None:
     if not run.has(DATA):
         if removed := _removed(run):
             raise InputError(f"nothing was kept to train on in {run.path}; {removed}")
@@ -40,15 +53,14 @@ def finetune_run(
             f"{run.path / DATA} belongs to an earlier selection than selection.parquet; run "
             "`t2i-spatial curate` again"
         )
-    try:
-        return finetune(
-            run.path / DATA, run.path / OUTPUT, settings, resume=resume, overwrite=overwrite
-        )
-    except InputError as error:
-        removed = _removed(run)
-        if "the least to train on" in str(error) and removed:
-            raise InputError(f"{error}; {removed}") from None
-        raise
+
+
+def _with_reasons(error: InputError, run: Run) -> InputError:
+    """An error about too small a set, with what each filter of the run removed."""
+    removed = _removed(run)
+    if "the least to train on" in str(error) and removed:
+        return InputError(f"{error}; {removed}")
+    return error
 
 
 def finetune_folder(
@@ -73,6 +85,8 @@ def finetune_folder(
         if output is None:
             raise InputError(f"say with --output where the LoRA of {data} goes")
         return output, finetune(data, output, settings, resume=resume, overwrite=overwrite)
+    if is_url(data):
+        return _from_store(locate(str(data)), output, settings, resume, overwrite)
     data = Path(data)
     if (data / "run.json").exists() and output in (None, data / OUTPUT):
         run = Run.open(data)
@@ -82,6 +96,31 @@ def finetune_folder(
     if (data / "run.json").exists():
         data = data / DATA
     return output, finetune(data, output, settings, resume=resume, overwrite=overwrite)
+
+
+def _from_store(
+    data: Path, output: Path | None, settings: FinetuneSettings, resume: bool, overwrite: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Train on a copy of a set that lies on a store, for as long as that takes."""
+    from t2i_spatial.training import finetune
+
+    if output is None or is_url(output):
+        raise InputError(
+            f"a LoRA is trained into a folder of this machine: say with --output where that of "
+            f"{data} goes"
+        )
+    run = Run.open(data) if (data / "run.json").exists() else None
+    if run is not None:
+        _require_current_set(run)
+        data = data / DATA
+    with tempfile.TemporaryDirectory(prefix="t2i-spatial-set-") as scratch:
+        note(f"fetching {data}")
+        download_folder(data, Path(scratch))
+        try:
+            made = finetune(Path(scratch), output, settings, resume=resume, overwrite=overwrite)
+        except InputError as error:
+            raise (error if run is None else _with_reasons(error, run)) from None
+    return output, made
 
 
 def _removed(run: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from t2i_spatial.engines import make_engine
 from t2i_spatial.errors import InputError
+from t2i_spatial.locations import is_url
 from t2i_spatial.metrics.answers import AnswerMetric
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.progress import note
@@ -142,6 +143,11 @@ def check_pipeline(settings: PipelineSettings) -> None:
             )
     if settings.finetune is not None and settings.curate is None:
         raise InputError("finetune needs a curate section: it trains on the curated set")
+    if settings.finetune is not None and is_url(settings.output):
+        raise InputError(
+            "a LoRA is trained into a folder of this machine: leave the section finetune out, and "
+            f"then `t2i-spatial finetune {settings.output} --output FOLDER`"
+        )
 
 
 def _after_detection(settings: PipelineSettings, run: Run, overwrite: bool) -> tuple[Run, Scores]:

@@ -19,13 +19,34 @@ from t2i_spatial.stages.detect import detect_run
 from t2i_spatial.stages.generate import generate_run
 from t2i_spatial.stages.import_images import import_images
 from t2i_spatial.stages.report import report_run
-from t2i_spatial.stages.score import score_run
+from t2i_spatial.stages.score import import_detections, score_run
 from t2i_spatial.stages.stage_settings import DetectSettings, GenerateSettings
+from t2i_spatial.tables import prompts_to_table
+from tests.builders import box, boxes, detection_rows, relation_prompt
 
 PROMPTS = "a cat to the left of a dog\na car above a bench\n"
 CLOCKED = ("changed", "image", "seconds")
 """Where a picture lies, when it was written, how long an answer took."""
 KEPT = CurateSettings(pipeline=("present", "upright"), min_images=1)
+
+
+def scored(place: str | Path) -> Run:
+    """A run of boxes that were given, without a picture."""
+    prompts = prompts_to_table(
+        [relation_prompt("cat", "left of", "dog", id=str(n)) for n in range(3)]
+    )
+    dog = box("dog", 200, 0, 250, 50)
+    found = detection_rows(
+        {
+            (str(n), sample): boxes("cat", 10 * n, 0, 10 * n + 50, 50, 0.9, dog)
+            for n in range(3)
+            for sample in range(2)
+        }
+    )
+    run = Run.create(place)
+    import_detections(run, prompts, found, "by hand")
+    score_run(run, [PROTOCOLS["visor"](), PROTOCOLS["spatial"]()])
+    return run
 
 
 def generated(place: str | Path, prompts: str | Path) -> Run:

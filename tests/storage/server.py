@@ -24,10 +24,12 @@ class Faults:
     """Seconds that every tenth answer comes late."""
     refuse: Callable[[str, str], tuple[int, bytes, bytes] | None] | None = None
     """From method and path: status, code and message of an error, or `None` to answer."""
+    refuse_conditions: tuple[int, bytes, bytes] | None = None
+    """The answer to writes with a condition."""
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def reset(self) -> None:
-        self.every, self.delay, self.refuse = 0, 0.0, None
+        self.every, self.delay, self.refuse, self.refuse_conditions = 0, 0.0, None, None
         self.requests.clear()
 
 
@@ -59,6 +61,8 @@ class FaultyServer:
         if self.faults.delay and count % 10 == 0:
             time.sleep(self.faults.delay)
         refused = self.faults.refuse(method, path) if self.faults.refuse else None
+        if "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
+            refused = refused or self.faults.refuse_conditions
         if refused is None and self.faults.every and count % self.faults.every == 0:
             refused = (503, b"SlowDown", b"Please reduce your request rate.")
         if refused is None:

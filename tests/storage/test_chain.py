@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from t2i_spatial.cli.main import main
 from t2i_spatial.curation.exporter import MARK
 from t2i_spatial.locations import locate
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages.card import differences, make_card
 from t2i_spatial.stages.compare import compare_runs
+from t2i_spatial.stages.finetune import finetune_folder
+from t2i_spatial.training.hyperparameters import FinetuneSettings
 from tests.storage import chain
 
 
@@ -64,3 +68,24 @@ def test_the_stages_on_a_store_end_with_the_tables_of_a_folder(
         assert compared.comparable
         assert differences(make_card(run), run) == []
         assert make_card(run)["images"] == make_card(judged_here)["images"]
+
+
+def test_one_command_on_a_store_ends_with_those_tables_too(here, judged_here, url, tmp_path):
+    chain.copied(here, f"{url}/made")
+    locate(f"{url}/prompts.txt").write_text(chain.PROMPTS)
+    locate(f"{url}/all.yaml").write_text(
+        f"output: {url}/run\n"
+        f"prompts: {{source: {url}/prompts.txt}}\n"
+        f"images: {{folder: {url}/made/images}}\n"
+        "detect: {detector: bundled, batch_size: 2}\n"
+        "ask: {judge: boxes, protocols: [spatial_vqa]}\n"
+        "curate: {pipeline: [present, upright]}\n"
+    )
+    told = CliRunner().invoke(main, ["run", f"{url}/all.yaml"])
+    assert told.exit_code == 0, told.output
+    run = Run.open(f"{url}/run")
+    there, local = chain.tables(run), chain.tables(judged_here)
+    assert {name for name in local if not there[name].equals(local[name])} == set()
+    lora, made = finetune_folder(f"{url}/run", tmp_path / "lora", FinetuneSettings(steps=1))
+    assert made["images"] == 4
+    assert list(lora.glob("*.safetensors"))

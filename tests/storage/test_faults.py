@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,12 +12,16 @@ from click.testing import CliRunner
 from t2i_spatial import patience
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError, MissingDependencyError, T2ISpatialError
-from t2i_spatial.files import atomic_write, write_table
-from t2i_spatial.images import read_image
+from t2i_spatial.files import atomic_write, explain, scan_table, write_table
+from t2i_spatial.images import ImageUnreadableError, read_image
 from t2i_spatial.locations import is_remote, locate
 from t2i_spatial.patience import StoreError
 from t2i_spatial.run import Run
-from tests.storage.test_run_on_a_store import scored
+from t2i_spatial.stages.config import PipelineSettings
+from t2i_spatial.stages.finetune import finetune_folder
+from t2i_spatial.stages.pipeline import check_pipeline
+from t2i_spatial.training.hyperparameters import FinetuneSettings
+from tests.storage.chain import scored
 
 
 def line_of(*arguments: str) -> str:
@@ -139,6 +144,41 @@ def test_what_must_be_on_this_machine_is_refused_with_what_to_do(url):
     assert "must be on this machine" in line_of("improve", "-o", f"{url}/improved")
     said = line_of("finetune", f"{url}/run", "-o", f"{url}/lora")
     assert "must be on this machine" in said
+
+
+def test_a_store_that_refuses_polars_is_one_line(url, faults):
+    place = locate(f"{url}/table.parquet")
+    write_table(place, pl.DataFrame({"n": [1]}))
+    faults.refuse = refusing("GET", "table.parquet", 403, b"AccessDenied")
+    with pytest.raises(PermissionError) as caught:
+        scan_table(place).collect()
+    said = explain(caught.value)
+    assert said is not None
+    assert "AccessDenied" in said
+    assert "\n" not in said
+
+
+def test_a_table_of_a_run_opens_no_connection_to_where_it_likes(url, tmp_path):
+    for folder in (tmp_path / "run", locate(f"{url}/run")):
+        run = Run.create(folder)
+        for entry in ("http://127.0.0.1:1/a.png", "ftp://elsewhere/a.png", "s3://a::http://b/c"):
+            assert not is_remote(run.image_path(entry))
+            with pytest.raises(ImageUnreadableError, match="no such file"):
+                read_image(run.image_path(entry))
+        assert str(run.image_path("s3://bucket/a.png")) == "s3://bucket/a.png"
+        assert run.image_path("/data/a.png") == Path("/data/a.png")
+
+
+def test_a_lora_is_trained_here_on_a_set_of_a_store(url):
+    settings = FinetuneSettings(steps=1)
+    with pytest.raises(InputError, match="say with --output where that of s3://"):
+        finetune_folder(f"{url}/run", None, settings)
+    Run.create(f"{url}/run")
+    with pytest.raises(InputError, match="has no curated/ yet"):
+        finetune_folder(f"{url}/run", Path("lora"), settings)
+    with pytest.raises(InputError, match="leave the section finetune out"):
+        sections = {"output": f"{url}/run", "finetune": {}, "curate": {}}
+        check_pipeline(PipelineSettings.model_validate(sections))
 
 
 def test_an_error_within_a_written_file_leaves_the_old_one(url):

@@ -10,10 +10,9 @@ import pytest
 
 from t2i_spatial import locks
 from t2i_spatial.errors import InputError, T2ISpatialError
-from t2i_spatial.labels.records import append_label, read_labels
+from t2i_spatial.labels import Label, append_label, read_labels
 from t2i_spatial.locations import locate
 from t2i_spatial.run import LOCK, Run
-from tests.labels.test_records import label
 
 
 def held(path, **other) -> None:
@@ -119,9 +118,27 @@ def test_two_commands_that_make_one_run_at_once_make_one(url, monkeypatch):
     assert b"detect" in first.path.joinpath("run.json").read_bytes()
 
 
+def test_a_store_that_knows_no_conditions_still_has_one_writer(url, faults):
+    """Some stores of S3's kind answer 501 to a conditional write."""
+    said = b"A header you provided implies functionality that is not implemented"
+    faults.refuse_conditions = (501, b"NotImplemented", said)
+    run = Run.create(f"{url}/run")
+    with run.writing():
+        run.begin("detect", {})
+        other = locate(f"{url}/run/{LOCK}")
+        assert not other.create(b"mine")
+        assert not other.replace_version(b"mine", "another version")
+    assert "detect" in Run.open(run.path).manifest["stages"]
+    held(run.path / LOCK)
+    with pytest.raises(InputError, match="process 7 on elsewhere"), run.writing():
+        pytest.fail("two at once")
+
+
 def test_labels_of_several_people_are_added_to_one_file(url):
     path = locate(f"{url}/labels/all.jsonl")
-    labels = [label(annotator=f"person {n}") for n in range(6)]
+    base = {"image": "images/0.png", "image_sha256": None, "prompt_id": "0", "sample": 0}
+    base |= {"question_id": "q", "label": "yes"}
+    labels = [Label(**base, annotator=f"person {n}") for n in range(6)]
     threads = [threading.Thread(target=append_label, args=(path, one)) for one in labels]
     for thread in threads:
         thread.start()

@@ -3,29 +3,8 @@ from __future__ import annotations
 import pytest
 
 from t2i_spatial.locations import locate
-from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.run import Run
-from t2i_spatial.stages.score import import_detections, score_run
-from t2i_spatial.tables import prompts_to_table
-from tests.builders import box, boxes, detection_rows, relation_prompt
-
-
-def scored(place) -> Run:
-    prompts = prompts_to_table(
-        [relation_prompt("cat", "left of", "dog", id=str(n)) for n in range(3)]
-    )
-    dog = box("dog", 200, 0, 250, 50)
-    found = detection_rows(
-        {
-            (str(n), sample): boxes("cat", 10 * n, 0, 10 * n + 50, 50, 0.9, dog)
-            for n in range(3)
-            for sample in range(2)
-        }
-    )
-    run = Run.create(place)
-    import_detections(run, prompts, found, "by hand")
-    score_run(run, [PROTOCOLS["visor"](), PROTOCOLS["spatial"]()])
-    return run
+from tests.storage.chain import scored
 
 
 @pytest.mark.parametrize("kind", ["s3", "memory"])
