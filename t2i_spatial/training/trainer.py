@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from torch.utils.checkpoint import checkpoint
 
 from t2i_spatial.devices import check_device, resolve_devices
 from t2i_spatial.errors import InputError, PlanMismatchError
@@ -233,10 +234,15 @@ def _cache(
 
 def _checkpoint_gradients(family: Family) -> None:
     try:
-        family.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+        family.denoiser.enable_gradient_checkpointing(_recomputed)  # type: ignore[operator]
     except ValueError:
         kind = type(family.denoiser).__name__
         raise InputError(f"{kind} has no gradient checkpointing in diffusers") from None
+
+
+def _recomputed(block: torch.nn.Module, *inputs: Any, **named: Any) -> Any:
+    """diffusers' own takes no named inputs, which HunyuanImage's transformer gives it."""
+    return checkpoint(block, *inputs, use_reentrant=False, **named)
 
 
 def _weights(bits: int | None, precision: str, device: str) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from t2i_spatial.training.families.base import FAMILIES, JOINT_ATTENTION, Family
-from t2i_spatial.training.families.text import Text
+from t2i_spatial.training.families.text import Text, with_zeros, without_zeros
 
 _FEED_FORWARD = ("linear_1", "linear_2", "out_projection")
 
@@ -34,13 +34,13 @@ class AuraFlow(Family):
             device=self.text_device,
             max_sequence_length=self.call_default("max_sequence_length"),
         )
-        return {"text": text}
+        return without_zeros(text)
 
     @override
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
         output: Tensor = self.denoiser(
             noisy,
-            encoder_hidden_states=text["text"],
+            encoder_hidden_states=with_zeros(text, self.call_default("max_sequence_length")),
             timestep=time / 1000,
             return_dict=False,
         )[0]

@@ -41,6 +41,7 @@ class HunyuanImage(Family):
         text, mask, glyphs, glyphs_mask = self.pipe.encode_prompt(
             list(texts), device=self.text_device, batch_size=len(texts)
         )
+        glyphs = glyphs.to(text.dtype)  # of captions without quotes they are float32
         return {"text": text, "text_mask": mask, "glyphs": glyphs, "glyphs_mask": glyphs_mask}
 
     @override

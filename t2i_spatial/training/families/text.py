@@ -52,6 +52,17 @@ def mask_of(text: Mapping[str, Tensor], name: str) -> Tensor:
     return torch.ones(text[name].shape[:2], dtype=torch.bool, device=text[name].device)
 
 
+def without_zeros(text: Tensor) -> Text:
+    """Captions whose padding is zeros that the denoiser reads; kept without, for `with_zeros`."""
+    return {"text": text, f"text{MASK}": text.any(-1)}
+
+
+def with_zeros(text: Mapping[str, Tensor], tokens: int) -> Tensor:
+    """Captions padded with zeros to so many tokens."""
+    missing = tokens - text["text"].shape[1]
+    return torch.nn.functional.pad(text["text"], (0, 0, 0, missing))
+
+
 def encode_both_ways(pipe: Any, texts: Sequence[str], **options: Any) -> Text:
     """Captions as a pipeline encodes prompts, the empty one as it encodes its negative prompt.
 

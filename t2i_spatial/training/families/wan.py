@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.training.families.base import FAMILIES, Family
-from t2i_spatial.training.families.text import Text
+from t2i_spatial.training.families.text import Text, with_zeros, without_zeros
 
 
 @FAMILIES.register("wan")
@@ -46,12 +46,17 @@ class Wan(Family):
             device=self.text_device,
             max_sequence_length=self.call_default("max_sequence_length"),
         )
-        return {"text": text}
+        return without_zeros(text)
 
     @override
     def predict(self, noisy: Tensor, time: Tensor, text: Mapping[str, Tensor]) -> Tensor:
         if self.pipe.config.expand_timesteps:  # a time for every token
             height, width = noisy.shape[-2:]
             time = time[:, None].expand(-1, (height // 2) * (width // 2))
-        output: Tensor = self.denoiser(noisy.unsqueeze(2), time, text["text"], return_dict=False)[0]
+        output: Tensor = self.denoiser(
+            noisy.unsqueeze(2),
+            time,
+            with_zeros(text, self.call_default("max_sequence_length")),
+            return_dict=False,
+        )[0]
         return output.squeeze(2)
