@@ -5,7 +5,12 @@ One byte-level tokenizer serves all language models; sizes are the smallest that
 
 from __future__ import annotations
 
+import atexit
+import io
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 WORDS = 300
@@ -150,6 +155,19 @@ def _qwen3(kind: str) -> Any:
 def _flux2_parts(guided: bool, width: int) -> dict[str, Any]:
     from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 
+    vae = AutoencoderKLFlux2(
+        sample_size=32,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        latent_channels=2,
+        norm_num_groups=1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    vae.bn.running_mean.uniform_(-1.0, 1.0)
+    vae.bn.running_var.uniform_(0.5, 2.0)
     return {
         "scheduler": _flow(use_dynamic_shifting=True),
         "transformer": Flux2Transformer2DModel(
@@ -164,17 +182,7 @@ def _flux2_parts(guided: bool, width: int) -> dict[str, Any]:
             axes_dims_rope=[4, 4, 4, 4],
             guidance_embeds=guided,
         ),
-        "vae": AutoencoderKLFlux2(
-            sample_size=32,
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(4, 8),
-            layers_per_block=1,
-            latent_channels=2,
-            norm_num_groups=1,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
+        "vae": vae,
     }
 
 
@@ -186,6 +194,49 @@ def _flux2_klein(distilled: bool = False) -> Any:
         text_encoder=_qwen3("Qwen3ForCausalLM"),
         tokenizer=_bytes_tokenizer(_CHAT),
         is_distilled=distilled,
+    )
+
+
+def _flux2_dev() -> Any:
+    from diffusers import Flux2Pipeline
+    from transformers import (
+        Mistral3Config,
+        Mistral3ForConditionalGeneration,
+        PixtralImageProcessor,
+        PixtralProcessor,
+    )
+
+    # FLUX.2 reads the states after layers 10, 20 and 30
+    config = Mistral3Config(
+        text_config={
+            **_LANGUAGE,
+            "model_type": "mistral",
+            "num_hidden_layers": 31,
+            "head_dim": 8,
+            "max_position_embeddings": 512,
+        },
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "head_dim": 8,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        image_token_index=7,
+    )
+    tokenizer = _bytes_tokenizer()
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]},
+    )
+    return Flux2Pipeline(
+        **_flux2_parts(True, 48),
+        text_encoder=Mistral3ForConditionalGeneration(config),
+        tokenizer=PixtralProcessor(
+            PixtralImageProcessor(), tokenizer, patch_size=8, chat_template=_CHAT
+        ),
     )
 
 
@@ -504,9 +555,135 @@ def _hunyuan_image(distilled: bool = False) -> Any:
     )
 
 
+def _hidream() -> Any:
+    from diffusers import HiDreamImagePipeline, HiDreamImageTransformer2DModel
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        LlamaConfig,
+        LlamaForCausalLM,
+    )
+
+    clip = CLIPTextConfig(
+        vocab_size=WORDS,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        projection_dim=16,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    # as published, but for the sizes: the layers of Llama are fewer than the blocks
+    return HiDreamImagePipeline(
+        transformer=HiDreamImageTransformer2DModel(
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_single_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            caption_channels=[32, 16],
+            text_emb_dim=32,
+            num_routed_experts=4,
+            num_activated_experts=2,
+            axes_dims_rope=(8, 4, 4),
+            max_resolution=(32, 32),
+            llama_layers=[0, 1, 1],
+            force_inference_output=True,
+        ),
+        vae=_vae(4),
+        scheduler=_flow(),
+        text_encoder=CLIPTextModelWithProjection(clip),
+        tokenizer=_bytes_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(clip),
+        tokenizer_2=_bytes_tokenizer(),
+        text_encoder_3=_t5(),
+        tokenizer_3=_bytes_tokenizer(),
+        text_encoder_4=LlamaForCausalLM(LlamaConfig(**_LANGUAGE)),
+        tokenizer_4=_bytes_tokenizer(),
+    )
+
+
+def _kolors() -> Any:
+    import sentencepiece
+    import torch
+    from diffusers import EulerDiscreteScheduler, KolorsPipeline, UNet2DConditionModel
+    from diffusers.pipelines.kolors import ChatGLMModel
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
+    from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+
+    pieces = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a cat left of a dog", "object 0 1 2 3"]),
+        model_writer=pieces,
+        vocab_size=60,
+        model_type="char",
+        hard_vocab_limit=False,
+        byte_fallback=False,
+        minloglevel=2,
+    )
+    # copied from there when the pipeline is saved
+    folder = tempfile.mkdtemp(prefix="t2i-spatial-tiny-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "tokenizer.model"
+    path.write_bytes(pieces.getvalue())
+    config = ChatGLMConfig(
+        num_layers=2,
+        padded_vocab_size=128,
+        hidden_size=16,
+        ffn_hidden_size=16,
+        kv_channels=8,
+        num_attention_heads=2,
+        multi_query_attention=True,
+        multi_query_group_num=1,
+        seq_length=256,
+        add_bias_linear=False,
+        add_qkv_bias=True,
+        apply_query_key_layer_scaling=True,
+        attention_softmax_in_fp32=True,
+        layernorm_epsilon=1e-5,
+        rmsnorm=True,
+        post_layer_norm=True,
+        original_rope=True,
+    )
+    text_encoder = ChatGLMModel(config)
+    for parameter in text_encoder.parameters():  # torch.empty where they are made
+        torch.nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.2)
+    return KolorsPipeline(
+        vae=_vae(4, shift_factor=None, scaling_factor=0.13),
+        text_encoder=text_encoder,
+        tokenizer=ChatGLMTokenizer(str(path)),
+        unet=UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 32),
+            norm_num_groups=4,
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=32,
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            transformer_layers_per_block=(1, 2),
+            projection_class_embeddings_input_dim=64,
+            encoder_hid_dim=16,
+            encoder_hid_dim_type="text_proj",
+        ),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.014, beta_schedule="scaled_linear", steps_offset=1
+        ),
+    )
+
+
 BUILDERS: dict[str, Callable[[], Any]] = {
     "qwen_image": _qwen_image,
     "flux2_klein": _flux2_klein,
+    "flux2_dev": _flux2_dev,
     "z_image": _z_image,
     "sana": _sana,
     "lumina2": _lumina2,
@@ -517,4 +694,6 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "krea2": _krea2,
     "wan": _wan,
     "hunyuan_image": _hunyuan_image,
+    "kolors": _kolors,
+    "hidream": _hidream,
 }

@@ -87,8 +87,8 @@ class Captions:
         Raises:
             InputError: there are such captions and `truncate` is false.
         """
-        tokenizer, limit = family.longest_caption()
-        lengths = [len(ids) for ids in tokenizer([*map(family.as_read, self.texts)]).input_ids]
+        _, limit = family.longest_caption()
+        lengths = family.caption_tokens(self.texts)
         long = [text for text, length in zip(self.texts, lengths, strict=True) if length > limit]
         if not long:
             return

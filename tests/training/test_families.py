@@ -42,6 +42,25 @@ def test_latents_may_be_shifted_and_scaled_by_channel():
     assert torch.allclose(again, plain / pipe.vae.config.scaling_factor, atol=1e-5)
 
 
+def test_the_gradient_passes_the_experts_of_hidream():
+    from diffusers.models.transformers.transformer_hidream_image import MOEFeedForwardSwiGLU
+
+    pipe = pipeline("hidream")
+    blocks = [m for m in pipe.transformer.modules() if isinstance(m, MOEFeedForwardSwiGLU)]
+    states = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    theirs = blocks[0](states).detach()
+    blocks[0]._force_inference_output = False
+    learning = blocks[0].train()(states)  # the other form, which diffusers differentiates
+    (wanted,) = torch.autograd.grad(learning.square().sum(), states)
+    ours = find_family(pipe)
+    with torch.no_grad():
+        ours.predict(torch.zeros(1, 4, 8, 8), torch.tensor([500.0]), ours.encode(["a cat"]))
+    ours = blocks[0].eval()(states)
+    assert torch.equal(ours, theirs)
+    (gradient,) = torch.autograd.grad(ours.square().sum(), states)
+    assert torch.allclose(gradient, wanted, atol=1e-6)
+
+
 def test_a_model_of_pixels_is_not_supported():
     pipe = pipeline("sd1")
     pipe.vae = None

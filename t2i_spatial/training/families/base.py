@@ -82,6 +82,11 @@ class Family(ABC):
         """A caption with the words that the family puts around it, which count as tokens too."""
         return text
 
+    def caption_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each caption has, as it is read."""
+        tokenizer, _ = self.longest_caption()
+        return [len(ids) for ids in tokenizer([*map(self.as_read, texts)]).input_ids]
+
     def text_encoders(self) -> dict[str, nn.Module]:
         """The CLIP text encoders whose LoRA layers the pipeline can save."""
         save = getattr(self.pipe, "save_lora_weights", None)

@@ -23,6 +23,8 @@ class StableDiffusion(Family):
     levels = "logit_normal"
     sized: ClassVar[bool] = False
     """Whether the UNet is told the size and crop of the picture."""
+    paired: ClassVar[bool] = False
+    """Whether there is a second text encoder."""
 
     @classmethod
     @override
@@ -30,7 +32,7 @@ class StableDiffusion(Family):
         if not super().fits(pipe):
             return False
         sized: bool = pipe.unet.config.addition_embed_type == "text_time"
-        return sized is cls.sized
+        return (sized, hasattr(pipe, "text_encoder_2")) == (cls.sized, cls.paired)
 
     @override
     def encode(self, texts: Sequence[str]) -> Text:
@@ -53,6 +55,7 @@ class StableDiffusionXL(StableDiffusion):
 
     title = "SDXL"
     sized = True
+    paired = True
 
     @override
     def encode(self, texts: Sequence[str]) -> Text:
