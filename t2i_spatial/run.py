@@ -193,9 +193,10 @@ class Run:
                     for key in sorted({*known["plan"], *plan})
                     if known["plan"].get(key) != plan.get(key)
                 )
+                other = "--name" if stage.startswith("ask-") else "--output"
                 raise PlanMismatchError(
                     f"{self.path} was made with another plan for {stage!r}:\n{lines}\n"
-                    "use another --output, or --overwrite to make this stage anew"
+                    f"use another {other}, or --overwrite to make this stage anew"
                 )
             self.discard(stage)
             known = None

@@ -41,17 +41,18 @@ def read_answer_file(path: Path, prompts: pl.DataFrame, protocol: AnswerMetric) 
     text = read_text(path, "result file")
     try:
         rows = list(READERS[protocol.name](text, prompts))
+    except T2ISpatialError as error:  # an `InputError` is a ValueError too
+        raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is no result file of {protocol.name} ({what})") from None
-    except T2ISpatialError as error:
-        raise InputError(f"{path}: {error}") from None
     if not rows:
         raise InputError(f"{path} holds no results")
     return _answers(rows, protocol.questions(prompts), path)
 
 
 def _answers(rows: Sequence[Row], questions: pl.DataFrame, path: Path) -> pl.DataFrame:
+    known = set(questions["prompt_id"])
     by_text: dict[tuple[str, str | None], list[tuple[str, str]]] = {}
     for prompt_id, question_id, text, gold in questions.select(
         "prompt_id", "question_id", "text", "gold"
@@ -60,6 +61,11 @@ def _answers(rows: Sequence[Row], questions: pl.DataFrame, path: Path) -> pl.Dat
             by_text.setdefault((prompt_id, key), []).append((question_id, gold))
     made = []
     for row in rows:
+        if row["prompt_id"] not in known:
+            raise InputError(
+                f"{path} holds prompt {row['prompt_id']!r}, which is none of the prompt set; is it "
+                "the result of other prompts?"
+            )
         text = row.pop("text", None)
         found = by_text.get((row["prompt_id"], text), [])
         if len(found) != 1:
@@ -110,7 +116,10 @@ def _geneval2(text: str, prompts: pl.DataFrame) -> Iterator[Row]:
     for prompt_id, metadata, scores in zip(
         prompts["prompt_id"], prompts["metadata"], lists, strict=True
     ):
-        pairs = json.loads(metadata)["geneval2"]["vqa_list"]
+        record = json.loads(metadata or "{}").get("geneval2")
+        if record is None:
+            raise InputError(f"the prompt {prompt_id!r} is none of GenEval 2's prompt file")
+        pairs = record["vqa_list"]
         if len(scores) != len(pairs):
             raise InputError(f"{len(scores)} scores for {len(pairs)} atoms of prompt {prompt_id!r}")
         said: dict[str, float] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,10 @@ from t2i_spatial.bundled.scenes import (
     render,
 )
 from t2i_spatial.judges.base import Asked, Judge, Picture, Reply
+from t2i_spatial.judges.sending import JudgeError
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.phrasing import noun_phrase
-from t2i_spatial.questions import ANSWERED, LETTER, NUMBER, REFUSED, Question
+from t2i_spatial.questions import ANSWERED, ERROR, LETTER, NUMBER, REFUSED, Question
 from t2i_spatial.scene import ObjectSpec
 from t2i_spatial.statistics.intervals import Interval, ratio_interval
 
@@ -69,6 +71,7 @@ class Examination:
     Attributes:
         accuracy: kind -> share of right answers, clustered by pair; what is unusable is wrong.
         unusable: kind -> share of answers that are none.
+        because: why most of the unusable ones are, in the judge's or the server's words.
         refused: share of questions that were declined.
         first_letter: share of "A" among answers to choices; one half is no liking for a letter.
         order_bias: share of choices answered otherwise when the options are exchanged.
@@ -79,6 +82,7 @@ class Examination:
 
     accuracy: dict[str, Interval]
     unusable: dict[str, float]
+    because: str | None
     refused: float
     first_letter: float | None
     order_bias: float | None
@@ -94,6 +98,7 @@ class Examination:
                 for kind, i in self.accuracy.items()
             },
             "unusable": self.unusable,
+            "because": self.because,
             "refused": self.refused,
             "first_letter": self.first_letter,
             "order_bias": self.order_bias,
@@ -173,6 +178,9 @@ def examine(
     Args:
         folder: where the drawings are kept meanwhile.
         votes: sampled replies per question of a judge without probabilities.
+
+    Raises:
+        JudgeError: every question ended in an error.
     """
     put = cases(pairs, seed)
     times = 1 if judge.gives_probabilities else votes
@@ -222,12 +230,17 @@ def _marked(
     pairs = [said for said in answers.values() if None not in said]
     count = sum(map(len, right.values()))
     every = [reply for given in replies for reply in given]
+    reasons = Counter(r.reason for r in every if r.status != ANSWERED and r.reason is not None)
+    because = reasons.most_common(1)[0][0] if reasons else None
+    if every and all(reply.status == ERROR for reply in every):
+        raise JudgeError(f"the judge answered none of {len(every):,} questions (most: {because})")
     return Examination(
         {
             kind: ratio_interval(right[kind], np.ones(len(right[kind])), clusters[kind])
             for kind in right
         },
         {kind: float(np.mean(unusable[kind])) for kind in right},
+        because,
         float(np.mean([reply.status == REFUSED for reply in every])),
         _mean(shown_first),
         _mean(turned),
@@ -257,5 +270,7 @@ def as_text(name: str, found: Examination) -> str:
         ("questions declined", found.refused),
     )
     lines += [f"           {100 * v:5.1f} % {what}" for what, v in facts if v is not None]
+    if found.because is not None:
+        lines.append(f"           most of the unusable answers: {found.because}")
     lines.append(f"           {found.seconds:.3g} s per question")
     return "\n".join(lines)

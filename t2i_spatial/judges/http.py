@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 from pydantic import BeforeValidator, Field
 
-from t2i_spatial.errors import InputError, require
+from t2i_spatial.errors import InputError, nearest, require
 from t2i_spatial.judges import JUDGES
 from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply, checked_options
 from t2i_spatial.judges.cache import ReplyCache
@@ -204,15 +204,25 @@ class HTTPJudge(Judge):
             self._cache.put(key, page)
         return reply
 
-    def _only_model(self) -> str:
-        async def models() -> list[str]:
-            response = await self._http.get("/models", timeout=self._patience.timeout)
-            if response.status_code in (401, 403):
-                raise JudgeError(f"{self.spec.source} refuses: {said(response)}{self._hint}")
-            return [str(entry["id"]) for entry in response.json()["data"]]
+    async def _models(self) -> list[str]:
+        response = await self._http.get("/models", timeout=self._patience.timeout)
+        if response.status_code in (401, 403):
+            raise JudgeError(f"{self.spec.source} refuses: {said(response)}{self._hint}")
+        return [str(entry["id"]) for entry in response.json()["data"]]
 
+    def _others(self) -> str:
+        """The models that a server lists, where the one that was named is not among them."""
         try:
-            known = self._wait(models())
+            known = self._wait(asyncio.wait_for(self._models(), FIRST))
+        except Exception:  # noqa: BLE001 - it is only a hint
+            return ""
+        if self.sampling.model in known or not known:
+            return ""
+        return f" (it has no model {self.sampling.model!r}; {nearest(self.sampling.model, known)})"
+
+    def _only_model(self) -> str:
+        try:
+            known = self._wait(self._models())
         except JudgeError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the list cannot be had
@@ -235,10 +245,16 @@ class HTTPJudge(Judge):
         question = Question(
             "What is the colour of this image?", "choice", ("red", "blue"), template=LETTER.name
         )
-        pages = [self._wait(self._raw(_plain(colour), question)) for colour in ("red", "blue")]
+        try:
+            pages = [self._wait(self._raw(_plain(colour), question)) for colour in ("red", "blue")]
+        except JudgeError as error:
+            others = self._others() if " 404: " in str(error) else ""
+            raise JudgeError(f"{error}{others}") from None
         for page in pages:
             if isinstance(page, Failed):
-                raise JudgeError(f"{self.spec.source} refuses a test question: {page.reason}")
+                raise JudgeError(
+                    f"{self.spec.source} refuses a test question: {page.reason}{self._others()}"
+                )
         choices = [(page.get("choices") or [{}])[0] for page in pages]
         self.served_model = str(pages[0].get("model") or "") or None
         listed = [top_tokens(choice) for choice in choices]

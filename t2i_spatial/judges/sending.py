@@ -121,7 +121,7 @@ async def post(
                 sent = time.monotonic()
                 response = await http.post(path, json=body, timeout=patience.timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            problem = f"{http.base_url} does not answer: {_named(error)}"
+            problem = f"{_address(http)} does not answer: {_named(error)}"
             nobody = True
         except httpx.TransportError as error:
             problem = f"no reply: {_named(error)}"
@@ -137,7 +137,7 @@ async def post(
             failures += status == 500
             if status not in RETRIED and status not in OF_THE_REQUEST:
                 told = hint if status in (401, 403) else ""
-                raise JudgeError(f"{http.base_url}{path} refuses: {problem}{told}")
+                raise JudgeError(f"{_address(http)}{path} refuses: {problem}{told}")
             if status not in RETRIED:
                 return Failed(problem)
             wait = max(wait, _retry_after(response, patience.longest))
@@ -150,6 +150,10 @@ async def post(
                 raise JudgeError(problem)
             return Failed(f"given up after {attempt} tries; last: {problem}")
         await asyncio.sleep(wait)
+
+
+def _address(http: Any) -> str:
+    return str(http.base_url).rstrip("/")
 
 
 def _named(error: Exception) -> str:

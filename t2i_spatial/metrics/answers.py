@@ -157,6 +157,10 @@ class AnswerMetric(Metric):
         """What a judge scores that looks at no picture, by name; shown beside the numbers."""
         return {}
 
+    def remarks(self, prompts: pl.DataFrame) -> list[str]:
+        """What is odd about the questions of these prompts, one line each."""
+        return []
+
     def judge(self, prompts: pl.DataFrame, detections: pl.DataFrame) -> pl.DataFrame:
         """Boxes are no evidence here.
 

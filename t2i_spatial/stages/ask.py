@@ -55,6 +55,7 @@ class Asking:
         asked: how many were asked now.
         statuses: outcome -> how many of `expected`.
         images: pictures with pending questions.
+        reason: why most of the questions without an answer have none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Asking:
     asked: int
     images: int
     statuses: Mapping[str, int]
+    reason: str | None = None
 
     @property
     def left(self) -> int:
@@ -80,8 +82,9 @@ class Asking:
             IncompleteRunError: no question is answered.
         """
         if self.asked and not self.statuses.get(ANSWERED):
+            why = f" (most: {self.reason})" if self.reason else ""
             raise IncompleteRunError(
-                f"none of the {self.asked:,} questions was answered; "
+                f"none of the {self.asked:,} questions was answered{why}; "
                 f"the column reason of answers/{self.name}.parquet says why"
             )
 
@@ -91,6 +94,8 @@ class Asking:
         usable = statuses.pop(ANSWERED, 0)
         lines = [f"{self.name}: {usable:,} of {self.expected:,} questions answered"]
         lines += [f"  {count:,} {status}" for status, count in sorted(statuses.items())]
+        if statuses and self.reason:
+            lines.append(f"  most of them: {self.reason}")
         if self.left:
             lines.append(f"  {self.left:,} still to be asked")
         return "\n".join(lines)
@@ -131,7 +136,11 @@ def ask_run(
     settings = settings or AskSettings()
     name, stage = settings.answers_name, stage_name(settings.answers_name)
     spec = settings.resolve()
-    questions = questions_of(settings.askers() if protocols is None else protocols, run.prompts())
+    prompts = run.prompts()
+    askers = settings.askers() if protocols is None else protocols
+    questions = questions_of(askers, prompts)
+    for remark in dict.fromkeys(line for asker in askers for line in asker.remarks(prompts)):
+        note(f"careful: {remark}")
     images = run.images()
     if dry_run:
         done = _folded(run, stage, name, keep=True)
@@ -397,6 +406,14 @@ def _counted(
     parts = [mine, plan_of_asking.pending(images, questions, answered), lost]
     expected = pl.concat([part.select(*ASKED) for part in parts]).unique()
     statuses = dict(mine["status"].value_counts().sort("status").iter_rows())
+    reasons = mine.filter(pl.col("status") != ANSWERED)["reason"].drop_nulls()
+    why = reasons.value_counts(sort=True)["reason"].to_list()
     return Asking(
-        name, len(expected), len(pending), asked, pending.select(*KEY).n_unique(), statuses
+        name,
+        len(expected),
+        len(pending),
+        asked,
+        pending.select(*KEY).n_unique(),
+        statuses,
+        why[0] if why else None,
     )

@@ -196,7 +196,9 @@ def score_tables(
         if isinstance(protocol, AnswerMetric) and answers is not None:
             asked = protocol.questions(prompts)
             summary[protocol.name]["judge"] = answers.facts(protocol, asked)
-            summary[protocol.name]["measured"] = answers.measured(asked)
+            measured = answers.measured(asked)
+            measured["careful"] = [*measured["careful"], *protocol.remarks(prompts)]
+            summary[protocol.name]["measured"] = measured
             if blind := protocol.baselines(prompts):
                 summary[protocol.name]["baselines"] = blind
         if summary[protocol.name]["images"]["expected"] == 0 and len(detections):

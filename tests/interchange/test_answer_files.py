@@ -203,6 +203,20 @@ def test_unigenbench_csv(tmp_path):
     assert found["images_at_most"]["value"] == pytest.approx(2.5 / 4)
 
 
+def test_results_of_other_prompts_are_named(tmp_path):
+    own = as_lines(tmp_path / "own.jsonl", SGE[:1])
+    other = as_lines(tmp_path / "other.jsonl", SGE[1:])
+    said = score("--answer-file", other, "--prompts", own, "-p", "spatialgeneval")[0].stderr
+    assert "other.jsonl holds prompt '000002', which is none of the prompt set" in said
+    broken = as_lines(tmp_path / "broken.jsonl", [{"id": "000001"}])
+    said = score("--answer-file", broken, "--prompts", own, "-p", "spatialgeneval")[0].stderr
+    assert said.endswith("broken.jsonl: line 1 is no result of SpatialGenEval\n")
+    scores = tmp_path / "scores.json"
+    scores.write_text("[[0.5]]")
+    said = score("--answer-file", scores, "--prompts", own, "-p", "geneval2")[0].stderr
+    assert "the prompt '000001' is none of GenEval 2's prompt file" in said
+
+
 def test_other_files_and_protocols_are_one_line(tmp_path):
     prompts = prompts_to_table([Prompt("0", "p")])
     path = tmp_path / "x.json"

@@ -13,6 +13,7 @@ from t2i_spatial.judges import Judge, JudgeSpec
 from t2i_spatial.judges.base import Reply, understood
 from t2i_spatial.judges.examination import as_text, cases, examine
 from t2i_spatial.judges.replies import from_raw
+from t2i_spatial.judges.sending import JudgeError
 from t2i_spatial.questions import REFUSED
 from t2i_spatial.run import Run
 from tests.judges.replaying_server import ReplayingServer, said, text_of
@@ -81,6 +82,21 @@ def test_refusals_are_wrong_and_told(tmp_path):
     assert (found.refused, found.unusable["left"]) == (1.0, 1.0)
     assert found.first_letter is found.order_bias is found.mirror_consistency is None
     assert "100% no usable answer" in as_text("x", found)
+
+
+def test_a_judge_who_cannot_be_asked_is_not_measured(tmp_path):
+    class Failing(Answering):
+        def ask(self, picture, asked):
+            return [Reply.failed("413: too large")] * len(asked)
+
+    with pytest.raises(JudgeError, match=r"answered none of 52 questions \(most: 413: too large"):
+        examine(Failing(truth), tmp_path, pairs=2)
+
+
+def test_why_answers_are_unusable_is_told(tmp_path):
+    found = examined(lambda case, one: truth(case, one) if one.order is None else None, tmp_path)
+    assert found.because == "no"
+    assert "most of the unusable answers: no" in as_text("x", found)
 
 
 def test_pairs_differ_in_the_picture_and_not_in_the_question():

@@ -127,6 +127,18 @@ def test_a_server_that_refuses_everything_is_one_error(status, word):
         load_judge(server.url, options=QUICK)
 
 
+def test_a_model_that_the_server_has_not_is_named_with_those_that_it_has():
+    with (
+        ReplayingServer(lambda b, n: failure(404, "no such model")) as server,
+        pytest.raises(JudgeError) as raised,
+    ):
+        load_judge(server.url, model="seen-modl", options=QUICK)
+    assert str(raised.value) == (
+        f"{server.url}/chat/completions refuses: 404: no such model (it has no model 'seen-modl'; "
+        "did you mean 'seen-model'? known: seen-model)"
+    )
+
+
 def test_nobody_there_is_one_error():
     with ReplayingServer(lambda b, n: said("A")) as server:
         url = server.url

@@ -277,7 +277,8 @@ def test_a_judge_that_answers_nothing_fails_the_command(tmp_path):
             main, ["ask", str(run.path), "--judge", server.url, "--option", "probe=false"]
         )
     assert said.exit_code != 0
-    assert "none of the 8 questions was answered" in said.stderr
+    assert "none of the 8 questions was answered (most: 422: no images please)" in said.stderr
+    assert "8 error\n  most of them: 422: no images please" in said.stdout
     assert run.answers("v1")["reason"][0] == "422: no images please"
 
 

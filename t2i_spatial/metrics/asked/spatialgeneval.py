@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -147,6 +147,22 @@ class SpatialGenEval(BroughtQuestions):
         records = [_record(prompt) for prompt in self.holding(prompts)]
         return letter_baselines([golds for _, golds, _ in records])
 
+    def remarks(self, prompts: pl.DataFrame) -> list[str]:
+        """See `AnswerMetric.remarks`: right letters that are none of the options."""
+        odd, total = [], 0
+        for prompt in self.holding(prompts):
+            for text, gold, domain in zip(*_record(prompt), strict=True):
+                total += 1
+                if gold not in _letters(text):
+                    odd.append(f"{gold} of {domain}, prompt {prompt.id!r}")
+        if not odd:
+            return []
+        fate = "are not asked" if isinstance(self, SpatialGenEvalStrict) else "cannot be met"
+        return [
+            f"{len(odd):,} of {total:,} right letters of {self.name} are none of the options of "
+            f"their question and {fate} (first: {odd[0]})"
+        ]
+
 
 @PROTOCOLS.register("spatialgeneval_strict")
 @dataclass(kw_only=True)
@@ -251,6 +267,14 @@ def _record(prompt: Prompt) -> tuple[list[str], list[str], list[str]]:
         if domain not in DOMAINS:
             raise InputError(f"unknown type of question {domain!r}; known: {', '.join(DOMAINS)}")
     return texts, golds, domains
+
+
+def _letters(text: str) -> Container[str]:
+    """The letters of a question's options; none where it has no options that can be read."""
+    try:
+        return read_options(text)[1]
+    except InputError:
+        return ()
 
 
 def _single(prompt: Prompt) -> Iterator[tuple[str, Question]]:

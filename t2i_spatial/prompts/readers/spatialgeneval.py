@@ -46,8 +46,8 @@ def read_options(text: str) -> tuple[str, dict[str, str]]:
     for found in re.finditer(r"(?:^|(?<=[\s,.;]))([A-J])\s*[:.)]\s+", rest):
         if not starts or found[1] > starts[-1][1]:
             starts.append(found)
-    for found, following in zip(starts, [*starts[1:], None], strict=True):
-        end = len(rest) if following is None else following.start()
+    ends = [following.start() for following in starts[1:]]
+    for found, end in zip(starts, [*ends, len(rest)], strict=False):
         options[found[1]] = rest[found.end() : end].strip().rstrip(",.;").strip()
     if not mark or len(options) < 2:
         raise InputError(f"a question without options: {text!r:.80}")

@@ -215,6 +215,23 @@ def test_options_are_read(text, options):
         assert list(found.values()) == options
 
 
+def test_a_question_without_options_is_one_line():
+    for text in ("Where?", "Where? Options: left or right", "Where? Options: A: left"):
+        with pytest.raises(InputError, match="a question without options: 'Where"):
+            read_options(text)
+
+
+def test_right_letters_outside_the_options_are_remarked_on():
+    assert PEER.remarks(read(RECORDS)) == []
+    odd = [{**RECORDS[0], "answers": list("F" + GOLD[1:])}]
+    (line,) = PEER.remarks(read(odd))
+    assert line == (
+        "1 of 10 right letters of spatialgeneval are none of the options of their question and "
+        "cannot be met (first: F of object, prompt '000001')"
+    )
+    assert "are not asked" in STRICT.remarks(read(odd))[0]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
