@@ -17,9 +17,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, TypeVar, cast
-
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from t2i_spatial.errors import InputError, require
 
@@ -108,8 +106,11 @@ def require_local(name: str | Path, what: str, instead: str) -> Path:
 
 
 def for_each(function: Callable[[Any], T], places: Sequence[Any]) -> list[T]:
-    """The results of a quick look at every place; at places on a store, many at a time."""
-    if not any(map(is_url, places)):
+    """The results of a quick look at every place; at places on a store, many at a time.
+
+    The first place says which they are.
+    """
+    if not is_url(next((place for place in places if place is not None), "")):
         return [function(place) for place in places]
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(function, places))
@@ -127,23 +128,3 @@ def inner_path(folder: Path, name: str) -> Path | None:
         return None if leaves else cast(Path, folder / name)
     file = Path(os.path.normpath(folder / name))
     return file if file.is_relative_to(folder) else None
-
-
-def _valid(value: Any) -> Path:
-    if is_place(value):
-        return locate(value)
-    raise ValueError("expected a path or a URL")
-
-
-class Anywhere:
-    """Mark of a setting that takes a URL as well as a path."""
-
-
-Location = Annotated[
-    Path,
-    PlainValidator(_valid),
-    PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "path"}),
-    Anywhere(),
-]
-"""A setting that names a place: a path or a URL."""

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+from t2i_spatial.locations import is_place, locate
 
 DEFAULT_PROTOCOLS = ("visor", "spatial")
 """Judged unless others are named; the first one decides where one is needed."""
@@ -78,6 +89,26 @@ def _name(value: str) -> str:
 
 TableName = Annotated[str, AfterValidator(_name)]
 """A name that becomes part of a file name."""
+
+
+def _place(value: Any) -> Path:
+    if is_place(value):
+        return locate(value)
+    raise ValueError("expected a path or a URL")
+
+
+class Anywhere:
+    """Mark of a setting that takes a URL as well as a path."""
+
+
+Location = Annotated[
+    Path,
+    PlainValidator(_place),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "path"}),
+    Anywhere(),
+]
+"""A setting that names a place: a path or a URL."""
 
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], BeforeValidator(dtype_name)]
 AutoDtype = Annotated[

@@ -11,6 +11,7 @@ import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_table, remove_tree, scan_tables, sink_table, write_table
+from t2i_spatial.locations import for_each
 from t2i_spatial.progress import note
 
 FOLDER = ".shards"
@@ -76,7 +77,7 @@ class Shards:
         paths = self.paths()
         if not paths:
             return pl.DataFrame(schema=schema)
-        return pl.concat([read_table(path) for path in paths]).select(list(schema))
+        return pl.concat(for_each(read_table, paths)).select(list(schema))
 
     def drop(self, number: int) -> None:
         """Forget one finished batch, so that it is done again."""
@@ -88,13 +89,12 @@ class Shards:
 
     def drop_broken(self) -> int:
         """Forget finished batches whose file cannot be read; returns how many there were."""
-        broken = 0
-        for number in sorted(self.finished()):
-            try:
-                self.read(number)
-            except InputError:
-                self.drop(number)
-                broken += 1
+        paths = self.paths()
+        sound = for_each(_can_be_read, paths)
+        broken = sound.count(False)
+        for path, is_sound in zip(paths, sound, strict=True):
+            if not is_sound:
+                path.unlink(missing_ok=True)
         if broken:
             stage = self.folder.parent.name
             note(f"{stage}: {broken} finished batches cannot be read and are done again")
@@ -128,3 +128,11 @@ class Shards:
         for folder in (self.folder / PIECES).glob("*"):
             if int(folder.name) in numbers:
                 remove_tree(folder)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        read_table(path)
+    except InputError:
+        return False
+    return True

@@ -13,9 +13,9 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from t2i_spatial.locations import Anywhere, is_remote, is_url, locate
+from t2i_spatial.locations import is_remote, is_url, locate
 from t2i_spatial.progress import note, set_quiet, set_verbose
-from t2i_spatial.settings import Option, dtype_name
+from t2i_spatial.settings import Anywhere, Option, dtype_name
 
 Model = TypeVar("Model", bound=BaseModel)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

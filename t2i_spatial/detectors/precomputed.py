@@ -15,8 +15,8 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.locations import Location, locate
-from t2i_spatial.settings import Option, Settings
+from t2i_spatial.locations import locate
+from t2i_spatial.settings import Location, Option, Settings
 from t2i_spatial.tables import DETECTIONS, DETECTOR_FAILED, KEY, SCORED, conform
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.errors import InputError, nearest
 from t2i_spatial.incoming import read_text
-from t2i_spatial.locations import Location, locate
-from t2i_spatial.settings import Settings
+from t2i_spatial.locations import locate
+from t2i_spatial.settings import Location, Settings
 from t2i_spatial.stages.ask_settings import AskSettings
 from t2i_spatial.stages.stage_settings import (
     CurateSettings,

@@ -27,6 +27,7 @@ from t2i_spatial.generation.resolve import (
     split_strength,
 )
 from t2i_spatial.generation.seeds import image_seed
+from t2i_spatial.locations import for_each
 from t2i_spatial.progress import note
 from t2i_spatial.provenance import environment, prompt_set_hash
 from t2i_spatial.run import Run, writes_run
@@ -201,11 +202,14 @@ def _is_done(run: Run, requested: dict[str, Any]) -> bool:
         return False
     if run.manifest["stages"][STAGE]["record"].get("requested") != requested:
         return False
-    return all(_row_is_whole(run, row) for row in run.images().iter_rows(named=True))
+    return all(_whole_rows(run, run.images()))
 
 
-def _row_is_whole(run: Run, row: dict[str, Any]) -> bool:
-    return row["status"] != SCORED or is_whole(run.image_path(row["image"]))
+def _whole_rows(run: Run, images: pl.DataFrame) -> list[bool]:
+    """Of every row whether its picture is there and whole, or was not to be made."""
+    made = images.filter(pl.col("status") == SCORED)["image"].to_list()
+    whole = iter(for_each(is_whole, [run.image_path(image) for image in made]))
+    return [status != SCORED or next(whole) for status in images["status"]]
 
 
 def _extend(run: Run, plan: dict[str, Any], record: dict[str, Any]) -> None:
@@ -243,8 +247,7 @@ def _keep_whole_batches(run: Run, batches: Sequence[Sequence[Job]]) -> None:
     table = pl.concat(rows)
     whole = {
         (row["prompt_id"], row["sample"]): row
-        for row in table.iter_rows(named=True)
-        if _row_is_whole(run, row)
+        for row in table.filter(_whole_rows(run, table)).iter_rows(named=True)
     }
     finished = shards.finished()
     broken = 0

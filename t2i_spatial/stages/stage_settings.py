@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from t2i_spatial.locations import Location
 from t2i_spatial.settings import (
     DEFAULT_PROTOCOLS,
     AutoDtype,
     BatchSize,
     Dtype,
+    Location,
     Option,
     Settings,
     TableName,
