@@ -229,7 +229,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 
 
 def scan_table(path: str | Path, parallel: Literal["auto", "prefiltered"] = "auto") -> pl.LazyFrame:
-    """A Parquet file, read when and as far as it is needed.
+    """A Parquet file or a folder of parts, read when and as far as it is needed.
 
     On stores that polars reads itself, only the needed columns and row groups travel; of others
     the file is fetched whole. Names are taken literally, wildcards are none; `parallel` is polars'.
@@ -237,6 +237,10 @@ def scan_table(path: str | Path, parallel: Literal["auto", "prefiltered"] = "aut
     import polars as pl
 
     path = locate(path)
+    if path.is_dir() and (files := sorted(path.glob("*.parquet"))):  # parts of a table
+        if not is_remote(path):
+            return pl.scan_parquet(files, glob=False, parallel=parallel)
+        return pl.concat([scan_table(file, parallel) for file in files])
     if not is_remote(path):
         return pl.scan_parquet(path, glob=False, parallel=parallel)
     source = path.for_polars()

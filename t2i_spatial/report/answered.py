@@ -149,8 +149,11 @@ def disputes(tables: Mapping[str, Path]) -> pl.DataFrame:
         each protocol says.
     """
     sides = {}
+    kinds = {name: PROTOCOLS[name].evidence for name in tables if name in PROTOCOLS}
+    if not {"boxes", "answers"} <= set(kinds.values()):
+        return pl.DataFrame(schema=DISPUTES)
     for name, path in tables.items():
-        kind = PROTOCOLS[name].evidence if name in PROTOCOLS else None
+        kind = kinds.get(name)
         if kind in ("boxes", "answers") and kind not in sides:
             rows = scan_table(path).select(*KEY, "value", "correct").drop_nulls("correct").collect()
             if len(rows):

@@ -128,7 +128,7 @@ def read_protocols(run: Run) -> list[Protocol]:
         metrics = tuple(_metrics(name, numbers))
         statuses: tuple[tuple[str, int], ...] = ()
         if name in tables:
-            counts = scan_table(tables[name]).group_by("status").len().collect()
+            counts = scan_table(tables[name]).group_by("status").len().collect(engine="streaming")
             statuses = tuple(sorted(counts.iter_rows(), key=lambda row: (-row[1], row[0])))
         images, judge = numbers.get("images"), numbers.get("judge")
         by = judge_said(judge) if isinstance(judge, Mapping) else None
@@ -250,13 +250,14 @@ def read_curation(run: Run) -> Curation | None:
     if not run.has("selection.parquet"):
         return None
     selection = scan_table(run.path / "selection.parquet")
-    kept = selection.select(pl.len(), pl.col("kept").sum()).collect().row(0)
+    counts = selection.select(pl.len(), pl.col("kept").sum())
+    kept = counts.collect(engine="streaming").row(0)
     dropped = (
         selection.filter(~pl.col("kept"))
         .group_by(pl.col("filter").fill_null("unnamed"))
-        .agg(pl.len().alias("n"), pl.col("reason").drop_nulls().sort().first().alias("example"))
+        .agg(pl.len().alias("n"), pl.col("reason").min().alias("example"))
         .sort(["n", "filter"], descending=[True, False])
-        .collect()
+        .collect(engine="streaming")
     )
     rows = tuple((name, n, example or "") for name, n, example in dropped.iter_rows())
     return Curation(int(kept[0]), int(kept[1] or 0), rows)

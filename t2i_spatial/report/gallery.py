@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from t2i_spatial.files import scan_table
+from t2i_spatial import parts
 from t2i_spatial.report.answered import Answered, answered, disputes
 from t2i_spatial.report.content import verdict_tables
 from t2i_spatial.report.thumbnails import BUDGET_BYTES, Thumbnail, make_thumbnails
@@ -92,11 +92,14 @@ class Gallery:
     """Images of the run of which boxes and judge say the opposite."""
 
 
+STRATUM = ("tag", "status", "correct")
+
+
 def choose(run: Run, limit: int, *, disputed: bool = False) -> tuple[pl.DataFrame, int]:
     """At most `limit` images, the same share of attention for every kind of outcome.
 
     Images are grouped by tag, status and verdict of the first protocol; the groups take turns
-    until the limit is reached, in a seeded random order within each group.
+    until the limit is reached, in the order of a hash of prompt and sample within each group.
 
     Args:
         disputed: give half of the places to images of which boxes and a judge say the opposite, as
@@ -105,21 +108,34 @@ def choose(run: Run, limit: int, *, disputed: bool = False) -> tuple[pl.DataFram
     Returns:
         `(prompt_id, sample)` of the chosen images in the order of choice, and how many there are.
     """
+    best = pl.DataFrame(schema={name: VERDICTS[name] for name in (*KEY, *STRATUM)})
+    total = 0
+    for rows in _outcomes(run):
+        total += len(rows)
+        best = _first_of_each(pl.concat([best, rows]), limit)
+    turn = pl.int_range(pl.len()).over(STRATUM).alias("turn")
+    others = best.with_columns(turn).sort(["turn", *STRATUM], maintain_order=True).select(KEY)
+    first = disputes(verdict_tables(run)).head((limit + 1) // 2 if disputed else 0).select(KEY)
+    return pl.concat([first, others]).unique(maintain_order=True).head(limit), total
+
+
+def _outcomes(run: Run) -> Iterator[pl.DataFrame]:
+    """What the images are grouped by, piece by piece."""
     tables = verdict_tables(run)
-    stratum = ["tag", "status", "correct"]
     if tables:
-        rows = scan_table(next(iter(tables.values()))).select(*KEY, *stratum).collect()
+        yield from parts.batches(next(iter(tables.values())), [*KEY, *STRATUM])
     elif run.has("images.parquet"):
-        nothing = pl.lit(None, dtype=pl.String)
-        rows = run.images().select(*KEY, nothing.alias("tag"), "status", nothing.alias("correct"))
-    else:
-        rows = pl.DataFrame(schema={name: VERDICTS[name] for name in (*KEY, *stratum)})
-    rows = rows.unique(subset=list(KEY), keep="first", maintain_order=True)
-    first = disputes(tables).head((limit + 1) // 2 if disputed else 0).select(KEY)
-    turn = pl.int_range(pl.len()).shuffle(seed=0).over(stratum).alias("turn")
-    others = rows.with_columns(turn).sort(["turn", *stratum], maintain_order=True).select(KEY)
-    chosen = pl.concat([first, others]).unique(maintain_order=True).head(limit)
-    return chosen, rows.height
+        run.require_finished("generate", "import")
+        tag, correct = (pl.lit(None, VERDICTS[name]).alias(name) for name in ("tag", "correct"))
+        for rows in parts.batches(run.table_path("images.parquet"), [*KEY, "status"]):
+            yield rows.select(*KEY, tag, "status", correct)
+
+
+def _first_of_each(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """The first `limit` of every group, each image once."""
+    once = rows.unique(subset=list(KEY), keep="first", maintain_order=True)
+    ordered = once.sort(pl.struct(KEY).hash(), maintain_order=True)
+    return ordered.group_by(STRATUM, maintain_order=True).head(limit).select(rows.columns)
 
 
 def build_gallery(run: Run, limit: int, thumbnail: int) -> Gallery:
@@ -193,15 +209,19 @@ def _prompt_order(run: Run, cards: Sequence[Card]) -> list[str]:
     if not run.has("prompts.parquet"):
         return []
     shown = {card.prompt_id for card in cards}
-    ids = scan_table(run.path / "prompts.parquet").select("prompt_id").collect()
-    return [prompt_id for prompt_id in ids["prompt_id"] if prompt_id in shown]
+    ids = parts.scan(run.path / "prompts.parquet", ["prompt_id"])
+    found = ids.filter(pl.col("prompt_id").is_in(list(shown))).collect(engine="streaming")
+    return found["prompt_id"].to_list()
 
 
 def _rows_of(run: Run, name: str, chosen: pl.DataFrame) -> list[dict[str, Any]]:
     if not run.has(name):
         return []
-    table = scan_table(run.path / name)
-    return table.join(chosen.lazy(), on=chosen.columns, how="semi").collect().to_dicts()
+    # the ids are looked at first, and everything else only where one of them fits
+    near = pl.col("prompt_id").is_in(chosen["prompt_id"].unique().implode())
+    table = parts.scan(run.path / name).filter(near)
+    joined = table.join(chosen.lazy(), on=chosen.columns, how="semi", maintain_order="left")
+    return joined.collect(engine="streaming").to_dicts()
 
 
 def _by_key(rows: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:

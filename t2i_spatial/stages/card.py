@@ -21,6 +21,7 @@ from t2i_spatial.run import Run
 from t2i_spatial.stages import contents
 from t2i_spatial.stages.auditing.audit import audit_run, with_audited
 from t2i_spatial.stages.auditing.labelled import has_labels
+from t2i_spatial.stages.stored_summary import summary_of
 from t2i_spatial.tables import SCORED
 
 FORM = "t2i-spatial result card 1"
@@ -180,7 +181,7 @@ def _again(run: Run) -> dict[str, Any]:
             continue
         metric = PROTOCOLS[name](**entry.get("settings", {}))
         counting = {k: entry[k] for k in ("allow_missing", "seed", "resamples") if k in entry}
-        made = metric.summarize(run.verdicts(name), prompts, Intervals(**counting))
+        made = summary_of(run, metric, prompts, Intervals(**counting))
         early = {k: v for k, v in stored[name].items()
                  if isinstance(v, dict) and v.get("anytime_valid")}  # fmt: skip
         kept = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from t2i_spatial import parts
 from t2i_spatial.curation.box_captions import SAME_OBJECT
 from t2i_spatial.curation.candidates import join_candidates
 from t2i_spatial.curation.coco_annotations import read_coco
@@ -17,6 +18,7 @@ from t2i_spatial.files import scan_table
 from t2i_spatial.locations import ABSOLUTE, inner_path, is_url
 from t2i_spatial.progress import note
 from t2i_spatial.run import Run
+from t2i_spatial.stages.prompts_in_turn import InTurn
 from t2i_spatial.tables import KEY, SCORED, prompts_to_table
 
 SLICE = 262_144
@@ -31,12 +33,12 @@ def run_candidates(
     columns: Path | None = None,
     *,
     scratch: Path | None = None,
-    size: int = SLICE,
+    size: int | None = None,
 ) -> pl.LazyFrame:
     """The images of a run with their verdicts (see `curation.candidates`), read when needed.
 
-    A run of more than `size` images whose tables are in one order, as the stages write them, is
-    joined slice by slice into `scratch`, so that memory does not grow with it.
+    A run of more than `size` (`SLICE`) images whose tables are in one order, as the stages write
+    them, is joined slice by slice into `scratch`, so that memory does not grow with it.
 
     Args:
         protocol: whose verdicts.
@@ -64,13 +66,16 @@ def run_candidates(
     if run.has(boxes):
         others.append(scan_table(run.path / boxes))
     folder = str(run.path)
-    total = int(images.select(pl.len()).collect().item())
-    if scratch is not None and total > size and all(_aligned(images, t) for t in others):
+    size = size or SLICE
+    names = ["images.parquet", f"verdicts/{protocol}.parquet", *([boxes] if run.has(boxes) else [])]
+    total = parts.count(run.path / "images.parquet")
+    if scratch is not None and total > size and parts.same_order([run.path / n for n in names]):
+        turn = InTurn(run.prompts())
         for number, start in enumerate(range(0, total, size)):
             tables = [table.slice(start, size) for table in others]
-            part = join_candidates(
-                images.slice(start, size), prompts, *tables, folder=folder
-            ).collect()
+            some = images.slice(start, size).collect()
+            asked = turn.of(some["prompt_id"]).lazy()
+            part = join_candidates(some.lazy(), asked, *tables, folder=folder).collect()
             part.write_parquet(scratch / f"{number:06}.parquet")
         candidates = pl.scan_parquet(scratch / "*.parquet")
     else:
@@ -200,14 +205,6 @@ def _distinct(objects: pl.LazyFrame) -> pl.LazyFrame:
     return objects.join(
         again.unique(), on=["image_id", "object_id"], how="anti", maintain_order="left"
     )
-
-
-def _aligned(images: pl.LazyFrame, other: pl.LazyFrame) -> bool:
-    """Whether two tables have the same keys in the same order."""
-    keys = other.select(pl.col(name).alias(f"{name}_") for name in KEY)
-    both = pl.concat([images.select(KEY), keys], how="horizontal")
-    differs = pl.any_horizontal(pl.col(n).ne_missing(pl.col(f"{n}_")) for n in KEY)
-    return not both.select(differs.any()).collect(engine="streaming").item()
 
 
 def _second_opinion(run: Run, protocol: str, name: str) -> pl.LazyFrame:

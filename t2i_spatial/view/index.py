@@ -1,31 +1,35 @@
 """What is kept in memory of a run: a few numbers per image, the texts once per prompt.
 
 Everything nested (boxes, reasons, answers) stays in the Parquet files until it is looked at; see
-`t2i_spatial.view.evidence`. A million images take about 60 MB.
+`t2i_spatial.view.evidence`. A million images take about 40 MB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from t2i_spatial import parts
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import scan_table
 from t2i_spatial.run import Run
-from t2i_spatial.tables import KEY, SCORED
+from t2i_spatial.tables import KEY, SCORED, VERDICTS
 
-Codes = NDArray[np.int32]
+Codes = NDArray[np.signedinteger[Any]]
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 VERDICT_NAMES = ("right", "wrong", "graded", "unscored")
 """What a verdict can be; graded ones have a value and no yes or no."""
 KEPT_NAMES = ("kept", "dropped")
+JUDGED = ("tag", "value", "correct", "margin")
+"""Columns that a table of images does not have."""
 NO_PROTOCOL = ""
 """Stands for the images themselves, where nothing has been judged yet."""
 
@@ -81,10 +85,11 @@ class Index:
     margin: Floats
     columns: Mapping[str, Column]
     image: Codes
-    keys: Rows = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keys", key_of(self.prompt, self.sample))
+    @functools.cached_property
+    def keys(self) -> Rows:
+        """One number per image, the same in every index of these prompts."""
+        return key_of(self.prompt, self.sample)
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -130,36 +135,67 @@ def read_index(run: Run, prompts: Prompts, protocol: str) -> Index:
         InputError: a table is missing or damaged.
     """
     ids = pl.DataFrame({"prompt_id": prompts.ids}).with_row_index("prompt").unique("prompt_id")
-    if protocol == NO_PROTOCOL:
-        table = scan(run, "images.parquet", ["prompt_id", "sample", "status"]).collect()
-        nothing = pl.lit(None)
-        table = table.with_columns(
-            nothing.cast(pl.String).alias("tag"),
-            nothing.cast(pl.Float64).alias("value"),
-            nothing.cast(pl.Float64).alias("margin"),
-            nothing.cast(pl.Boolean).alias("correct"),
-        )
-    else:
-        name = f"verdicts/{protocol}.parquet"
-        columns = ["prompt_id", "sample", "tag", "value", "correct", "status", "margin"]
-        table = scan(run, name, columns).collect()
-    prompt, sample = _places(table, ids)
-    keys = key_of(prompt, sample)
+    name, columns = "images.parquet", ["prompt_id", "sample", "status"]
+    if protocol != NO_PROTOCOL:
+        name, columns = f"verdicts/{protocol}.parquet", [*columns, *JUDGED]
+    scan(run, name, columns)
+    pieces = [_piece(rows, ids) for rows in _pieces(run, name, columns)]
+    prompt, sample, value, margin, verdict = (
+        np.concatenate(arrays) for arrays in zip(*(piece.numbers for piece in pieces), strict=True)
+    )
     return Index(
         protocol,
         prompts,
         prompt,
         sample,
-        table["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
-        table["margin"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+        value,
+        margin,
         {
-            "verdict": Column(VERDICT_NAMES, _verdicts(table)),
-            "status": _column(table["status"]),
-            "tag": _column(table["tag"]),
-            **_selection(run, ids, keys),
+            "verdict": Column(VERDICT_NAMES, verdict),
+            "status": _joined_columns([piece.status for piece in pieces]),
+            "tag": _joined_columns([piece.tag for piece in pieces]),
+            **_selection(run, ids, name, prompt, sample),
         },
-        _image_rows(run, ids, keys, table.select(KEY)).astype(np.int32),
+        _image_rows(run, ids, name, prompt, sample).astype(np.int32),
     )
+
+
+class _Piece(NamedTuple):
+    """Some rows of an index."""
+
+    numbers: tuple[Codes, Codes, Floats, Floats, Codes]
+    status: Column
+    tag: Column
+
+
+def _pieces(run: Run, name: str, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """A table a million rows at a time: strings of all images would take ten times the index."""
+    path = run.table_path(name)
+    yield from parts.batches(path, columns, size=8 * parts.BATCH)
+    if not parts.count(path):
+        yield parts.scan(path, columns).collect()
+
+
+def _piece(rows: pl.DataFrame, ids: pl.DataFrame) -> _Piece:
+    lacking = [pl.lit(None, VERDICTS[key]).alias(key) for key in JUDGED if key not in rows.columns]
+    rows = rows.with_columns(lacking)
+    value, margin = (
+        rows[key].cast(pl.Float64).fill_null(float("nan")).to_numpy() for key in ("value", "margin")
+    )
+    numbers = (*_places(rows, ids), value, margin, _verdicts(rows).astype(np.int8))
+    return _Piece(numbers, _column(rows["status"]), _column(rows["tag"]))
+
+
+def _joined_columns(pieces: Sequence[Column]) -> Column:
+    """One grouping of those of pieces, which need not have the same names."""
+    names = sorted({name for piece in pieces for name in piece.names})
+    place = {name: number for number, name in enumerate(names)}
+    kind = np.int16 if len(names) < np.iinfo(np.int16).max else np.int32
+    codes = [
+        np.array([place[name] for name in piece.names] + [-1], dtype=kind)[piece.codes]
+        for piece in pieces
+    ]
+    return Column(tuple(names), np.concatenate(codes))
 
 
 def scan(run: Run, name: str, columns: list[str] | None = None) -> pl.LazyFrame:
@@ -217,29 +253,40 @@ def _groups(values: pl.Series, part: str) -> PromptGroups:
     return PromptGroups(column.names, pairs["prompt"].cast(pl.Int64).to_numpy(), column.codes)
 
 
-def _selection(run: Run, ids: pl.DataFrame, keys: Rows) -> dict[str, Column]:
-    """What curation did with each image: kept or dropped, and by which filter."""
+def _selection(
+    run: Run, ids: pl.DataFrame, name: str, prompt: Codes, sample: Codes
+) -> dict[str, Column]:
+    """What curation did with each image of a table: kept or dropped, and by which filter."""
     if not run.has("selection.parquet"):
         return {}
-    chosen = scan(run, "selection.parquet", ["prompt_id", "sample", "kept", "filter"]).collect()
-    rows = align(keys, key_of(*_places(chosen, ids)))
-    kept = chosen["kept"].fill_null(False).to_numpy()
-    filters = _column(chosen["filter"])
-    if not len(kept):
+    columns = ["prompt_id", "sample", "kept", "filter"]
+    scan(run, "selection.parquet", columns)
+    kept, filters, keys = [], [], []
+    same = parts.same_order([run.table_path(name), run.table_path("selection.parquet")])
+    for rows in _pieces(run, "selection.parquet", columns):
+        kept.append(rows["kept"].fill_null(False).to_numpy())
+        filters.append(_column(rows["filter"]))
+        if not same:
+            keys.append(key_of(*_places(rows, ids)))
+    chosen, by = np.concatenate(kept), _joined_columns(filters)
+    if not len(chosen):
         return {}
-    codes = np.where(rows < 0, -1, np.where(kept[rows], 0, 1)).astype(np.int32)
-    dropped = np.where(codes == 1, filters.codes[rows], -1).astype(np.int32)
-    return {"kept": Column(KEPT_NAMES, codes), "filter": Column(filters.names, dropped)}
+    place = np.arange(len(chosen)) if same else align(key_of(prompt, sample), np.concatenate(keys))
+    codes = np.where(place < 0, -1, np.where(chosen[place], 0, 1)).astype(np.int8)
+    dropped = np.where(codes == 1, by.codes[place], -1).astype(by.codes.dtype)
+    return {"kept": Column(KEPT_NAMES, codes), "filter": Column(by.names, dropped)}
 
 
-def _image_rows(run: Run, ids: pl.DataFrame, keys: Rows, table: pl.DataFrame) -> Rows:
+def _image_rows(run: Run, ids: pl.DataFrame, name: str, prompt: Codes, sample: Codes) -> Rows:
     """Where the images of a table stand in images.parquet."""
     if not run.has("images.parquet"):
-        return np.full(len(keys), -1, dtype=np.int64)
-    images = scan(run, "images.parquet", ["prompt_id", "sample"]).collect()
-    if images.equals(table):  # the usual case, and much quicker than finding every one
-        return np.arange(len(keys), dtype=np.int64)
-    return align(keys, key_of(*_places(images, ids)))
+        return np.full(len(prompt), -1, dtype=np.int64)
+    scan(run, "images.parquet", list(KEY))
+    # the usual case, and much quicker than finding every one
+    if parts.same_order([run.table_path(name), run.table_path("images.parquet")]):
+        return np.arange(len(prompt), dtype=np.int64)
+    places = [_places(rows, ids) for rows in _pieces(run, "images.parquet", list(KEY))]
+    return align(key_of(prompt, sample), np.concatenate([key_of(*piece) for piece in places]))
 
 
 def row_of(index: Index, row: int) -> dict[str, Any]:

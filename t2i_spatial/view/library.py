@@ -31,6 +31,8 @@ from t2i_spatial.view.sides import flips, partners, witnesses
 T = TypeVar("T")
 MOST_KEPT = 24
 """Indexes, joins and answers that are kept at a time."""
+AT_ONCE = 65_536
+"""Rows of images.parquet whose file names are read together."""
 
 
 class Library:
@@ -136,14 +138,19 @@ class Library:
             InputError: there is no such row.
         """
         run = self.run(number)
-        stamp = _stamp(run.path / "images.parquet")
+        stamp, near = _stamp(run.path / "images.parquet"), row // AT_ONCE
         images: pl.Series = self._keep(
-            ("images", number, stamp),
-            lambda: scan_table(run, "images.parquet", ["image"]).collect()["image"],
+            ("images", number, stamp, near),
+            lambda: (
+                scan_table(run, "images.parquet", ["image"])
+                .slice(near * AT_ONCE, AT_ONCE)
+                .collect()["image"]
+            ),
         )
-        if not 0 <= row < len(images):
+        place = row - near * AT_ONCE
+        if row < 0 or place >= len(images):
             raise InputError(f"there is no image {row} in {run.path}")
-        return None if images[row] is None else run.image_path(images[row])
+        return None if images[place] is None else run.image_path(images[place])
 
     def stamps(self, number: int) -> tuple[Any, ...]:
         """Another one whenever prompts, images or picks of a run have changed."""

@@ -55,8 +55,9 @@ def pick_run(run: Run, settings: PickSettings = PICKING) -> pl.DataFrame:
     if not settings.number <= left:
         raise InputError(f"{settings.number:,} images are to be picked, {left:,} are left")
     wish, strata = probabilities(settings.picker, settings.number, chance, len(images), parts)
-    picked = set(earlier.select(KEY).rows())
-    is_fresh = np.array([key not in picked for key in images.select(KEY).iter_rows()])
+    known = earlier.select(*KEY, pl.lit(True).alias("known"))
+    marked = images.select(KEY).join(known, on=KEY, how="left", maintain_order="left")
+    is_fresh = marked["known"].is_null().to_numpy()
     now = scaled(wish, settings.number, is_fresh)
     rng = np.random.default_rng([settings.seed, len(earlier)])
     places = np.flatnonzero(is_fresh)
@@ -104,7 +105,9 @@ def automatic_chances(
     columns = []
     for name in names:
         value = pl.when(pl.col("status").is_in([SCORED, IN_PART])).then(pl.col("value"))
-        table = run.verdicts(name).select(*KEY, value.clip(0, 1).alias("p"))
+        table = run.verdicts(name, [*KEY, "status", "value"]).select(
+            *KEY, value.clip(0, 1).alias("p")
+        )
         found = images.join(table, on=KEY, how="left", maintain_order="left")["p"]
         columns.append(found.fill_null(0.5).to_numpy())
     return np.asarray(np.mean(columns, axis=0))
