@@ -125,11 +125,12 @@ def write_json(path: str | Path, data: Any) -> None:
 
 
 def create_json(path: str | Path, data: Any) -> bool:
-    """`write_json`; on a store only where there is no such file yet: whether there was none."""
-    path = locate(path)
-    if is_remote(path):
-        return bool(path.create(json_bytes(data)))
-    write_json(path, data)
+    """`write_json` where there is no such file yet: whether there was none."""
+    try:
+        with atomic_write(path, "w", replace=False) as file:
+            file.write(_json_text(data))
+    except FileExistsError:
+        return False
     return True
 
 

@@ -34,18 +34,23 @@ LEASE_SECONDS = 60.0
 RENEWALS = 4
 """How often a lease is renewed in that time."""
 
+POLL = 0.25
+"""Seconds between two looks at a lock that somebody else holds."""
+STORE_POLL = 2.0
+"""The same of a lease; every look is a request to the store."""
+
 _held: dict[tuple[str, int], Lease] = {}
 
 
-def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
-    """Make a folder and take the lock of whoever writes to it.
+def claim_folder(folder: Path, lock: FileLock, what: str, wait: float = 0.0) -> None:
+    """Make a folder and take the lock of whoever writes to it, waiting at most so many seconds.
 
     Raises:
         InputError: another `what` holds the lock, or nothing can be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait, poll_interval=POLL)
     except Timeout:
         raise InputError(f"another {what} is writing to {folder} right now") from None
     except OSError as error:
@@ -53,18 +58,21 @@ def claim_folder(folder: Path, lock: FileLock, what: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, name: str, what: str) -> Iterator[Lease | None]:
+def alone(folder: Path, name: str, what: str, wait: float = 0.0) -> Iterator[Lease | None]:
     """Be the only one who writes to a folder, by the lock or lease `name` in it.
 
     A writer may call others: the lock is one per process and thread. Gives the lease, or nothing
     where the operating system guards the folder.
+
+    Args:
+        wait: seconds in which another `what` may come to its end.
 
     Raises:
         InputError: another `what` is writing there, or nothing can be written.
     """
     if not is_remote(folder):
         lock = FileLock(folder.resolve() / name, is_singleton=True)
-        claim_folder(folder, lock, what)
+        claim_folder(folder, lock, what, wait)
         try:
             yield None
         finally:
@@ -75,13 +83,27 @@ def alone(folder: Path, name: str, what: str) -> Iterator[Lease | None]:
         yield _held[key]
         return
     lease = Lease(folder / name, what)
-    lease.acquire()
+    lease.acquire(wait)
     _held[key] = lease
     try:
         yield lease
     finally:
         del _held[key]
         lease.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock or lease of this name."""
+    if is_remote(path):
+        holder, _ = Lease(path, "")._read()
+        return holder is not None and not _is_over(holder)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 class Lease:
@@ -107,18 +129,22 @@ class Lease:
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
 
-    def acquire(self) -> None:
-        """Take the lease.
+    def acquire(self, wait: float = 0.0) -> None:
+        """Take the lease, waiting at most so many seconds for its holder.
 
         Raises:
             InputError: somebody holds it.
             StoreError: the store refuses.
         """
+        end = time.monotonic() + wait
         while not (taken := self.path.create(self._record())):
             holder, version = self._read()
             if holder is None:  # let go meanwhile
                 continue
             if not _is_over(holder):
+                if time.monotonic() < end:
+                    time.sleep(STORE_POLL)
+                    continue
                 raise InputError(
                     f"another {self.what} is writing to {self.path.parent} right now "
                     f"({_named(holder)}); if it was killed, the run is free "

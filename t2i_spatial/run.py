@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import polars as pl
 
-from t2i_spatial import parts
+from t2i_spatial import jobs, parts
 from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.files import (
     LITTER,
@@ -69,6 +69,7 @@ class Run:
         self.path = locate(path)
         self.manifest: dict[str, Any] = {}
         self._lease: Lease | None = None
+        self._job: contextlib.ExitStack | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -97,6 +98,8 @@ class Run:
         if run._manifest_path.exists():
             return cls.open(path)
         if run.path.exists() and (not run.path.is_dir() or not _is_empty(run.path)):
+            if run._manifest_path.exists():  # another command was quicker
+                return cls.open(path)
             raise InputError(
                 f"{path} exists and is not a run directory (no run.json); choose an empty --output"
             )
@@ -132,16 +135,50 @@ class Run:
         self.manifest = manifest
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, job: jobs.Job | None = None) -> Iterator[None]:
         """Be the only one who writes to this run; what another one has recorded is read first.
 
         A writer may call others: the lock is one per process and thread.
 
+        Args:
+            job: (i, n) of one of n jobs that make a stage together. They wait for each other, but
+                while they are `sharing`.
+
         Raises:
             InputError: another command is writing to the run, or nothing can be written.
         """
+        if job is None or self._job is not None:
+            with self._alone(job):
+                yield
+            return
+        with jobs.being(self.path, job):
+            self._job = contextlib.ExitStack()
+            try:
+                with self._job as held:
+                    held.enter_context(self._alone(job))
+                    yield
+            finally:
+                self._job = None
+
+    @contextlib.contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Let the other jobs write meanwhile; nothing where this command is alone."""
+        if self._job is None:
+            yield
+            return
+        self._job.close()
+        yield
+        self._job.enter_context(self._alone((0, 0)))
+
+    @contextlib.contextmanager
+    def _alone(self, job: jobs.Job | None) -> Iterator[None]:
         before = self._lease
-        with alone(self.path, LOCK, "t2i-spatial command") as lease:
+        wait = 0.0 if job is None else jobs.WAIT
+        with alone(self.path, LOCK, "t2i-spatial command", wait) as lease:
+            if job is None and self._job is None and (others := jobs.at_work(self.path)):
+                raise InputError(
+                    f"jobs with --shard {', '.join(others)} are writing to {self.path} right now"
+                )
             if lease is not None:
                 lease.watch(self._manifest_path.name)
             if self._manifest_path.exists():
@@ -233,9 +270,29 @@ class Run:
         self.manifest["stages"][stage]["record"].update(facts)
         self._save()
 
+    def share_out(self, stage: str, count: int, batches: int) -> None:
+        """Keep that a stage of so many batches is made by so many jobs.
+
+        Raises:
+            InputError: it is being made by another number of jobs.
+        """
+        known = self.manifest["stages"][stage].setdefault("jobs", {"jobs": count})
+        if (before := known["jobs"]) != count:
+            raise InputError(
+                f"{self.path}: {stage!r} is being made by {before} jobs, so --shard is 1/{before} "
+                f"to {before}/{before}; without it, all that is left is done by one"
+            )
+        known["batches"] = batches
+        self._save()
+
+    def shared_out(self, stage: str) -> dict[str, int]:
+        """How many `jobs` make a stage of so many `batches`; empty if it was not shared out."""
+        return dict(self.manifest["stages"].get(stage, {}).get("jobs", {}))
+
     def finish(self, stage: str, **results: Any) -> None:
         """Mark a stage as complete, with counts worth keeping, and drop its shards."""
         self.manifest["stages"][stage].update(finished=_now(), results=results)
+        self.manifest["stages"][stage].pop("jobs", None)
         self._save()
         remove_tree(self.path / FOLDER / stage)
 
@@ -438,12 +495,18 @@ class Run:
 
 
 def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
-    """A function whose first argument is a run, holding the lock of the run; see `writing`."""
+    """A function whose first argument is a run, holding the lock of the run; see `writing`.
+
+    With an `engine` that is one job of many, the others may write while its batches are done.
+    """
 
     @functools.wraps(stage)
     def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with run.writing():
-            return stage(run, *args, **kwargs)
+        with run.writing(getattr(kwargs.get("engine"), "job", None)):
+            try:
+                return stage(run, *args, **kwargs)
+            except jobs.DoneElsewhere:  # finds the finished stage now
+                return stage(run, *args, **kwargs)
 
     return alone
 

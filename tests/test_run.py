@@ -134,7 +134,7 @@ def test_a_writer_keeps_what_others_recorded_since_it_opened_the_run(tmp_path):
 def test_killed_in_its_first_write_a_run_can_be_made(tmp_path):
     killed = """
 import os, sys
-os.replace = lambda *_: os._exit(9)
+os.replace = os.link = lambda *_: os._exit(9)
 from t2i_spatial.run import Run
 Run.create(sys.argv[1])
 """

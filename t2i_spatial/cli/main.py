@@ -37,6 +37,7 @@ COMMANDS = {
     "report": "One self-contained HTML file for a run.",
     "view": "Explore, compare and label runs in the browser.",
     "run": "All stages from one YAML or TOML file.",
+    "merge": "Complete a stage that jobs with --shard have made.",
     "serve": "The scorer as an HTTP reward.",
     "doctor": "Check the installation and a detector on known boxes.",
 }
@@ -126,9 +127,9 @@ def main(quiet: bool, verbose: bool) -> None:
 
 def _fail(ctx: click.Context, error: T2ISpatialError) -> NoReturn:
     """One line for the user, and with -v the traceback for whoever mends it."""
-    if is_verbose():
+    if is_verbose() and error.exit_code:
         traceback.print_exception(error)
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {error}" if error.exit_code else str(error), err=True)
     ctx.exit(error.exit_code)
 
 

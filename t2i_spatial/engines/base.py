@@ -19,6 +19,7 @@ import polars as pl
 
 from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.jobs import Job
 from t2i_spatial.shards import Shards
 
 T = TypeVar("T")
@@ -121,11 +122,11 @@ class Engine(ABC):
     """Where the batches of stages run. Subclasses register in `ENGINES`.
 
     Attributes:
-        part: (i, n) of an engine that does only a share of the batches, beside others.
+        job: (i, n) of an engine that does only a share of the batches, beside others.
     """
 
     name: ClassVar[str]
-    part: tuple[int, int] | None = None
+    job: Job | None = None
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()

@@ -9,6 +9,7 @@ from typing import Any
 from t2i_spatial.engines.base import Done, Engine, Work, Workers
 from t2i_spatial.engines.local import Local
 from t2i_spatial.errors import T2ISpatialError
+from t2i_spatial.jobs import DoneElsewhere, JobDone
 from t2i_spatial.progress import note, progress_bar
 from t2i_spatial.run import Run
 
@@ -37,33 +38,53 @@ def run_batches(
 
     Raises:
         T2ISpatialError: what a worker raised, wherever it lives. Finished batches stay.
+        JobDone: the share of this engine is done, and others are not.
     """
     engine = engine or Local()
     shards = run.shards(stage)
     shards.drop_broken()
+    if engine.job is not None:
+        run.share_out(stage, engine.job[1], len(batches))
     finished = shards.finished()
     pending = [(k, batch) for k, batch in enumerate(batches) if k not in finished]
-    if not pending:
-        return
-    total = sum(len(batch) for batch in batches)
-    work = Work(stage, shards, pending, workers, tuple(devices), enough)
-    done = total - sum(len(batch) for _, batch in pending)
-    with progress_bar(total, stage, unit, done) as bar:
+    if pending:
+        with run.sharing():
+            work = Work(stage, shards, pending, workers, tuple(devices), enough)
+            _watch(engine, work, sum(len(batch) for batch in batches), unit)
+        if engine.job is not None and run.is_finished(stage):
+            raise DoneElsewhere
+        if not work.is_enough and (left := sorted({k for k, _ in pending} - shards.finished())):
+            raise _unfinished(stage, engine, left, len(batches))
+
+
+def _watch(engine: Engine, work: Work, total: int, unit: str) -> None:
+    """Have it done, and tell how far it is."""
+    done = total - sum(len(batch) for _, batch in work.batches)
+    with progress_bar(total, work.stage, unit, done) as bar:
         pace = _Pace(unit)
-        for finished_one in engine.run(work):
-            pace.add(finished_one)
-            if finished_one.other:
+        for one in engine.run(work):
+            pace.add(one)
+            if one.other:
                 note(
-                    f"{stage}: batch {finished_one.number + 1} was finished twice with different "
-                    f"content (the second time on {finished_one.node}); the first is kept"
+                    f"{work.stage}: batch {one.number + 1} was finished twice with different "
+                    f"content (the second time on {one.node}); the first is kept"
                 )
             told = {name: f"{value:,}" for name, value in work.total.items() if value}
             bar.set_postfix(**told, **pace.told())
-            bar.update(finished_one.items)
-    if not work.is_enough and (left := {k for k, _ in pending} - shards.finished()):
-        raise T2ISpatialError(
-            f"{stage}: {len(left)} batches have no rows; the same command goes on"
+            bar.update(one.items)
+
+
+def _unfinished(stage: str, engine: Engine, left: Sequence[int], batches: int) -> T2ISpatialError:
+    if engine.job is None:
+        return T2ISpatialError(
+            f"{stage}: {len(left)} batches have no rows; the same command goes on with them"
         )
+    number, count = engine.job
+    others = [f"{k}/{count}" for k in sorted({k % count + 1 for k in left})]
+    return JobDone(
+        f"{stage}: shard {number}/{count} is done, {batches - len(left):,} of {batches:,} batches "
+        f"of the stage are; still to come: --shard {', '.join(others)}"
+    )
 
 
 class _Pace:

@@ -20,9 +20,7 @@ def make_engine(settings: EngineSettings | None = None) -> Engine:
     name = settings.engine
     if settings.shard is not None:
         if name != "local":
-            raise InputError(
-                f"shard and the engine {name!r} do not go together: it deals out itself"
-            )
+            raise InputError(f"the engine {name!r} deals out batches itself: leave --shard out")
         name = "shards"
     elif name == "shards":
         raise InputError("the engine 'shards' needs to know which: --shard 3/16")

@@ -19,6 +19,7 @@ import polars as pl
 from t2i_spatial.engines import Engine, Local, run_batches
 from t2i_spatial.errors import IncompleteRunError
 from t2i_spatial.files import atomic_write, read_table, write_table
+from t2i_spatial.jobs import JobDone
 from t2i_spatial.judges import JUDGES, Judge, JudgeSpec
 from t2i_spatial.judges.batch_files import MOST_BYTES, MOST_REQUESTS, BatchFileJudge, read_replies
 from t2i_spatial.metrics.answers import AnswerMetric
@@ -178,8 +179,12 @@ def ask_run(
         examinations.adopt(run, name, plan, settings.examination)
         workers = AskWorkers(load, questions, settings.seed, ahead=settings.max_tokens is None)
         do = functools.partial(run_batches, run, stage, engine=engine, devices=devices)
+        # what jobs ask together is counted off from what was answered before the first of them
+        together = engine.job is not None and bool(run.shared_out(stage))
         try:
-            pending, tried, answered = _asked_in_rounds(run, settings, workers, do, images)
+            pending, tried, answered = _asked_in_rounds(
+                run, settings, workers, do, images, together=together
+            )
         finally:
             _write_questions(run, name, questions)
         if replies is not None and not replies.used:
@@ -221,6 +226,8 @@ def _asked_in_rounds(
     workers: AskWorkers,
     do: Callable[..., None],
     images: pl.DataFrame,
+    *,
+    together: bool,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """What was wanted, what was tried, and all that is answered.
 
@@ -228,7 +235,7 @@ def _asked_in_rounds(
     """
     name, stage = settings.answers_name, stage_name(settings.answers_name)
     questions = workers.questions
-    done = _folded(run, stage, name)
+    done = _answered(run, name) if together else _folded(run, stage, name)
     wanted = tried = done.select(*ASKED).clear()
     budget = _Budget(settings.max_tokens)
     while True:
@@ -241,8 +248,17 @@ def _asked_in_rounds(
         tried = pl.concat([tried, fresh])
         try:
             do(_batches(run, images, fresh, questions), workers, enough=budget.is_spent)
-        finally:
-            done = _folded(run, stage, name)
+        except BaseException:
+            if not run.shared_out(stage):  # else others go on
+                _folded(run, stage, name)
+            raise
+        done = _folded(run, stage, name)
+        again = plan_of_asking.pending(images, questions, done, tried)
+        if run.shared_out(stage) and len(again):
+            raise JobDone(
+                f"{stage}: all jobs are done; {len(again):,} questions are to be asked once more, "
+                "run them again"
+            )
         unasked = fresh.join(done, on=list(ASKED), how="anti")
         if budget.next_round() and len(unasked):
             note(f"stopped: {budget.used:,} tokens are used, {budget.allowed:,} were allowed")
@@ -383,14 +399,19 @@ def _folded(run: Run, stage: str, name: str, *, keep: bool = False) -> pl.DataFr
         keep: write nothing.
     """
     shards = run.shards(stage).read_all(ANSWERS)
-    parts = [shards]
-    if run.has(f"answers/{name}.parquet"):
-        parts.append(run.answers(name).filter(pl.col("status").is_in(ANSWER_STATUSES)))
-    done = pl.concat(parts).unique(list(ASKED), keep="first", maintain_order=True)
+    both = pl.concat([shards, _answered(run, name)])
+    done = both.unique(list(ASKED), keep="first", maintain_order=True)
     if len(shards) and not keep:
         run.write_answers(done, name)
         run.shards(stage).drop_all()
     return done
+
+
+def _answered(run: Run, name: str) -> pl.DataFrame:
+    """What earlier calls were told."""
+    if not run.has(f"answers/{name}.parquet"):
+        return pl.DataFrame(schema=ANSWERS)
+    return run.answers(name).filter(pl.col("status").is_in(ANSWER_STATUSES))
 
 
 def _counted(

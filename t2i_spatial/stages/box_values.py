@@ -30,6 +30,8 @@ ROW: dict[str, pl.DataType | type[pl.DataType]] = {
     "reason": pl.String,
 }
 
+Column = Literal["depth", "color"]
+
 
 class BoxModel(Protocol):
     """A loaded model that says one thing about every box."""
@@ -49,7 +51,7 @@ class BoxModel(Protocol):
 def add_box_values(
     run: Run,
     stage: str,
-    column: Literal["depth", "color"],
+    column: Column,
     make: Callable[[str], BoxModel],
     plan: dict[str, Any],
     *,
@@ -76,14 +78,21 @@ def add_box_values(
     if run.is_finished(stage):
         note(f"{stage}: already done")
         return
-    value = pl.Float64 if column == "depth" else pl.String
-    schema = pl.Schema({**ROW, "v": pl.List(value)})
-    workers = BatchWorkers(_Lookers(make), schema, batch_size)
+    workers = BatchWorkers(_Lookers(make), _schema(column), batch_size)
     shards = plan_shards(_items(run, table, name))
     run_batches(run, stage, shards, workers, engine=engine, devices=devices)
-    done = run.shards(stage).read_all(schema)
+    complete(run, stage, column, name)
+
+
+def _schema(column: Column) -> pl.Schema:
+    return pl.Schema({**ROW, "v": pl.List(pl.Float64 if column == "depth" else pl.String)})
+
+
+def complete(run: Run, stage: str, column: Column, name: str) -> None:
+    """Fill the column from the batches, once all of them are done."""
+    done = run.shards(stage).read_all(_schema(column))
     _check_failures(run, stage, done)
-    run.write_detections(_with_column(table, done, column), name)
+    run.write_detections(_with_column(run.detections(name), done, column), name)
     lost = done["status"].is_in([IMAGE_MISSING, IMAGE_UNREADABLE])
     run.finish(
         stage,

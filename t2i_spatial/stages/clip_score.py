@@ -59,6 +59,11 @@ def clip_score_run(
         return
     workers = BatchWorkers(_Lookers(spec, dtype), SCHEMA, batch_size)
     run_batches(run, STAGE, plan_shards(items), workers, engine=engine, devices=devices)
+    complete(run)
+
+
+def complete(run: Run) -> None:
+    """Make the table of the batches, once all of them are done."""
     table = run.shards(STAGE).read_all(SCHEMA)
     write_table(run.path / TABLE, table)
     run.finish(STAGE, images=len(table), unreadable=table["clip_score"].null_count())

@@ -188,9 +188,15 @@ def _detect(
     drop_other_shards(run, stage, shards, again)
     workers = BatchWorkers(DetectLookers(spec), ROWS, settings.batch_size)
     run_batches(run, stage, shards, workers, engine=engine, devices=devices)
-    table = _join(images, run.shards(stage).read_all(DETECTIONS))
-    masks = run.shards(stage).read_all(MASKS)
-    _finish(run, stage, settings.name, table, masks.filter(pl.col("masks").is_not_null()))
+    complete(run, settings.name)
+
+
+def complete(run: Run, name: str) -> None:
+    """Make `detections/<name>.parquet` of the batches, once all of them are done."""
+    shards = run.shards(detect_stage(name))
+    table = _join(run.images(), shards.read_all(DETECTIONS))
+    masks = shards.read_all(MASKS).filter(pl.col("masks").is_not_null())
+    _finish(run, detect_stage(name), name, table, masks)
 
 
 def _canary(spec: DetectorSpec, device: str) -> CanaryResult:

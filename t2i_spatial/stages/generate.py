@@ -110,7 +110,9 @@ def generate_run(
     known = {} if overwrite else run.plan(STAGE)
     size = known.get("batch_size") if settings.batch_size == "auto" else settings.batch_size
     texts = [prompt.text for prompt in prompts]
-    found = engine.once(FirstLook(load, _sampling(settings), texts[:LOOKED_AT], size), devices[0])
+    look = FirstLook(load, _sampling(settings), texts[:LOOKED_AT], size)
+    with run.sharing():  # it may take a while
+        found = engine.once(look, devices[0])
     if not engine.is_here(devices):
         load.forget()  # every process loads its own; two copies would not fit
     sampling = found.sampling
@@ -154,7 +156,14 @@ def generate_run(
     model = f"{source.name}@{source.revision}" + "".join(f"+{lora.name}" for lora, _ in loras)
     workers = GenerateWorkers(load, run.path, sampling, model)
     run_batches(run, STAGE, batches, workers, engine=engine, devices=devices)
-    order = {job[:2]: place for place, job in enumerate(jobs)}
+    complete(run)
+
+
+def complete(run: Run) -> None:
+    """Make `images.parquet` of the batches, once all of them are done."""
+    samples = range(run.plan(STAGE)["samples"])
+    keys = ((prompt_id, k) for prompt_id in run.prompts()["prompt_id"] for k in samples)
+    order = {key: place for place, key in enumerate(keys)}
     images = run.shards(STAGE).read_all(IMAGES)
     places = [order[key] for key in images.select(KEY).iter_rows()]
     images = images[sorted(range(len(places)), key=places.__getitem__)]
