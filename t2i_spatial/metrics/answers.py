@@ -45,6 +45,9 @@ class AnswerMetric(Metric):
     """Components are shares of questions in which unusable answers count as wrong: they stand for
     images that were judged in part, too, and a component of its own says what is possible."""
 
+    looks_at_scenes: ClassVar[bool] = True
+    """Whether what was not read of a scene is left open; else what is asked is all there is."""
+
     rollouts: ClassVar[int] = 1
     enough: ClassVar[int | None] = None
 
@@ -147,7 +150,7 @@ class AnswerMetric(Metric):
             "unjudged",
         )
         whole = verdicts.select(list(VERDICTS))
-        result = settled(self, whole, prompts)
+        result = settled(self, whole, prompts if self.looks_at_scenes else prompts.clear())
         if not self.counts_questions:
             return result
         kept = pl.when(result["status"] == IN_PART).then(whole["components"])
@@ -195,21 +198,23 @@ def shares_right(asked: pl.DataFrame) -> pl.DataFrame:
     """
     usable = pl.col("status") == ANSWERED
     same = (pl.col("answer") == pl.col("gold")).cast(pl.Float64)
-    given = asked.filter(pl.col("gold").is_not_null()).with_row_index("row")
-    listed = (
-        given.select("row", "gold", "chances")
-        .explode("chances")
-        .filter(pl.col("chances").struct.field("answer") == pl.col("gold"))
-        .select("row", pl.col("chances").struct.field("p").alias("chance"))
-    )
-    # an answer that has no token of its own at this judge has no probability either
-    surely = (
-        pl.when(pl.col("chances").is_null()).then(same).otherwise(pl.col("chance").fill_null(0.0))
-    )
-    return (
-        given.join(listed, on="row", how="left", maintain_order="left")
-        .group_by(*KEY, "question_id", maintain_order=True)
-        .agg(surely.filter(usable).mean().alias("right"), (~usable).mean().alias("unsure"))
+    given = asked.filter(pl.col("gold").is_not_null())
+    if given["chances"].null_count() == len(given):
+        surely = same
+    else:
+        given = given.with_row_index("row")
+        listed = (
+            given.select("row", "gold", "chances")
+            .explode("chances")
+            .filter(pl.col("chances").struct.field("answer") == pl.col("gold"))
+            .select("row", pl.col("chances").struct.field("p").alias("chance"))
+        )
+        given = given.join(listed, on="row", how="left", maintain_order="left")
+        # an answer that has no token of its own at this judge has no probability either
+        chance = pl.col("chance").fill_null(0.0)
+        surely = pl.when(pl.col("chances").is_null()).then(same).otherwise(chance)
+    return given.group_by(*KEY, "question_id", maintain_order=True).agg(
+        surely.filter(usable).mean().alias("right"), (~usable).mean().alias("unsure")
     )
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import polars as pl
 
-from t2i_spatial.metrics.answers import QUESTION, WEIGHED, AnswerMetric, shares_right
+from t2i_spatial.metrics.answers import QUESTION, AnswerMetric, shares_right
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
+from t2i_spatial.metrics.tabular import component_column
 from t2i_spatial.prompts.inflection import plural
 from t2i_spatial.prompts.phrasing import each_other, noun_phrase
-from t2i_spatial.questions import LETTER, NUMBER, Question, questions_to_table
+from t2i_spatial.questions import LETTER, NUMBER, QUESTIONS, Question, questions_to_table
 from t2i_spatial.relations import RELATION_TABLE
 from t2i_spatial.scene import ObjectSpec, Prompt, RelationSpec, SceneSpec
 from t2i_spatial.tables import KEY, table_to_prompts
@@ -45,6 +46,58 @@ class Part:
     questions: tuple[Question, ...]
     objects: tuple[int, ...] = ()
     relation: RelationSpec | None = None
+
+    @cached_property
+    def question_ids(self) -> tuple[str, ...]:
+        """Of its questions; they take a hash each."""
+        return tuple(question.id for question in self.questions)
+
+
+class Scenes:
+    """The scenes of a PROMPTS table, each that occurs taken apart once.
+
+    Attributes:
+        numbers: `prompt_id, scene` in the order of the prompts.
+        parts: of every scene.
+    """
+
+    def __init__(self, prompts: pl.DataFrame) -> None:
+        scene = pl.struct("objects", "relations").rank("dense").cast(pl.UInt32) - 1
+        numbered = prompts.with_columns(scene.alias("scene"), pl.lit(None).alias("metadata"))
+        self.numbers = numbered.select("prompt_id", "scene")
+        firsts = numbered.unique("scene", keep="any").sort("scene").drop("scene")
+        self.parts = [parts_of(p.scene or SceneSpec()) for p in table_to_prompts(firsts)]
+
+    def questions(self) -> pl.DataFrame:
+        """`scene, part, question_id`, in order."""
+        rows = [(*place, id_) for *place, part in self._places() for id_ in part.question_ids]
+        return _table(rows, scene=pl.UInt32, part=pl.UInt32, question_id=pl.String)
+
+    def words(self) -> pl.DataFrame:
+        """`scene, part, kind, words`."""
+        rows = [(*place, part.kind, part.words) for *place, part in self._places()]
+        return _table(rows, scene=pl.UInt32, part=pl.UInt32, kind=pl.String, words=pl.String)
+
+    def objects(self) -> pl.DataFrame:
+        """`scene, part, object`: what must be there for a part to mean anything."""
+        rows = [(*place, index) for *place, part in self._places() for index in part.objects]
+        return _table(rows, scene=pl.UInt32, part=pl.UInt32, object=pl.UInt32)
+
+    def _places(self) -> Iterator[tuple[int, int, Part]]:
+        for scene, parts in enumerate(self.parts):
+            for place, part in enumerate(parts):
+                yield scene, place, part
+
+
+def _table(rows: Sequence[tuple[Any, ...]], **schema: Any) -> pl.DataFrame:
+    """Rows as columns, which is quicker than one by one."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=dtype)
+            for (name, dtype), values in zip(schema.items(), columns, strict=True)
+        ]
+    )
 
 
 @PROTOCOLS.register("spatial_vqa")
@@ -80,29 +133,39 @@ class SpatialVQA(AnswerMetric):
 
     def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """See `AnswerMetric.questions`."""
-        asked: list[tuple[str, Question]] = []
-        for prompt in table_to_prompts(prompts):
-            for part in parts_of(prompt.scene or SceneSpec()):
-                asked += [(prompt.id, question) for question in part.questions]
-        return questions_to_table(asked).unique(QUESTION, maintain_order=True)
+        scenes = Scenes(prompts)
+        asked = (
+            (f"{scene}", question)
+            for scene, parts in enumerate(scenes.parts)
+            for part in parts
+            for question in part.questions
+        )
+        of_scene = questions_to_table(asked).unique(QUESTION, maintain_order=True)
+        of_scene = of_scene.with_columns(pl.col("prompt_id").cast(pl.UInt32).alias("scene"))
+        return scenes.numbers.join(
+            of_scene.drop("prompt_id"), on="scene", maintain_order="left_right"
+        ).select(list(QUESTIONS))
 
     def weigh(
         self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
     ) -> pl.DataFrame:
         """See `AnswerMetric.weigh`."""
-        scenes = {p.id: parts_of(p.scene or SceneSpec()) for p in table_to_prompts(prompts)}
-        right: dict[tuple[str, int], dict[str, float | None]] = {}
-        for prompt_id, sample, question_id, share in (
-            shares_right(answers).select(*KEY, "question_id", "right").iter_rows()
-        ):
-            right.setdefault((prompt_id, sample), {})[question_id] = share
-        rows = [
-            {"prompt_id": prompt_id, "sample": sample}
-            | _weighed(scenes[prompt_id], right[prompt_id, sample])
-            for prompt_id, sample in images.select(*KEY).iter_rows()
-            if (prompt_id, sample) in right
-        ]
-        return pl.DataFrame(rows, schema=WEIGHED)
+        shares = shares_right(answers)
+        scenes = Scenes(prompts)
+        known = images.select(*KEY).join(shares, on=KEY, how="semi", maintain_order="left")
+        asked = (
+            known.with_row_index("image")
+            .join(scenes.numbers, on="prompt_id", maintain_order="left")
+            .join(scenes.questions(), on="scene", maintain_order="left_right")
+            .join(shares, on=[*KEY, "question_id"], how="left", maintain_order="left")
+        )
+        parts = asked.group_by("image", "scene", "part", maintain_order=True).agg(
+            (pl.col("right").sum() / pl.col("right").count()).fill_nan(None).alias("p"),
+            pl.col("right").count().alias("usable"),
+            (1 - (pl.col("right").max() - pl.col("right").min())).alias("agreement"),
+        )
+        parts = parts.join(scenes.words(), on=["scene", "part"], maintain_order="left")
+        return _weighed(known, _without_unseen(parts, scenes.objects()))
 
     def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
         """What was not read; what was read is asked, relations that boxes cannot decide too."""
@@ -211,36 +274,39 @@ def _is(spec: ObjectSpec) -> str:
     return "Is" if spec.count == 1 else "Are"
 
 
-def _weighed(parts: Sequence[Part], right: Mapping[str, float | None]) -> dict[str, Any]:
-    """The verdict on one image from how surely each of its questions was answered right."""
-    kinds: dict[str, list[float]] = {}
-    known: list[tuple[float, str]] = []
-    open_parts: list[str] = []
-    agreement: list[float] = []
-    unseen: set[int] = set()
-    for part in parts:
-        if unseen & set(part.objects):
-            continue  # what is not there has no colour and no place
-        shares = [right.get(question.id) for question in part.questions]
-        usable = [share for share in shares if share is not None]
-        if not usable:
-            open_parts.append(part.words)
-            continue
-        if len(usable) > 1:
-            agreement.append(1 - abs(usable[0] - usable[1]))
-        p = sum(usable) / len(usable)
-        kinds.setdefault(part.kind, []).append(p)
-        known.append((p, part.words))
-        if part.kind == "exists" and p <= HALF:
-            unseen |= set(part.objects)
-    value, weakest = min(known, default=(None, ""))
-    components: dict[str, float | None] = {kind: min(ps) for kind, ps in kinds.items()}
-    components["consistency"] = sum(agreement) / len(agreement) if agreement else None
-    return {
-        "value": value,
-        "correct": None if value is None else value > HALF,
-        "margin": None if value is None else value - HALF,
-        "reason": f"{weakest}: {value:.2f}" if value is not None else "no answer is usable",
-        "components": [{"name": kind, "value": components.get(kind)} for kind in PARTS],
-        "unjudged": open_parts,
-    }
+def _without_unseen(parts: pl.DataFrame, objects: pl.DataFrame) -> pl.DataFrame:
+    """Without parts about things that the judge does not see: they have no colour and no place."""
+    there, place = pl.col("kind") == "exists", ["scene", "part"]
+    unseen = parts.filter(there & (pl.col("p") <= HALF)).join(objects, on=place)
+    if unseen.is_empty():
+        return parts
+    hidden = parts.filter(~there).join(objects, on=place)
+    hidden = hidden.join(unseen, on=["image", "object"], how="semi")
+    return parts.join(hidden, on=["image", "part"], how="anti", maintain_order="left")
+
+
+def _weighed(images: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
+    """The verdicts on images from how surely their parts hold, which are together in order."""
+    p, usable = pl.col("p"), pl.col("usable") > 0
+    of_kind = {kind: p.filter(pl.col("kind") == kind).min() for kind in PARTS[:-1]}
+    agreement = pl.col("agreement").filter(pl.col("usable") > 1)
+    of_kind["consistency"] = agreement.cum_sum().last() / agreement.len()
+    verdicts = parts.group_by("image", maintain_order=True).agg(
+        p.min().alias("value"),
+        pl.col("words").filter(p == p.min()).min().alias("weakest"),
+        pl.col("words").filter(~usable).alias("unjudged"),
+        *[value.alias(kind) for kind, value in of_kind.items()],
+    )
+    reasons = [
+        "no answer is usable" if value is None else f"{weakest}: {value:.2f}"
+        for weakest, value in verdicts.select("weakest", "value").iter_rows()
+    ]
+    return pl.concat([images, verdicts], how="horizontal").select(
+        *KEY,
+        "value",
+        (pl.col("value") > HALF).alias("correct"),
+        (pl.col("value") - HALF).alias("margin"),
+        pl.Series("reason", reasons, dtype=pl.String),
+        component_column(verdicts, {kind: pl.col(kind) for kind in PARTS}).alias("components"),
+        "unjudged",
+    )

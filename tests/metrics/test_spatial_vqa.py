@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -164,3 +165,42 @@ def test_what_stands_to_each_other_is_asked_so():
     beside = SceneSpec((ObjectSpec("cup", 2),), (RelationSpec(0, "left of", 0, negated=True),))
     (asked,) = parts_of(beside)[-1].questions
     assert (asked.text, asked.gold) == ("Are the cups to the left of each other?", "no")
+
+
+def test_images_judged_together_get_the_verdicts_they_get_alone():
+    rng = np.random.default_rng(0)
+    things = [ObjectSpec(name) for name in ("cat", "dog", "cup")]
+    chain = tuple(
+        RelationSpec(k, word, (k + 1) % 3) for k, word in enumerate(("above", "near", "left of"))
+    )
+    scenes = [
+        SCENE,
+        SceneSpec(tuple(things), chain),
+        SceneSpec((things[0], ObjectSpec("hat", 0), ObjectSpec("car", 3, "blue"))),
+        SCENE,
+    ]
+    prompts = prompts_to_table([Prompt(f"p{k}", "", scene=s) for k, s in enumerate(scenes)])
+    rows = []
+    for question in METRIC.questions(prompts).iter_rows(named=True):
+        for sample in range(6):
+            for rollout in range(2):
+                p = float(rng.random())
+                chances = [{"answer": question["gold"], "p": p}, {"answer": "?", "p": 1 - p}]
+                rows.append(
+                    {
+                        "prompt_id": question["prompt_id"],
+                        "sample": sample,
+                        "question_id": question["question_id"],
+                        "rollout": rollout,
+                        "status": "refused" if rng.random() < 0.3 else "answered",
+                        "answer": question["gold"] if rng.random() < 0.6 else "?",
+                        "chances": chances if rng.random() < 0.5 else None,
+                    }
+                )
+    given = pl.DataFrame(rows, schema=ANSWERS)
+    images = given.select("prompt_id", "sample").unique(maintain_order=True)
+    images = images.with_columns(status=pl.lit(SCORED), reason=pl.lit(None, pl.String))
+    together = METRIC.judge_answers(prompts, images, given)
+    alone = [METRIC.judge_answers(prompts, images[k], given) for k in range(len(images))]
+    assert together.equals(pl.concat(alone))
+    assert together["value"].n_unique() > 10 and together["status"].n_unique() > 1

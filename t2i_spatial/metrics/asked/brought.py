@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import polars as pl
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.metrics.answers import QUESTION, WEIGHED, AnswerMetric
+from t2i_spatial.metrics.tabular import component_column
 from t2i_spatial.questions import ANSWERED, Question, questions_to_table
 from t2i_spatial.scene import Prompt
 from t2i_spatial.tables import KEY, table_to_prompts
 
+T = TypeVar("T")
 Reply = Mapping[str, Any]
 """One row of ANSWERS: `rollout, status, answer, mass, chances, raw, reason`."""
 Replies = Mapping[str, Sequence[Reply]]
@@ -32,6 +35,7 @@ class BroughtQuestions(AnswerMetric):
     """
 
     record: ClassVar[str]
+    looks_at_scenes: ClassVar[bool] = False
 
     @abc.abstractmethod
     def asked(self, prompt: Prompt) -> Iterator[Question]:
@@ -68,15 +72,29 @@ class BroughtQuestions(AnswerMetric):
         for row in read.sort("rollout", maintain_order=True).iter_rows(named=True):
             of_image = given.setdefault((row["prompt_id"], row["sample"]), {})
             of_image.setdefault(row["question_id"], []).append(row)
-        rows = []
-        for prompt_id, sample in images.select(*KEY).iter_rows():
-            if (prompt_id, sample) not in given:
-                continue
-            found = dict(self.verdict(known[prompt_id], given[prompt_id, sample]))
-            parts = found["components"]
-            found["components"] = [{"name": name, "value": parts.get(name)} for name in self.parts]
-            rows.append({"prompt_id": prompt_id, "sample": sample, **found})
-        return pl.DataFrame(rows, schema=WEIGHED)
+        keys = [key for key in images.select(*KEY).iter_rows() if key in given]
+        return self._table(keys, [self.verdict(known[key[0]], given[key]) for key in keys])
+
+    def _table(
+        self, keys: Sequence[tuple[str, int]], found: Sequence[Mapping[str, Any]]
+    ) -> pl.DataFrame:
+        """Verdicts column by column; row by row, nested ones take longer than what is in them."""
+        numbers = pl.DataFrame(
+            [
+                pl.Series(
+                    name, [v["components"].get(name) for v in found], pl.Float64, strict=False
+                )
+                for name in self.parts
+            ]
+        )
+        columns = {
+            "prompt_id": [prompt_id for prompt_id, _ in keys],
+            "sample": [sample for _, sample in keys],
+            "components": component_column(numbers, {name: pl.col(name) for name in self.parts}),
+        }
+        for name in ("value", "correct", "margin", "reason", "unjudged"):
+            columns[name] = [verdict[name] for verdict in found]
+        return pl.DataFrame(columns, schema_overrides=WEIGHED, strict=False).select(list(WEIGHED))
 
     def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
         """Nothing: what the questions ask is what is measured."""
@@ -88,6 +106,24 @@ class BroughtQuestions(AnswerMetric):
         for prompt in table_to_prompts(prompts.filter(holding.fill_null(False))):
             if isinstance(prompt.metadata.get(self.record), Mapping | list):
                 yield prompt
+
+
+def once_per_prompt(read: Callable[[Prompt], T]) -> Callable[[Prompt], T]:
+    """Decorator: what is read of a prompt is kept while the same prompt is asked for again.
+
+    The images of a prompt come together, so one is kept, and memory does not grow with a set.
+    """
+    held: list[tuple[Prompt, T]] = []
+
+    @functools.wraps(read)
+    def known(prompt: Prompt) -> T:
+        last = held[0] if held else None
+        if last is None or last[0] is not prompt:
+            last = (prompt, read(prompt))
+            held[:] = [last]  # whole, whatever another thread reads meanwhile
+        return last[1]
+
+    return known
 
 
 def share_bounds(replies: Sequence[Reply], gold: str) -> tuple[float, float]:

@@ -15,7 +15,13 @@ from typing import Any, ClassVar
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.asked.brought import BroughtQuestions, Replies, Reply, share_bounds
+from t2i_spatial.metrics.asked.brought import (
+    BroughtQuestions,
+    Replies,
+    Reply,
+    once_per_prompt,
+    share_bounds,
+)
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.metrics.spatial_vqa import parts_of
@@ -134,16 +140,11 @@ class DSGStrict(DSG):
     """
 
     title: ClassVar[str] = "DSG, strict"
+    looks_at_scenes: ClassVar[bool] = True
 
     def nodes(self, prompt: Prompt) -> tuple[Node, ...]:
         """The graph of a prompt, in our template."""
-        if self.record in prompt.metadata:
-            plain = [
-                replace(n, questions=(Question(n.words, gold="yes", skill=n.category),))
-                for n in _brought(prompt)
-            ]
-            return tuple(plain)
-        return _of_scene(prompt.scene or SceneSpec())
+        return _nodes(prompt)
 
     def yes(self, node: Node, replies: Replies) -> tuple[bool, bool]:
         """Whether a node is likelier true than not: at least, at most."""
@@ -190,6 +191,19 @@ def peer_question(text: str) -> str:
     return _ASKED.format(text.strip())
 
 
+@once_per_prompt
+def _nodes(prompt: Prompt) -> tuple[Node, ...]:
+    """The graph that a prompt brings, in our template, or that of its scene."""
+    if DSG.record not in prompt.metadata:
+        return _of_scene(prompt.scene or SceneSpec())
+    plain = [
+        replace(n, questions=(Question(n.words, gold="yes", skill=n.category),))
+        for n in _brought(prompt)
+    ]
+    return tuple(plain)
+
+
+@once_per_prompt
 def _brought(prompt: Prompt) -> tuple[Node, ...]:
     rows = prompt.metadata["dsg"]
     rows = [rows] if isinstance(rows, Mapping) else rows

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.asked.brought import BroughtQuestions, Replies, Reply, chance_of, listed
+from t2i_spatial.metrics.asked.brought import (
+    BroughtQuestions,
+    Replies,
+    Reply,
+    chance_of,
+    listed,
+    once_per_prompt,
+)
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.questions import ANSWERED, NUMBERS, Question, Template, template
@@ -128,6 +135,7 @@ def _is_right(rows: Sequence[Reply], gold: str) -> bool | None:
     return 2 * right > len(known)
 
 
+@once_per_prompt
 def _atoms(prompt: Prompt) -> list[tuple[str, Question]]:
     """Skill and question of every atom."""
     record = prompt.metadata["geneval2"]

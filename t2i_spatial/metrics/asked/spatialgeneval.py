@@ -21,6 +21,7 @@ from t2i_spatial.metrics.asked.brought import (
     Replies,
     Reply,
     listed,
+    once_per_prompt,
     share_bounds,
 )
 from t2i_spatial.metrics.base import PROTOCOLS, share
@@ -248,6 +249,7 @@ def letter_baselines(golds: Sequence[Sequence[str]]) -> dict[str, float]:
     }
 
 
+@once_per_prompt
 def _record(prompt: Prompt) -> tuple[list[str], list[str], list[str]]:
     """Questions, right letters and sub-domains of a prompt."""
     record = prompt.metadata["spatialgeneval"]
@@ -277,22 +279,19 @@ def _letters(text: str) -> Container[str]:
         return ()
 
 
-def _single(prompt: Prompt) -> Iterator[tuple[str, Question]]:
+@once_per_prompt
+def _single(prompt: Prompt) -> list[tuple[str, Question]]:
     """Sub-domain and question, of those whose right letter is one of their options."""
+    found = []
     for text, gold, domain in zip(*_record(prompt), strict=True):
         stem, options = read_options(text)
         if gold in options:
-            yield (
-                domain,
-                Question(
-                    stem,
-                    "choice",
-                    tuple(options.values()),
-                    "ABCDEFGHIJ"[list(options).index(gold)],
-                    skill=domain,
-                    template=ONE_BY_ONE.name,
-                ),
-            )
+            letter = "ABCDEFGHIJ"[list(options).index(gold)]
+            shown = tuple(options.values())
+            template_name = ONE_BY_ONE.name
+            question = Question(stem, "choice", shown, letter, skill=domain, template=template_name)
+            found.append((domain, question))
+    return found
 
 
 def _open(told: str) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.asked.brought import BroughtQuestions, Replies, Reply, listed
+from t2i_spatial.metrics.asked.brought import (
+    BroughtQuestions,
+    Replies,
+    Reply,
+    listed,
+    once_per_prompt,
+)
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.questions import ANSWERED, Question, Template, template
@@ -46,19 +52,17 @@ class TIFA(BroughtQuestions):
 
     def asked(self, prompt: Prompt) -> Iterator[Question]:
         """One question per record."""
-        for row in _rows(prompt):
-            yield _question(row)
+        yield from (question for _, question in _asked(prompt))
 
     def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
         """See `BroughtQuestions.verdict`."""
-        rows = _rows(prompt)
         low: list[float] = []
         high: list[float] = []
         wrong: list[str] = []
         open_: list[str] = []
         components: dict[str, float] = {}
-        for row in rows:
-            said = [chosen(r, row["choices"]) for r in replies.get(_question(row).id, ())]
+        for row, question in _asked(prompt):
+            said = [chosen(r, row["choices"]) for r in replies.get(question.id, ())]
             known = [choice for choice in said if choice is not None]
             right = 2 * sum(c == row["answer"] for c in known) > len(said)
             unsure = not right and 2 * sum(c in (None, row["answer"]) for c in said) > len(said)
@@ -118,6 +122,12 @@ def _rows(prompt: Prompt) -> list[Mapping[str, Any]]:
                 f"the answer {row['answer']!r} to {row['question']!r} is none of its choices"
             )
     return rows
+
+
+@once_per_prompt
+def _asked(prompt: Prompt) -> list[tuple[Mapping[str, Any], Question]]:
+    """Every record with its question."""
+    return [(row, _question(row)) for row in _rows(prompt)]
 
 
 def _question(row: Mapping[str, Any]) -> Question:

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.metrics.asked.brought import BroughtQuestions, Replies, listed, share_bounds
+from t2i_spatial.metrics.asked.brought import (
+    BroughtQuestions,
+    Replies,
+    listed,
+    once_per_prompt,
+    share_bounds,
+)
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
 from t2i_spatial.questions import Question, Template, template
@@ -135,12 +141,12 @@ class UniGenBenchStrict(UniGenBench):
 
     def asked(self, prompt: Prompt) -> Iterator[Question]:
         """One question per checkpoint."""
-        yield from (_alone(prompt, *point) for point in _points(prompt))
+        yield from _each_alone(prompt)
 
     def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
         """See `BroughtQuestions.verdict`."""
         points = _points(prompt)
-        bounds = [share_bounds(replies.get(_alone(prompt, *p).id, ()), "yes") for p in points]
+        bounds = [share_bounds(replies.get(q.id, ()), "yes") for q in _each_alone(prompt)]
         return _of_points(points, [(float(low > 0.5), float(high > 0.5)) for low, high in bounds])
 
 
@@ -165,6 +171,7 @@ def read_scores(text: str | None, count: int) -> list[Any] | None:
 _PARSED = ("analysis", "score")
 
 
+@once_per_prompt
 def _points(prompt: Prompt) -> list[tuple[str, str]]:
     """Name and description of every checkpoint."""
     record = prompt.metadata["unigenbench"]
@@ -172,6 +179,12 @@ def _points(prompt: Prompt) -> list[tuple[str, str]]:
     if len(names) != len(told) or not names:
         raise InputError(f"{len(names)} test points with {len(told)} descriptions")
     return list(zip(names, told, strict=True))
+
+
+@once_per_prompt
+def _each_alone(prompt: Prompt) -> list[Question]:
+    """One question per checkpoint."""
+    return [_alone(prompt, *point) for point in _points(prompt)]
 
 
 def _alone(prompt: Prompt, name: str, description: str) -> Question:
