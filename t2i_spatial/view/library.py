@@ -161,12 +161,16 @@ class Library:
     def about(self, number: int) -> dict[str, Any]:
         """What the head of the page says of a run."""
         run = self.run(number)
+        measured = _measured(run)
         judges = [path.stem for path in sorted((run.path / "answers").glob("*.parquet"))]
         return {
             "number": number,
             "name": run.path.resolve().name,
             "created": str(run.manifest.get("created", ""))[:10],
-            "protocols": [{"name": n, "title": _title(n)} for n in self.protocols(number)],
+            "protocols": [
+                {"name": n, "title": _title(n), "measured": measured.get(n)}
+                for n in self.protocols(number)
+            ],
             "prompts": len(self.prompts(number)),
             "images": len(self.index(number)),
             "judges": judges,
@@ -209,6 +213,15 @@ def _title(protocol: str) -> str:
 def _said(run: Run, stage: str, key: str) -> str | None:
     value = run.plan(stage).get(key)
     return None if value is None else str(value)
+
+
+def _measured(run: Run) -> dict[str, dict[str, Any]]:
+    """What is known of the judges by whom protocols judge: `said` and `careful` of each."""
+    try:
+        summary = run.summary()
+    except T2ISpatialError:
+        return {}  # told by `_warnings`
+    return {name: part["measured"] for name, part in summary.items() if part.get("measured")}
 
 
 def _warnings(run: Run) -> list[str]:

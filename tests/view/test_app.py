@@ -271,3 +271,11 @@ def test_a_token_is_brought_once_in_the_address(run):
     bearer = {"authorization": f"Bearer {TOKEN}"}
     assert client.get("/api/runs", headers=bearer).status_code == 200
     assert client.get("/api/runs", headers={"cookie": b"t2i-spatial-view=\xe4"}).status_code == 401
+
+
+def test_what_is_known_of_a_judge_is_told_of_its_protocols(tmp_path):
+    run = drawn_run(tmp_path / "run")
+    known = {"said": "on drawings left 50.0 % [30.0, 70.0]", "careful": ["guesses"]}
+    run.write_summary({"spatial": {"measured": known}})
+    protocols = browser(create_app([run])).get("/api/runs").json()["runs"][0]["protocols"]
+    assert {p["name"]: p["measured"] for p in protocols} == {"spatial": known, "visor": None}

@@ -68,7 +68,7 @@ function drawHead() {
     view !== "charts" && choice("Order", "sort", [...(view === "compare" ? [["flips", "flips first"]] : []), ...SORTS, ...(run.protocols.length > 1 ? [["disagreement", "where protocols disagree first"]] : [])], get("sort", view === "compare" ? "flips" : "prompt"), (value) => set({ sort: value, at: null })),
     h("label", { class: "grow" }, h("span", {}, "Search"), search),
     h("p", { id: "count", role: "status" }));
-  head.replaceChildren(title, view === "label" ? "" : controls, ...run.warnings.map((text) => h("p", { class: "warning", role: "alert" }, text)));
+  head.replaceChildren(title, view === "label" ? "" : controls, ...run.warnings.map((text) => h("p", { class: "warning", role: "alert" }, text)), ...trust(run));
   if (held) head.querySelector(`[name="${CSS.escape(held)}"]`)?.focus();
   document.title = `${run.name} – t2i-spatial`;
   return run;
@@ -96,6 +96,13 @@ function toggleBoxes() {
   keep.set("boxes", off ? "off" : "on");
   document.getElementById("boxes-button")?.setAttribute("aria-pressed", String(!off));
   say(off ? "boxes are hidden" : "boxes are shown");
+}
+
+/** How far the judge of the protocol that is shown is known to be right. */
+function trust(run) {
+  const known = (run.protocols.find((p) => p.name === get("protocol")) ?? run.protocols[0])?.measured;
+  if (!known) return [];
+  return [h("p", { class: "quiet" }, `judge measured: ${known.said}`), ...known.careful.map((text) => h("p", { class: "warning" }, text))];
 }
 
 function toggleFilters() {
