@@ -1,4 +1,4 @@
-"""The judge in this process, with tiny random models of four families."""
+"""The judge in this process, with tiny random models of six families."""
 
 from __future__ import annotations
 

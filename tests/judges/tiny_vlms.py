@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("qwen2_5_vl", "qwen3_vl", "smolvlm", "llava")
+FAMILIES = ("qwen2_5_vl", "qwen3_vl", "smolvlm", "llava", "gemma3", "internvl")
 TEXTS = (
     "Is there a cat in the image? Answer Yes or No.",
     "Which is true of the image?\nA. the cat\nB. the dog Answer with one letter.",
@@ -235,9 +235,108 @@ def _llava() -> tuple[Any, Any]:
     return LlavaForConditionalGeneration(config), processor
 
 
+def _named_tokens(words: Any, names: dict[str, str]) -> Any:
+    """A tokenizer that knows its special tokens by name, as those of newer models do."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words.backend_tokenizer,
+        eos_token=END,
+        pad_token="<|pad|>",
+        extra_special_tokens=names,
+    )
+
+
+def _gemma3() -> tuple[Any, Any]:
+    import torch
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessor,
+        Gemma3Processor,
+    )
+
+    names = {
+        "boi_token": "<start_of_image>",
+        "image_token": "<image_soft_token>",
+        "eoi_token": "<end_of_image>",
+    }
+    words = _named_tokens(tokenizer(tuple(names.values())), names)
+    config = Gemma3Config(
+        # two layers look at a window that the picture does not fit into, one at everything
+        text_config={
+            **_text(words, num_hidden_layers=3, head_dim=16, sliding_window=16),
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        },
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 64,
+            "patch_size": 16,
+        },
+        mm_tokens_per_image=4,
+        boi_token_index=words.convert_tokens_to_ids(names["boi_token"]),
+        eoi_token_index=words.convert_tokens_to_ids(names["eoi_token"]),
+        image_token_index=words.convert_tokens_to_ids(names["image_token"]),
+    )
+    images = Gemma3ImageProcessor(size={"height": 64, "width": 64})
+    processor = Gemma3Processor(
+        images, words, chat_template=_template("<start_of_image>"), image_seq_length=4
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    # made as zeros, which would hide every picture
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)
+    return model, processor
+
+
+def _internvl() -> tuple[Any, Any]:
+    from transformers import (
+        GotOcr2ImageProcessor,
+        InternVLConfig,
+        InternVLForConditionalGeneration,
+        InternVLProcessor,
+        InternVLVideoProcessor,
+    )
+
+    names = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    words = _named_tokens(tokenizer(tuple(names.values())), names)
+    config = InternVLConfig(
+        text_config={"model_type": "qwen2", **_text(words)},
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": [64, 64],
+            "patch_size": [16, 16],
+        },
+        image_token_id=words.convert_tokens_to_ids(names["context_image_token"]),
+        image_seq_length=4,
+        downsample_ratio=0.5,
+    )
+    images = GotOcr2ImageProcessor(size={"height": 64, "width": 64}, max_patches=2)
+    processor = InternVLProcessor(
+        images,
+        words,
+        InternVLVideoProcessor(size={"height": 64, "width": 64}),
+        image_seq_length=4,
+        chat_template=_template("<IMG_CONTEXT>"),
+    )
+    return InternVLForConditionalGeneration(config), processor
+
+
 _BUILDERS = {
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
     "smolvlm": _smolvlm,
     "llava": _llava,
+    "gemma3": _gemma3,
+    "internvl": _internvl,
 }
