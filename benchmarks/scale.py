@@ -235,6 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--only", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--one", action="store_true", help="build one run, compare it with itself")
     parser.add_argument("--folder", type=Path, default=Path("build/scale"), help="kept afterwards")
     options = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -243,7 +244,7 @@ def main() -> None:
     print("| images | stage | seconds | CPU s | exponent | peak MB | exponent |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for place, images in enumerate(sizes):
-        a, b = (options.folder / f"{images}-{name}" for name in "ab")
+        a, b = (options.folder / f"{images}-{name}" for name in ("aa" if options.one else "ab"))
         for seed, folder in enumerate((a, b)):
             measured(build, folder, images, seed)
         gc.collect()

@@ -35,3 +35,17 @@ def image_name(prompt_id: str, sample: int) -> str:
         digest = hashlib.blake2b(prompt_id.encode(), digest_size=8).hexdigest()
         name = f"{name[:_LONGEST]}-{digest}"
     return f"{name}_{sample}.png"
+
+
+def image_place(prompt_id: str, sample: int, *, many: bool = False) -> str:
+    """Where an image lies in its run: in `images/`, or spread over 256 folders when there are many.
+
+    Images of one prompt lie together.
+
+    >>> image_place("42", 0), image_place("42", 0, many=True)
+    ('images/42_0.png', 'images/e7/42_0.png')
+    """
+    name = image_name(prompt_id, sample)
+    if not many:
+        return f"images/{name}"
+    return f"images/{hashlib.blake2b(prompt_id.encode(), digest_size=1).hexdigest()}/{name}"

@@ -47,6 +47,8 @@ from t2i_spatial.tables import IMAGES, KEY, SCORED, prompts_to_table
 STAGE = "generate"
 MOST_IMAGES = 5_000_000
 """Images of one run; their list alone takes a gigabyte."""
+MOST_IN_A_FOLDER = 50_000
+"""Images of a larger run are spread over folders; see `generation.seeds.image_place`."""
 DERIVED = (
     "images.parquet",
     "detections/*",
@@ -154,7 +156,8 @@ def generate_run(
     batches = _batches(jobs, found.batch_size, _grown(run))
     _keep_whole_batches(run, batches)
     model = f"{source.name}@{source.revision}" + "".join(f"+{lora.name}" for lora, _ in loras)
-    workers = GenerateWorkers(load, run.path, sampling, model)
+    many = len(jobs) > MOST_IN_A_FOLDER
+    workers = GenerateWorkers(load, run.path, sampling, model, many)
     run_batches(run, STAGE, batches, workers, engine=engine, devices=devices)
     complete(run)
 

@@ -24,7 +24,7 @@ from t2i_spatial.generation.resolve import (
     resolve_lora,
     resolve_model,
 )
-from t2i_spatial.generation.seeds import image_name
+from t2i_spatial.generation.seeds import image_place
 from t2i_spatial.progress import note
 from t2i_spatial.tables import IMAGE_MISSING, IMAGES, SCORED
 
@@ -180,16 +180,19 @@ class GenerateWorkers:
     Attributes:
         folder: of the run, where images go.
         model: as it is written into image files.
+        many: whether the run has so many images that they are spread over folders.
     """
 
     load: LoadGenerator
     folder: Path
     sampling: Sampling
     model: str
+    many: bool = False
 
     def __call__(self, device: str) -> GenerateWorker:
         """Load the model on `device`."""
-        return GenerateWorker(self.load(device), self.folder, self.sampling, self.model)
+        generator = self.load(device)
+        return GenerateWorker(generator, self.folder, self.sampling, self.model, many=self.many)
 
     def lost(self, items: Sequence[Job], reason: str) -> pl.DataFrame:
         """Rows of images over which workers died."""
@@ -209,11 +212,20 @@ def _row(job: Job, status: str, reason: str | None) -> dict[str, Any]:
 class GenerateWorker:
     """Turns one planned batch into files and rows."""
 
-    def __init__(self, generator: Generator, folder: Path, sampling: Sampling, model: str) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        folder: Path,
+        sampling: Sampling,
+        model: str,
+        *,
+        many: bool = False,
+    ) -> None:
         self.generator = generator
         self.folder = folder
         self.sampling = sampling
         self.model = model
+        self.many = many
         self.limit: int | None = None
         self.looked = False
         self.pool = ThreadPoolExecutor(4, thread_name_prefix="png")
@@ -260,7 +272,7 @@ class GenerateWorker:
     def _save(self, job: Job, result: Generated) -> dict[str, Any]:
         row = _row(job, SCORED if result.image else IMAGE_MISSING, result.reason)
         if result.image is not None:
-            name = f"images/{image_name(job.prompt_id, job.sample)}"
+            name = image_place(job.prompt_id, job.sample, many=self.many)
             metadata = {
                 "prompt_id": job.prompt_id,
                 "sample": job.sample,

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner
@@ -165,6 +167,23 @@ def test_more_samples_are_added_to_a_finished_run(whole, run, monkeypatch, calls
     assert again.manifest["stages"]["generate"]["grown"] == [1]
     with pytest.raises(PlanMismatchError, match="samples: 2 there, 1 now"):
         generate_run(again, PROMPTS, settings(samples=1))
+
+
+def test_many_images_are_spread_over_folders_and_those_that_are_there_stay(
+    whole, run, monkeypatch, calls
+):
+    generate_run(run, PROMPTS, settings())
+    before = run.images()
+    assert set(before["image"]) == set(whole.images()["image"])
+    monkeypatch.setattr("t2i_spatial.stages.generate.MOST_IN_A_FOLDER", 7)
+    calls.clear()
+    generate_run(run, PROMPTS, settings(samples=3))
+    after = run.images()
+    assert sum(calls) == 3
+    assert after.filter(pl.col("sample") < 2).equals(before)
+    new = after.filter(pl.col("sample") == 2)["image"]
+    assert all(re.fullmatch(r"images/[0-9a-f]{2}/\d_2\.png", name) for name in new)
+    assert all(run.image_path(name).is_file() for name in after["image"])
 
 
 def test_damaged_and_lost_files_are_made_again(whole, run, calls):
