@@ -39,6 +39,8 @@ POLL = 0.25
 STORE_POLL = 2.0
 """The same of a lease; every look is a request to the store."""
 
+TRIES = 20
+
 _held: dict[tuple[str, int], Lease] = {}
 
 
@@ -137,9 +139,14 @@ class Lease:
             StoreError: the store refuses.
         """
         end = time.monotonic() + wait
+        tries = 0
         while not (taken := self.path.create(self._record())):
             holder, version = self._read()
             if holder is None:  # let go meanwhile
+                tries += 1
+                if tries == TRIES:
+                    raise InputError(f"{self.path} can be neither made nor read; remove it")
+                time.sleep(STORE_POLL / TRIES)
                 continue
             if not _is_over(holder):
                 if time.monotonic() < end:
@@ -193,7 +200,7 @@ class Lease:
         """Let others write."""
         self._done.set()
         self._renewer.join()
-        with contextlib.suppress(FileNotFoundError, StoreError):  # then it ends by itself
+        with contextlib.suppress(OSError, StoreError, InputError):  # then it ends by itself
             if not self._lost and self._read()[0] == json.loads(self._written):
                 self.path.unlink(missing_ok=True)
 

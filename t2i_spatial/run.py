@@ -369,9 +369,15 @@ class Run:
 
     # -- tables -------------------------------------------------------------------------------
 
+    def _to_write(self, name: str) -> Path:
+        """The place of a table, while the run is ours to write to."""
+        if self._lease is not None:
+            self._lease.require()
+        return self.path / name
+
     def write_prompts(self, table: pl.DataFrame) -> None:
         """Write the prompt set of the run."""
-        write_table(self.path / "prompts.parquet", conform(table, PROMPTS, "prompts"))
+        write_table(self._to_write("prompts.parquet"), conform(table, PROMPTS, "prompts"))
 
     def prompts(self) -> pl.DataFrame:
         """The PROMPTS table."""
@@ -379,7 +385,7 @@ class Run:
 
     def write_images(self, table: pl.DataFrame) -> None:
         """Write the table of expected images."""
-        parts.write(self.path / "images.parquet", conform(table, IMAGES, "images"))
+        parts.write(self._to_write("images.parquet"), conform(table, IMAGES, "images"))
 
     def images(self) -> pl.DataFrame:
         """The IMAGES table; see `image_path` for the files."""
@@ -397,7 +403,7 @@ class Run:
     def write_detections(self, table: pl.DataFrame, name: str = "main") -> None:
         """Write the detections of one detector (`main`, or a name for a second opinion)."""
         parts.write(
-            self.path / "detections" / f"{name}.parquet", conform(table, DETECTIONS, "detections")
+            self._to_write(f"detections/{name}.parquet"), conform(table, DETECTIONS, "detections")
         )
 
     def detections(self, name: str = "main") -> pl.DataFrame:
@@ -412,7 +418,7 @@ class Run:
     def write_verdicts(self, table: pl.DataFrame, protocol: str) -> None:
         """Write the verdicts of one protocol."""
         parts.write(
-            self.path / "verdicts" / f"{protocol}.parquet", conform(table, VERDICTS, "verdicts")
+            self._to_write(f"verdicts/{protocol}.parquet"), conform(table, VERDICTS, "verdicts")
         )
 
     def verdicts(
@@ -444,7 +450,7 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the numbers of all protocols."""
-        write_json(self.path / "summary.json", dict(summary))
+        write_json(self._to_write("summary.json"), dict(summary))
 
     def summary(self) -> dict[str, Any]:
         """The numbers of all protocols that were scored; empty before that.
@@ -462,7 +468,7 @@ class Run:
 
     def write_answers(self, table: pl.DataFrame, name: str) -> None:
         """Write the answers of one judge."""
-        write_table(self.path / "answers" / f"{name}.parquet", conform(table, ANSWERS, "answers"))
+        write_table(self._to_write(f"answers/{name}.parquet"), conform(table, ANSWERS, "answers"))
 
     def answers(self, name: str) -> pl.DataFrame:
         """The ANSWERS table of one judge."""

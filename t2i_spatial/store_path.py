@@ -24,6 +24,8 @@ READ_ONLY = ("hf", "http", "https")
 """Stores that are read here and not written: a commit per file is no way to publish a run."""
 
 NOT_IMPLEMENTED = 501
+ONE_REQUEST = 8_000_000
+"""Bytes up to which a file is fetched at once; of larger ones the size is asked, then its parts."""
 
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 
@@ -141,7 +143,8 @@ class StorePath(ProxyUPath):
     def read_bytes(self, most: int | None = None) -> bytes:
         """The content, or its beginning."""
         if most is None:
-            return bytes(self._do("cat_file"))
+            begin = self.read_bytes(ONE_REQUEST)
+            return begin if len(begin) < ONE_REQUEST else bytes(self._do("cat_file"))
         try:
             return bytes(self._do("cat_file", start=0, end=most))
         except StoreError as error:
