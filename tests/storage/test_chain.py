@@ -7,13 +7,20 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.curation.exporter import MARK
+from t2i_spatial.files import read_table
 from t2i_spatial.locations import locate
 from t2i_spatial.metrics.numbers import Intervals
 from t2i_spatial.run import Run
 from t2i_spatial.stages.card import differences, make_card
+from t2i_spatial.stages.clip_score import clip_score_run
+from t2i_spatial.stages.color import color_run
 from t2i_spatial.stages.compare import compare_runs
+from t2i_spatial.stages.depth import depth_run
+from t2i_spatial.stages.detect import detect_run
 from t2i_spatial.stages.finetune import finetune_folder
+from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.training.hyperparameters import FinetuneSettings
+from tests.detectors import tiny
 from tests.storage import chain
 
 
@@ -89,3 +96,21 @@ def test_one_command_on_a_store_ends_with_those_tables_too(here, judged_here, ur
     lora, made = finetune_folder(f"{url}/run", tmp_path / "lora", FinetuneSettings(steps=1))
     assert made["images"] == 4
     assert list(lora.glob("*.safetensors"))
+
+
+def test_depth_colour_and_clip_score_of_pictures_on_a_store_are_those_of_a_folder(
+    here, url, tmp_path
+):
+    depth, clip = str(tiny.depth_anything(tmp_path / "depth")), tiny.clip(tmp_path / "clip")
+    there = chain.copied(here, f"{url}/run")
+    for run in (here, there):
+        detect_run(run, DetectSettings(batch_size=2))
+        color_run(run, "pixels")
+        depth_run(run, depth, device="cpu")
+        clip_score_run(run, clip, device="cpu", batch_size=2)
+    scores = [read_table(run.path / "clip_score.parquet") for run in (here, there)]
+    assert scores[0].equals(scores[1])
+    assert there.detections().equals(here.detections())
+    found = there.detections()["detections"].explode().drop_nulls().struct.unnest()
+    assert found["depth"].null_count() == found["color"].null_count() == 0
+    assert len(found)
