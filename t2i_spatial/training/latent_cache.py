@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,12 +12,14 @@ from torch import Tensor
 from t2i_spatial.errors import InputError
 from t2i_spatial.generation.seeds import image_seed
 from t2i_spatial.progress import note, progress_bar
+from t2i_spatial.training.caption_store import CaptionFile
 from t2i_spatial.training.data import Example, fit_image
 from t2i_spatial.training.families import Family, Text
 from t2i_spatial.training.families.text import join, split
 
 _BATCH = 16
 _LARGE = 1e9
+"""More bytes of captions than this are kept in a file."""
 
 
 def encode_images(family: Family, examples: Sequence[Example], size: int) -> Tensor:
@@ -68,7 +71,7 @@ class Captions:
         self.texts = list(texts)
         number = {text: k for k, text in enumerate(self.texts)}
         self.choices = [[number[text] for text in example.captions] for example in examples]
-        self._cached: list[Text] | None = None
+        self._cached: list[Text] | CaptionFile | None = None
 
     def drawn(self, chosen: Sequence[int], epochs: Sequence[int], seed: int) -> Tensor:
         """Caption number of each chosen example; (seed, epoch) draws one of several."""
@@ -88,12 +91,13 @@ class Captions:
             InputError: there are such captions and `truncate` is false.
         """
         _, limit = family.longest_caption()
-        lengths = family.caption_tokens(self.texts)
-        long = [text for text, length in zip(self.texts, lengths, strict=True) if length > limit]
+        texts = self.texts[1:]
+        lengths = family.caption_tokens(texts) if texts else []
+        long = [text for text, length in zip(texts, lengths, strict=True) if length > limit]
         if not long:
             return
         message = (
-            f"{len(long)} of {len(self.texts) - 1} captions are longer than the {limit} tokens "
+            f"{len(long)} of {len(texts)} captions are longer than the {limit} tokens "
             f"that the text encoder reads (up to {max(lengths)})"
         )
         if not truncate:
@@ -105,16 +109,22 @@ class Captions:
 
     def cache(self, family: Family) -> None:
         """Encode all captions now; without this, `rows` encodes at every step, with gradients."""
-        cached: list[Text] = []
+        cached: list[Text] | CaptionFile = []
         with torch.no_grad():
             for start in range(0, len(self.texts), _BATCH):
                 encoded = family.encode(self.texts[start : start + _BATCH])
-                cached += split({key: value.cpu() for key, value in encoded.items()})
+                part = split({key: value.cpu() for key, value in encoded.items()})
                 if start == 0:
-                    size = sum(value.nbytes for text in cached for value in text.values())
-                    size = size * len(self.texts) // len(cached)
+                    size = sum(value.nbytes for text in part for value in text.values())
+                    size = size * len(self.texts) // len(part)
                     if size > _LARGE:
-                        note(f"{len(self.texts)} captions will take {size / 1e9:.1f} GB of memory")
+                        cached = CaptionFile()
+                        note(
+                            f"{len(self.texts)} captions take {size / 1e9:.1f} GB and are kept in "
+                            f"{tempfile.gettempdir()}"
+                        )
+                for text in part:
+                    cached.append(text)
         self._cached = cached
 
     def rows(self, family: Family, numbers: Tensor, device: torch.device) -> Text:

@@ -22,6 +22,7 @@ from t2i_spatial.training.families import find_family
 from t2i_spatial.training.families.noise_levels import unshifted
 from t2i_spatial.training.families.text import join, split
 from t2i_spatial.training.loop import Loop
+from t2i_spatial.training.trainer import _checkpoint_gradients
 from tests.tiny_models import FAMILIES, SIZE, tiny_model
 from tests.training.lora_runs import LORA, content, same, settings
 
@@ -148,6 +149,31 @@ def _as_in(pipe, latents, sample):
     if sample.ndim == 3:
         return pipe._pack_latents(latents, *latents.shape)
     return latents.unsqueeze(2) if sample.ndim == 5 else latents
+
+
+@pytest.mark.parametrize("family", UNGUIDED)
+def test_gradient_checkpointing_changes_nothing(family):
+    pipe = untouched(family)
+    found = find_family(pipe)
+    if not found.denoiser._supports_gradient_checkpointing:
+        pytest.skip("has none in diffusers")
+    with torch.no_grad():
+        text = join(split(found.encode(CAPTIONS[:2])))
+        shape = found.latents(torch.zeros(1, 3, SIZE, SIZE)).shape
+    noisy = torch.randn(2, *shape[1:], generator=torch.Generator().manual_seed(0))
+    time = torch.tensor([300.0, 700.0])
+
+    def gradient():
+        given = noisy.clone().requires_grad_()
+        output = found.predict(given, time, text)
+        return torch.autograd.grad(output.square().sum(), given)[0]
+
+    plain = gradient()
+    _checkpoint_gradients(found)
+    try:
+        assert torch.allclose(gradient(), plain, atol=1e-5)
+    finally:
+        found.denoiser.disable_gradient_checkpointing()
 
 
 def of_dpm(**options):

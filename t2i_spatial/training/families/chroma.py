@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from t2i_spatial.training.families.base import FAMILIES, Family
@@ -26,6 +27,8 @@ class Chroma(Family):
     title = "Chroma"
     denoisers = ("ChromaTransformer2DModel",)
     levels = "logit_normal"
+    _marks: Tensor | None = None
+    _hooked: nn.Module | None = None
 
     @override
     def encode(self, texts: Sequence[str]) -> Text:
@@ -43,13 +46,15 @@ class Chroma(Family):
         device, dtype = noisy.device, noisy.dtype
         rows, columns = height // 2, width // 2
         marked = text["marked"]
+        self._marks = torch.cat([marked, marked.new_ones(count, rows * columns)], 1)
+        self._mark_single_blocks()
         output = self.denoiser(
             hidden_states=self.pipe._pack_latents(noisy, count, channels, height, width),
             timestep=time / 1000,
             encoder_hidden_states=text["text"],
             txt_ids=torch.zeros(text["text"].shape[1], 3, device=device, dtype=dtype),
             img_ids=self.pipe._prepare_latent_image_ids(count, rows, columns, device, dtype),
-            attention_mask=torch.cat([marked, marked.new_ones(count, rows * columns)], 1),
+            attention_mask=self._marks,
             return_dict=False,
         )[0]
         factor = self.pipe.vae_scale_factor
@@ -57,6 +62,17 @@ class Chroma(Family):
             output, height * factor, width * factor, factor
         )
         return unpacked
+
+    def _mark_single_blocks(self) -> None:
+        """Give single blocks the marks that diffusers 0.42 forgets with gradient checkpointing."""
+
+        def marked(_: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            return args, options | {"attention_mask": self._marks}
+
+        if self._hooked is not self.denoiser:
+            self._hooked = self.denoiser
+            for block in self.denoiser.single_transformer_blocks:  # type: ignore[union-attr]
+                block.register_forward_pre_hook(marked, with_kwargs=True)
 
     @override
     def mlp_layers(self) -> Sequence[str]:
