@@ -29,12 +29,16 @@ from t2i_spatial.training.hyperparameters import FinetuneSettings
 @settings_options(FinetuneSettings)
 @click.option("--resume", is_flag=True, help="Go on with the training in the output folder.")
 @click.option("--overwrite", is_flag=True, help="Throw away the training in the output folder.")
+@click.option(
+    "--estimate", "estimated", is_flag=True, help="Tell what memory this would need, and stop."
+)
 @as_json_option
 def command(
     data: str,
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    estimated: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -52,6 +56,12 @@ def command(
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     settings = given(FinetuneSettings, options)
+    if estimated:
+        from t2i_spatial.training.trainer import estimate_memory
+
+        found = estimate_memory(settings)
+        click.echo(json.dumps(found.to_dict()) if as_json else str(found))
+        return
     folder, result = finetune_folder(data, output, settings, resume=resume, overwrite=overwrite)
     if not is_first():
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -40,6 +41,7 @@ from t2i_spatial.training.hyperparameters import FinetuneSettings
 from t2i_spatial.training.latent_cache import Captions, encode_images
 from t2i_spatial.training.loop import LAST_GOOD, Loop
 from t2i_spatial.training.lora_layers import Adapters
+from t2i_spatial.training.memory import Estimate, Shape, device_memory, estimate
 from t2i_spatial.training.objective import find_objective
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.sets.reading import read_training_set
@@ -83,6 +85,44 @@ def finetune(
     with tempfile.TemporaryDirectory(prefix="t2i-spatial-images-") as scratch:
         examples = read_training_set(data, Path(scratch), settings.caption_columns)
         return _finetune(examples, Path(output), settings, resume, overwrite)
+
+
+def estimate_memory(settings: FinetuneSettings) -> Estimate:
+    """What memory a training would need, from the model's configuration; no weights are read.
+
+    Raises:
+        InputError: a resolution that does not fit the model.
+        ModelLoadError: a model that is not found or cannot be fine-tuned.
+    """
+    source = resolve_model(
+        settings.model,
+        revision=settings.revision,
+        variant=settings.variant,
+        offline=settings.offline,
+    )
+    device = resolve_devices(settings.device)[0]
+    check_device(device)
+    precision = _precision(short_dtype(settings.dtype), device)
+    weights = _weights(settings.base_bits, precision, device)
+    parts = Parts(source, settings.variant, weights, device=device, bits=settings.base_bits)
+    family = find_family(parts.pipe)
+    size = _size(family, source.name, settings.resolution)
+    found = estimate(
+        {name: getattr(parts.pipe, name) for name in parts.names},
+        family.part,
+        family.targets(settings.targets),
+        Shape(
+            settings.batch_size,
+            size,
+            size // family.pixels_per_latent,
+            family.longest_caption()[1],
+            family.patch,
+        ),
+        settings,
+        weight=4 if weights == "fp32" else 2,
+        number=4 if precision == "fp32" else 2,
+    )
+    return dataclasses.replace(found, device=device, free=device_memory(device))
 
 
 def _finetune(
