@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -49,6 +49,7 @@ class Qualification:
         always: the same -> accuracy and headline of who always says that.
         chance: expected of guessing.
         unusable, refused: shares of questions.
+        because: why most of the unusable ones are.
         seconds: per question.
     """
 
@@ -67,6 +68,7 @@ class Qualification:
     chance: float
     unusable: float
     refused: float
+    because: str | None
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,8 +123,8 @@ def sampled(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     """At most about `limit` items, with all variants of those that are taken, in their order."""
     if limit is None or len(items) <= limit:
         return list(items)
-    wholes = list(dict.fromkeys(item.facts.get("set", item.whole) for item in items))
-    size = Counter(item.facts.get("set", item.whole) for item in items)
+    size = Counter(map(_together, items))
+    wholes = list(size)
     kept: set[str] = set()
     count = 0
     for k in np.random.default_rng(seed).permutation(len(wholes)):
@@ -130,7 +132,12 @@ def sampled(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
             break
         kept.add(wholes[k])
         count += size[wholes[k]]
-    return [item for item in items if item.facts.get("set", item.whole) in kept]
+    return [item for item in items if _together(item) in kept]
+
+
+def _together(item: Item) -> str:
+    """What is taken whole: variants of a question, and what counts as a pair or set."""
+    return item.facts.get("set") or item.facts.get("pair") or item.whole
 
 
 Order = tuple[int, ...] | None
@@ -256,8 +263,19 @@ def _told(
         float(np.mean([_chance(item.question) for item in items])),
         float(np.mean(unusable)),
         float(np.mean([any(r.status == REFUSED for r in given) for _, _, given in firsts])),
+        _because(given for _, _, given in firsts),
         seconds / max(1, put),
     )
+
+
+def _because(given: Iterable[Sequence[Reply]]) -> str | None:
+    reasons = Counter(
+        reply.reason
+        for replies in given
+        for reply in replies
+        if reply.status not in (ANSWERED, IMAGE_MISSING) and reply.reason is not None
+    )
+    return reasons.most_common(1)[0][0] if reasons else None
 
 
 def _marks(
@@ -367,6 +385,8 @@ def as_text(found: Qualification) -> str:
         f"usable answer (at most {100 * found.at_most:.1f} % right), {found.seconds:.3g} s per "
         "question"
     )
+    if found.because is not None:
+        lines.append(f"           most of the unusable answers: {found.because}")
     return "\n".join(lines)
 
 

@@ -112,6 +112,7 @@ def test_sets_that_list_the_right_option_first_are_shuffled(tmp_path):
 def test_refusals_are_wrong_and_most_votes_decide(choices):
     found = qualify(Answering(lambda _: None), *choices)
     assert (found.accuracy.value, found.refused) == (0.0, pytest.approx(2 / 3))
+    assert "most of the unusable answers: no" in as_text(found)
     replies = iter(["A", "B", "B"] * 2)
     voting = Answering(lambda _: next(replies), probabilities=False)
     assert qualify(voting, *choices, votes=3).said == {"B": 1.0}

@@ -84,10 +84,9 @@ def _chosen(files: list[Path]) -> list[Path]:
 
 def _picture(record: Any, where: str, roots: list[Path]) -> tuple[str, Path | bytes]:
     held = maybe(record, "image")
-    name = str(maybe(record, "filename") or (held or {}).get("path") or given(record, where, "idx"))
     if isinstance(held, dict) and held.get("bytes"):
-        return name, held["bytes"]
+        return str(maybe(record, "filename", "idx") or held.get("path")), held["bytes"]
     path = inside(given(record, where, "filename"), where)
     below = [path, inside(f"img/{path}", where)]
     tried = [first_there(each, roots) for each in below]
-    return name, next((each for each in tried if each.is_file()), tried[0])
+    return str(path), next((each for each in tried if each.is_file()), tried[0])

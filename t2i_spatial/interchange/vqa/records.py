@@ -76,9 +76,9 @@ def maybe(record: Any, *names: str) -> Any:
         return None
     for name in names:
         value = record.get(name)
-        if value is None or value != value or str(value).strip().lower() in ("", "nan"):
-            continue
-        return value
+        empty = isinstance(value, str) and value.strip().lower() in ("", "nan")
+        if value is not None and value == value and not empty:
+            return value
     return None
 
 
@@ -159,7 +159,8 @@ def inside(name: Any, where: str) -> PurePosixPath:
         InputError: it leads out of the folder.
     """
     path = PurePosixPath(str(name).replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1][0]:
+    drive = re.match(r"[A-Za-z]:", str(path))
+    if path.is_absolute() or ".." in path.parts or drive:
         raise InputError(f"{where}: the picture {str(name)!r} leads out of the folder of the set")
     return path
 

@@ -41,7 +41,7 @@ FILES = (
 )
 """The fullest that a folder has is read."""
 MAIN = ("height", "location", "orientation", "multi_object")
-QID = re.compile(r"(?P<base>.+?)(?P<flip>-flip)?(?:-(?P<turn>\d+))?")
+QID = re.compile(r"(?P<base>.+?)(?P<flip>-flip)?(?:-(?P<turn>\d+))?", re.DOTALL)
 
 
 @VQA_SETS.register("3dsrbench")

@@ -164,6 +164,7 @@ def test_any_multiple_choice(tmp_path):
         ([record(), record()], "the id '1' is there twice"),
         ([record(image=None)], "record 1: no 'image' or"),
         ([record(image="/etc/passwd")], "leads out of the folder"),
+        ([record(image="C:\\secret.png")], "leads out of the folder"),
         ([record(options=[str(k) for k in range(11)], answer="3")], "at most 10 options"),
     ],
 )
