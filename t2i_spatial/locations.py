@@ -123,8 +123,8 @@ def inner_path(folder: Path, name: str) -> Path | None:
     (PosixPath('set/b.png'), None)
     """
     if is_remote(folder):
-        name = posixpath.normpath(name)
-        leaves = is_url(name) or name.startswith("/") or name.split("/")[0] == ".."
-        return None if leaves else cast(Path, folder / name)
+        inner = posixpath.normpath(name)
+        leaves = is_url(name) or inner.startswith("/") or inner.split("/")[0] == ".."
+        return None if leaves else cast(Path, folder / inner)
     file = Path(os.path.normpath(folder / name))
     return file if file.is_relative_to(folder) else None

@@ -100,8 +100,13 @@ def export(
     if resolution is not None and resolution < 8:
         raise InputError(f"resolution must be at least 8 pixels, got {resolution}")
     writer = EXPORTERS[exporter]()
-    folder = Path(folder)
+    folder = locate(folder)
     require_replaceable(folder)
+    if is_url(folder):
+        with tempfile.TemporaryDirectory(prefix=".t2i-spatial-set-") as scratch:
+            options: dict[str, Any] = {"resolution": resolution, "origin": origin}
+            publish(export(rows, Path(scratch) / "set", exporter, **options), folder)
+        return folder
     try:
         if folder.exists() and not (folder / MARK).exists():
             folder.rmdir()

@@ -47,7 +47,6 @@ def read_pipeline(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: no such file, not YAML, not a list, or a wrong entry (says which).
     """
-    path = Path(path)
     data = read_yaml(read_text(path), str(path))
     if isinstance(data, Mapping) and set(data) == {"filters"}:
         data = data["filters"]

@@ -15,6 +15,7 @@ from t2i_spatial.curation.filter import Definition, Measure, make_filters
 from t2i_spatial.curation.pixels import UNREADABLE, measure_images
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_table
+from t2i_spatial.locations import require_local
 from t2i_spatial.tables import KEY, SELECTION
 
 MEASURED_AT_ONCE = 100_000
@@ -109,7 +110,7 @@ def select(
         InputError: a wrong filter, or a filter that needs a column the candidates do not have.
     """
     made = make_filters(filters)
-    output = Path(output)
+    output = require_local(output, "a selection", "copy it there afterwards")
     output.parent.mkdir(parents=True, exist_ok=True)
     frame = candidates.with_columns(
         cs.float().fill_nan(None),

@@ -7,6 +7,7 @@ for the words of the relation vocabulary; they do not parse.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,6 +17,8 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
+from t2i_spatial.files import scan_table
+from t2i_spatial.locations import is_url, locate
 from t2i_spatial.scene import RELATION_ALIASES, RELATIONS
 
 CHUNK = 50_000
@@ -132,7 +135,7 @@ def read_captions(path: str | Path, column: str | None = None) -> Iterator[str]:
     Raises:
         InputError: no such file, no such column, or a broken line (says which).
     """
-    path = Path(path)
+    path = locate(path)
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     suffix = path.suffix.lower()
@@ -144,9 +147,11 @@ def read_captions(path: str | Path, column: str | None = None) -> Iterator[str]:
 
 
 def _from_table(path: Path, column: str | None) -> Iterator[str]:
-    scan = pl.scan_csv if path.suffix.lower() == ".csv" else pl.scan_parquet
     try:
-        frame = scan(path)
+        if path.suffix.lower() != ".csv":
+            frame = scan_table(path)
+        else:
+            frame = pl.scan_csv(io.BytesIO(path.read_bytes()) if is_url(path) else path)
         name = _choose(frame.collect_schema().names(), column, path)
         for batch in frame.select(pl.col(name).cast(pl.String)).collect_batches():
             yield from batch[name].drop_nulls()

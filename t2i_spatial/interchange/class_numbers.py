@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from t2i_spatial.errors import InputError
 
@@ -54,7 +53,7 @@ def read_classes(text: str) -> dict[int, str]:
         return coco_classes(int(text[4:]))
     from t2i_spatial.incoming import read_text
 
-    names = [line.strip() for line in read_text(Path(text), "file of classes").splitlines()]
+    names = [line.strip() for line in read_text(text, "file of classes").splitlines()]
     if not any(names):
         raise InputError(f"{text} has no names of classes")
     return dict(enumerate(names))

@@ -14,8 +14,9 @@ from typing import Any
 import polars as pl
 
 from t2i_spatial.errors import InputError
-from t2i_spatial.files import atomic_write
+from t2i_spatial.files import atomic_write, copy_file
 from t2i_spatial.interchange.readers.geneval_results import COLORED
+from t2i_spatial.locations import is_url, require_local
 from t2i_spatial.metrics.geneval import GenEval
 from t2i_spatial.metrics.tabular import CORNERS
 from t2i_spatial.run import Run
@@ -85,7 +86,7 @@ def export_folder(run: Run, output: str | Path, *, copy: bool = False) -> int:
         InputError: `output` exists and is not empty.
         T2ISpatialError: a file cannot be written.
     """
-    target = Path(output)
+    target = require_local(output, "a folder for GenEval", "copy it there afterwards")
     if target.exists() and any(target.iterdir()):
         raise InputError(f"{target} is not empty; choose another folder")
     records = _records(run.prompts())
@@ -101,7 +102,9 @@ def export_folder(run: Run, output: str | Path, *, copy: bool = False) -> int:
         source = run.image_path(row["image"])
         folder = target / f"{records[row['prompt_id']][0]:05d}" / "samples"
         place = folder / f"{row['sample']:04d}{source.suffix}"
-        if copy or not _link(source, place):
+        if is_url(source):
+            copy_file(source, place)
+        elif copy or not _link(source, place):
             shutil.copyfile(source, place)
         done += 1
     return done

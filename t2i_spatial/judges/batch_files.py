@@ -96,7 +96,7 @@ def read_replies(path: str | Path) -> dict[str, Any]:
         InputError: the file cannot be read, or a line is no reply of a batch.
     """
     replies: dict[str, Any] = {}
-    for number, line in enumerate(read_text(Path(path), "file of replies").splitlines(), 1):
+    for number, line in enumerate(read_text(path, "file of replies").splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2i_spatial.errors import InputError, nearest
+from t2i_spatial.locations import locate
 from t2i_spatial.prompts.containers import read_text
 from t2i_spatial.prompts.parser import parse_prompt
 from t2i_spatial.prompts.phrasing import phrasings, told_inversely
@@ -97,7 +98,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
     Raises:
         InputError: the file is missing, not UTF-8, or empty.
     """
-    nouns = [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]
+    nouns = [line.strip() for line in read_text(locate(path)).splitlines() if line.strip()]
     if not nouns:
         raise InputError(f"no nouns in {path}")
     return nouns

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import atomic_write
 from t2i_spatial.images import ImageUnreadableError, read_image
+from t2i_spatial.locations import locate
 from t2i_spatial.report.gallery import Box, Card, Verdict, build_cards, choose
 from t2i_spatial.run import Run
 
@@ -106,7 +107,7 @@ def _write_sheet(path: str | Path, cells: Sequence[Cell], columns: int, cell: in
     sheet.save(buffer, "PNG", optimize=True)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
-    return Path(path)
+    return locate(path)
 
 
 def _verdict_of(card: Card, protocol: str | None) -> Verdict | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from t2i_spatial.detectors.score_levels import fitted
+from t2i_spatial.locations import locate_listed
 from t2i_spatial.metrics.base import Metric
 from t2i_spatial.run import Run
 from t2i_spatial.stages.score import complete
@@ -137,9 +137,7 @@ class RoundsLook:
         """Image paths of a round as seen from the run that collects them."""
         folder = run.path.relative_to(self.output.path)
         schema = IMAGES if "seed" in table.columns else DETECTIONS
-        paths = [
-            None if p is None or Path(p).is_absolute() else str(folder / p) for p in table["image"]
-        ]
+        paths = [None if p is None else str(locate_listed(p, folder)) for p in table["image"]]
         return table.with_columns(
             pl.coalesce(pl.Series(paths, dtype=pl.String), "image").alias("image")
         ).select(list(schema))
