@@ -42,7 +42,8 @@ class BatchFileJudge(Judge):
     found out before its replies are there.
 
     Raises:
-        InputError: no model is named, or the judge is none at a URL.
+        InputError: no model is named, the judge is none at a URL, or another interface than chat
+            completions is wanted.
     """
 
     def __init__(self, spec: JudgeSpec, replies: Mapping[str, Any] | None = None) -> None:
@@ -50,6 +51,8 @@ class BatchFileJudge(Judge):
         if spec.backend != "http" or spec.model is None:
             raise InputError("files of requests are for a judge at a URL with --judge-model")
         options = checked_options(HTTPOptions, spec.options, "a judge at a URL")
+        if options.systemone:
+            raise InputError("files of requests are for chat completions: leave out systemone")
         self.sampling: Sampling = sampling_of(options, spec.model)
         self.gives_probabilities = self.sampling.logprobs
         self._replies = replies or {}

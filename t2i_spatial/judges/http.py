@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -24,9 +24,9 @@ from PIL import Image
 from pydantic import BeforeValidator, Field
 
 from t2i_spatial.errors import InputError, nearest, require
-from t2i_spatial.judges import JUDGES
+from t2i_spatial.judges import JUDGES, systemone
 from t2i_spatial.judges.base import Asked, Judge, JudgeSpec, Picture, Reply, checked_options
-from t2i_spatial.judges.cache import ReplyCache
+from t2i_spatial.judges.cache import ReplyCache, cache_key
 from t2i_spatial.judges.openai_api import (
     Sampling,
     body_of,
@@ -68,6 +68,10 @@ class HTTPOptions(Settings):
     max_tokens: int | None = Field(
         default=None, ge=1, description="Of a reply, instead of the template's."
     )
+    systemone: bool = Field(
+        default=False,
+        description="Ask what has listed answers at /systemone, which tells their probabilities.",
+    )
     detail: Literal["low", "high", "auto"] | None = Field(
         default=None, description="OpenAI's detail of images."
     )
@@ -78,15 +82,21 @@ class HTTPOptions(Settings):
 
 
 PATH = "/chat/completions"
+SYSTEMONE = systemone.PATH
+COLOUR = Question(
+    "What is the colour of this image?", "choice", ("red", "blue"), template=LETTER.name
+)
+"""What is asked of two pictures, to see whether a judge looks at them."""
 WHO = "a judge at a URL"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 FIRST = 5.0
 """Seconds to wait for somebody to answer at all, before anything was asked."""
 OF_THE_WAY = (
     "key_env", "probe", "concurrency", "max_concurrency", "timeout", "patience", "cache",
-    "logprobs",
+    "logprobs", "systemone",
 )  # fmt: skip
-"""Options that say how to ask and not what: they decide no answer."""
+"""Options that say how to ask and not what: they decide no answer. Another interface is named in
+the plan only where it is used, so that plans of those who do not use it stay what they were."""
 
 
 @JUDGES.register("http")
@@ -127,8 +137,11 @@ class HTTPJudge(Judge):
             model = spec.model or self._only_model()
             self.sampling = sampling_of(options, model)
             self.served_model: str | None = None
-            self.gives_probabilities = self.sampling.logprobs
-            self._probe()
+            self.gives_probabilities = self.sampling.logprobs or options.systemone
+            if options.probe and options.systemone:
+                self._probe_systemone()
+            elif options.probe:
+                self._probe()
         except BaseException:
             self.close()
             raise
@@ -167,7 +180,8 @@ class HTTPJudge(Judge):
 
     def plan(self) -> dict[str, Any]:
         """Without what only says how to ask."""
-        return plan_of(super().plan(), self.sampling)
+        plan = plan_of(super().plan(), self.sampling)
+        return plan | ({"interface": systemone.NAME} if self._options.systemone else {})
 
     def found_out(self) -> dict[str, Any]:
         """Which model answered, and whether with probabilities."""
@@ -185,17 +199,15 @@ class HTTPJudge(Judge):
 
     async def _one(self, picture: Picture | None, asked: Asked) -> Reply:
         started = time.monotonic()
-        key = reply_key(self.spec.source, picture, asked, self.sampling)
+        key, path, body, read = self._request(picture, asked)
         known = self._cache.get(key)
         page = known
         if page is None:
-            body = body_of(picture, asked, self.sampling)
-            page = await post(self._http, PATH, body, self.limit, self._patience, hint=self._hint)
+            page = await post(self._http, path, body(), self.limit, self._patience, hint=self._hint)
             if isinstance(page, Failed):
                 return Reply.failed(page.reason)
         try:
-            wanted = wants_probabilities(asked, self.sampling)
-            reply = reply_of(page, asked, logprobs=wanted, started=started)
+            reply = read(page, started)
         except ValueError as error:
             return Reply.failed(str(error))
         if known is not None:
@@ -203,6 +215,27 @@ class HTTPJudge(Judge):
         if reply.status in (ANSWERED, OFF_FORMAT):
             self._cache.put(key, page)
         return reply
+
+    def _request(
+        self, picture: Picture | None, asked: Asked
+    ) -> tuple[str, str, Callable[[], dict[str, Any]], Callable[[Any, float], Reply]]:
+        """Key in the cache, path, how the body is made, and how a response is read."""
+        model = self.sampling.model
+        if self._options.systemone and picture is not None and systemone.can_ask(asked.question):
+            parts = systemone.body_of(picture, asked, model, image=False)
+            return (
+                cache_key({"url": self.spec.source + SYSTEMONE, "body": parts}),
+                SYSTEMONE,
+                lambda: systemone.body_of(picture, asked, model),
+                lambda page, started: systemone.reply_of(page, asked, started),
+            )
+        wanted = wants_probabilities(asked, self.sampling)
+        return (
+            reply_key(self.spec.source, picture, asked, self.sampling),
+            PATH,
+            lambda: body_of(picture, asked, self.sampling),
+            lambda page, started: reply_of(page, asked, logprobs=wanted, started=started),
+        )
 
     async def _models(self) -> list[str]:
         response = await self._http.get("/models", timeout=self._patience.timeout)
@@ -240,11 +273,7 @@ class HTTPJudge(Judge):
 
     def _probe(self) -> None:
         """Ask of a red and a blue picture, and look what comes back."""
-        if not self._options.probe:
-            return
-        question = Question(
-            "What is the colour of this image?", "choice", ("red", "blue"), template=LETTER.name
-        )
+        question = COLOUR
         try:
             pages = [self._wait(self._raw(_plain(colour), question)) for colour in ("red", "blue")]
         except JudgeError as error:
@@ -263,7 +292,25 @@ class HTTPJudge(Judge):
             raise JudgeError(f"{self.spec.source} gives no token probabilities (logprobs=on)")
         self.sampling = dataclasses.replace(self.sampling, logprobs=self.gives_probabilities)
         seen = listed if self.gives_probabilities else [_content(choice) for choice in choices]
-        if seen[0] == seen[1]:
+        self._refuse_blind(*seen)
+
+    def _probe_systemone(self) -> None:
+        """The same at the other interface."""
+        found = []
+        for colour in ("red", "blue"):
+            _, path, body, read = self._request(_plain(colour), Asked(COLOUR))
+            first = dataclasses.replace(self._patience, silent=FIRST)
+            page = self._wait(post(self._http, path, body(), self.limit, first, hint=self._hint))
+            if isinstance(page, Failed):
+                raise JudgeError(f"{self.spec.source}{SYSTEMONE} refuses: {page.reason}")
+            try:
+                found.append(read(page, time.monotonic()).probabilities)
+            except ValueError as error:
+                raise JudgeError(f"{self.spec.source}{SYSTEMONE}: {error}") from None
+        self._refuse_blind(*found)
+
+    def _refuse_blind(self, red: Any, blue: Any) -> None:
+        if red == blue:
             raise JudgeError(
                 f"{self.spec.source} answers the same of a red and of a blue picture: "
                 f"{self.sampling.model!r} does not look at images (probe=false asks all the same)"

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.errors import InputError
-from t2i_spatial.judges.batch_files import NO_REPLY, read_replies
+from t2i_spatial.judges import resolve_judge
+from t2i_spatial.judges.batch_files import NO_REPLY, BatchFileJudge, read_replies
 from t2i_spatial.metrics.spatial_vqa import SpatialVQA
 from t2i_spatial.questions import ANSWERED, ERROR
 from t2i_spatial.stages.ask import AskSettings, ask_run
@@ -101,3 +102,9 @@ def test_the_command(tmp_path):
     said = CliRunner().invoke(main, [*arguments, *model, "--import-replies", str(foreign)])
     assert said.exit_code != 0
     assert "answers none of these questions" in said.stderr
+
+
+def test_another_interface_than_chat_completions_has_no_files():
+    spec = resolve_judge("http://127.0.0.1:1/v1", model="m", options={"systemone": True})
+    with pytest.raises(InputError, match="leave out systemone"):
+        BatchFileJudge(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import time
 
@@ -14,7 +15,8 @@ from PIL import Image
 
 from t2i_spatial.judges import Asked, Picture, load_judge
 from t2i_spatial.judges.sending import JudgeError
-from t2i_spatial.questions import ANSWER_STATUSES, ERROR, Question
+from t2i_spatial.questions import ANSWER_STATUSES, ANSWERED, ERROR, Question
+from tests.judges.replaying_server import ReplayingServer, failure
 from tests.judges.tiny_vlms import tiny_vlm
 
 CAT = Question("Is there a cat in the image?")
@@ -94,3 +96,46 @@ def test_another_model_than_the_served_one_is_refused(server):
     url, _ = server
     with pytest.raises(JudgeError, match="refuses a test question: 400"):
         load_judge(url, model="gpt", options={**QUICK, "probe": True})
+
+
+THREE = Question("Which is true?", "choice", ("a cat", "a dog", "a cup"), template="letter/1")
+MANY = Question("How many dogs are in the image?", "count", template="number/1")
+
+
+def test_systemone_gives_probabilities_of_every_allowed_answer(server):
+    asked = [Asked(CAT), Asked(THREE), Asked(MANY), Asked(THREE, order=(2, 0, 1))]
+    judge, replies = ask(server, asked, systemone=True)
+    assert judge.gives_probabilities and judge.plan()["interface"] == "systemone"
+    assert [r.status for r in replies] == [ANSWERED] * 4
+    assert [set(r.probabilities.options) for r in replies[:2]] == [{"yes", "no"}, set("ABC")]
+    assert len(replies[2].probabilities.options) == 21
+    for reply in replies:
+        assert sum(reply.probabilities.options.values()) == pytest.approx(1)
+        assert reply.probabilities.mass == pytest.approx(1) and reply.tokens > 4
+    assert judge.plan()["options"] == ask(server, asked[:1])[0].plan()["options"]
+
+
+def test_systemone_asks_only_what_has_listed_answers_and_keeps_replies(server, tmp_path):
+    said = Question("What is to be seen?", "text", template="say/1")
+    cached = {"cache": str(tmp_path), "systemone": True, "max_tokens": 4}
+    _, first = ask(server, [Asked(CAT), Asked(said)], **cached)
+    _, again = ask(server, [Asked(CAT), Asked(said)], **cached)
+    assert first[1].probabilities is None
+    assert again[0].cached and again[0].probabilities == first[0].probabilities
+
+
+def test_a_server_without_systemone_is_told_in_one_line():
+    with (
+        ReplayingServer(lambda body, number: failure(404, "no such place")) as plain,
+        pytest.raises(JudgeError, match="systemone refuses: 404: no such place"),
+    ):
+        load_judge(plain.url, model="m", options={"systemone": True})
+
+
+def test_a_reply_of_systemone_that_is_none_is_an_error():
+    pages = [{"answers": {}}, {"answers": {"asked": {"noul": 1.5}}}, {"answers": {"asked": "yes"}}]
+    with ReplayingServer(lambda body, number: (200, {}, json.dumps(pages[number]).encode())) as bad:
+        for reason in ("no answer of", "no probabilities", "no answer of"):
+            _, (reply,) = ask((bad.url, "m"), [Asked(CAT)], systemone=True)
+            assert reply.status == ERROR and reason in reply.reason
+    assert bad.bodies[0]["questions"] == {"asked": {"type": "noul", "instructions": CAT.text}}
