@@ -16,6 +16,7 @@ from t2i_spatial.cli.options import (
     overwrite_option,
     settings_options,
 )
+from t2i_spatial.engine_settings import EngineSettings
 from t2i_spatial.stages.stage_settings import DetectorSettings, GenerateSettings, ImproveSettings
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 
@@ -36,6 +37,7 @@ OWN = ("data", "rounds", "train_prompts", "train_samples", "eval_prompts", "rend
 @click.option("--steps", type=click.IntRange(min=1), default=400, help="Optimiser steps.")
 @settings_options(FinetuneSettings, only=("learning_rate", "tenor"))
 @settings_options(ImproveSettings, only=("seed",))
+@settings_options(EngineSettings, without=("shard",))
 @overwrite_option
 @as_json_option
 def command(
@@ -54,6 +56,7 @@ def command(
     Held-out prompts are about pairs of objects that no training prompt is about. Before and after
     share prompts and seeds, so differences are paired; what else changed stands beside the gain.
     """
+    from t2i_spatial.engines import make_engine
     from t2i_spatial.stages.demo import improve_settings
     from t2i_spatial.stages.improve import check_names, format_rounds, improve
     from t2i_spatial.stages.suitable import check_detector
@@ -68,7 +71,8 @@ def command(
     )
     check_detector(given(DetectorSettings, {"detector": detector}), model)
     check_names(settings)
-    result = improve(output, settings, overwrite=overwrite)
+    engine = make_engine(given(EngineSettings, options))
+    result = improve(output, settings, overwrite=overwrite, engine=engine)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t2i_spatial.engines import Engine
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json_lines, write_json
 from t2i_spatial.progress import note
@@ -76,6 +77,7 @@ def improve(
     *,
     base: Run | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Run the rounds; one that does not raise VISOR_uncond above the best so far is the last one.
 
@@ -87,6 +89,7 @@ def improve(
         base: a finished run of the model, made with `settings.generate` and `settings.seed`. Its
             prompts are the held-out ones then, and training leaves their pairs of objects out.
         overwrite: throw away what `output` holds of a loop with other settings.
+        engine: where images are made and looked at; training is done here.
 
     Returns:
         What `improve.json` holds: per round `images` trained on, `numbers` (published name ->
@@ -99,27 +102,31 @@ def improve(
         PlanMismatchError: `output` holds a loop with other settings. More `rounds` may be asked.
         T2ISpatialError: what the stages raise.
     """
-    return _improve(Run.create(output), settings, base, overwrite)
+    return _improve(Run.create(output), settings, base, overwrite, engine)
 
 
 @writes_run
 def _improve(
-    loop: Run, settings: ImproveSettings, base: Run | None, overwrite: bool
+    loop: Run,
+    settings: ImproveSettings,
+    base: Run | None,
+    overwrite: bool,
+    engine: Engine | None,
 ) -> dict[str, Any]:
     """`improve`, holding the lock of the outer folder: two loops would train on each other's."""
     output = loop.path
     _claim(loop, settings, base, overwrite)
     train, questions = plan_questions(settings, base)
-    before = evaluate(output / "before", questions, settings, None, base)
+    before = evaluate(output / "before", questions, settings, None, base, engine)
     rounds: list[dict[str, Any]] = []
     lora: Path | None = None
     for number in range(1, settings.rounds + 1):
         folder = output / f"round-{number}"
-        data = _training_set(folder, train, settings, lora, number)
+        data = _training_set(folder, train, settings, lora, number, engine)
         tuned = settings.finetune.model_copy(update={"lora": None if lora is None else str(lora)})
         finetune_folder(data, folder / "lora", tuned, resume=(folder / "lora").exists())
         lora = folder / "lora"
-        after = evaluate(folder / "after", questions, settings, lora)
+        after = evaluate(folder / "after", questions, settings, lora, engine=engine)
         rounds.append({"round": number, "images": _count(data), **changes(before, after)})
         best = best_round(rounds)
         write_json(output / "improve.json", {"rounds": rounds, "best": best})
@@ -233,6 +240,7 @@ def evaluate(
     settings: ImproveSettings,
     lora: Path | None,
     base: Run | None = None,
+    engine: Engine | None = None,
 ) -> Evaluation:
     """Generate, detect and score all questions below `folder`; `base` answers the held-out ones."""
     made = settings.generate.model_copy(
@@ -242,17 +250,17 @@ def evaluate(
             "lora": () if lora is None else (str(lora),),
         }
     )
-    run = base or scored_run(folder, questions.held_out, made, settings)
+    run = base or scored_run(folder, questions.held_out, made, settings, engine=engine)
     drift = pixel_drift(run)
     if settings.drift_clip:
         drift |= clip_drift(run, settings.drift_clip, settings.detect.device)
     told = None
     if questions.rephrased:
         place = folder.with_name(folder.name + "-rephrased")
-        told = scored_run(place, questions.rephrased, made, settings)
+        told = scored_run(place, questions.rephrased, made, settings, engine=engine)
     if questions.single:
         place = folder.with_name(folder.name + "-single")
-        alone = scored_run(place, questions.single, made, settings, ("spatial",))
+        alone = scored_run(place, questions.single, made, settings, ("spatial",), engine)
         summary = alone.summary()
         drift["single_object_accuracy"] = summary["spatial"]["accuracy"]["value"]
     return Evaluation(run, told, drift)
@@ -285,11 +293,12 @@ def scored_run(
     made: GenerateSettings,
     settings: ImproveSettings,
     protocols: Sequence[str] = PROTOCOLS,
+    engine: Engine | None = None,
 ) -> Run:
     """Images, boxes and verdicts of `prompts` in `folder`; what is done already is kept."""
     run = Run.create(folder)
-    generate_run(run, prompts, made)
-    detect_run(run, settings.detect)
+    generate_run(run, prompts, made, engine=engine)
+    detect_run(run, settings.detect, engine=engine)
     score_run(run, make_protocols(protocols)).require_complete()
     return run
 
@@ -300,11 +309,12 @@ def _training_set(
     settings: ImproveSettings,
     lora: Path | None,
     number: int,
+    engine: Engine | None,
 ) -> Path:
     parts = []
     if settings.data in ("own", "mixture"):
         made = candidate_settings(settings, lora, number)
-        run = scored_run(folder / "candidates", prompts, made, settings)
+        run = scored_run(folder / "candidates", prompts, made, settings, engine=engine)
         curate_run(run, settings.curate)
         parts.append(run.path / "curated")
     if settings.data in ("rendered", "mixture"):

@@ -163,3 +163,19 @@ def test_a_late_worker_keeps_its_rows_to_itself(shards):
     assert shards.write(0, Square("early")([1, 2]))
     done = Seat(late, shards, "late").do(Task(0, [1, 2]))
     assert done.seconds == 0 and shards.read(0)["device"].to_list() == ["early", "early"]
+
+
+def test_an_interrupted_command_ends_its_workers(shards):
+    work = work_of(shards, [[0], [1]])
+    crew = Crew(work)
+    events = dispatch(crew, work)
+    next(events)
+    crew.events.clear()
+    crew.wait = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+    assert crew.closed
+
+
+def interrupted():
+    raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i_spatial.engines import EngineSettings, make_engine, run_batches
+from t2i_spatial.engines import ENGINES, EngineSettings, Local, make_engine, run_batches
 from t2i_spatial.errors import InputError, T2ISpatialError
 from t2i_spatial.run import Run
 from tests.engines.workers import SCHEMA, Dies, DiesAtOnce, FailsAt, Square
@@ -103,3 +104,16 @@ def test_one_device_may_have_a_process_of_its_own(run):
 def test_a_process_that_cannot_start_ends_the_stage(run):
     with pytest.raises(T2ISpatialError, match="exit code 9 before it could work"):
         run_batches(run, "square", BATCHES, DiesAtOnce, devices=("a", "b"))
+
+
+def test_an_engine_of_another_package_is_found_by_its_name(run, monkeypatch):
+    monkeypatch.setattr(ENGINES, "_entries", dict(ENGINES._entries))
+
+    @ENGINES.register("backwards")
+    class Backwards(Local):
+        def run(self, work):
+            return super().run(dataclasses.replace(work, batches=work.batches[::-1]))
+
+    engine = make_engine(EngineSettings(engine="backwards"))
+    run_batches(run, "square", BATCHES, Square, engine=engine)
+    assert run.shards("square").read_all(SCHEMA)["n"].to_list() == [0, 1, 4, 9, 16]
