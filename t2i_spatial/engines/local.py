@@ -20,6 +20,9 @@ from t2i_spatial.shards import Shards
 
 T = TypeVar("T")
 
+GOING = 30.0
+"""Seconds that a process may take to end before it is killed."""
+
 
 @ENGINES.register("local")
 class Local(Engine):
@@ -74,6 +77,7 @@ class Processes:
         self.processes: dict[int, Any] = {}
         self.connections: dict[int, Connection] = {}
         self.loaded: set[int] = set()
+        self.busy: set[int] = set()
         for place in range(len(devices)):
             self._start(place)
 
@@ -88,6 +92,7 @@ class Processes:
         theirs.close()  # else its end is never heard of
         self.processes[place], self.connections[place] = process, ours
         self.loaded.discard(place)
+        self.busy.add(place)
 
     def wait(self) -> list[Event]:
         """What the processes say, and which of them have ended."""
@@ -99,6 +104,7 @@ class Processes:
             said = self.connections[place].recv()
         except (EOFError, OSError):
             return self._died(place)
+        self.busy.discard(place)
         if isinstance(said, Exception):
             return Failed(place, said)
         if said is None:
@@ -120,6 +126,7 @@ class Processes:
 
     def give(self, place: Any, task: Task, following: Task | None) -> None:
         """Send it; that a process has died meanwhile is heard by `wait`."""
+        self.busy.add(place)
         with contextlib.suppress(OSError):
             self.connections[place].send((task, following))
 
@@ -128,10 +135,14 @@ class Processes:
         return len(self.devices)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; those that wait for a task go by themselves."""
+        for place, process in self.processes.items():
+            self.connections[place].close()
+            if place in self.busy:
+                process.terminate()
         for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
+            process.join(GOING)
+            process.kill()
             process.join()
 
 
