@@ -70,7 +70,7 @@ def caption_question(
     Args:
         prompt: what the picture was made from.
         boxes: those that are certain, with `label`, `score` and `box` in pixels.
-        size: width and height of the picture.
+        size: width and height of the picture; without them boxes cannot be told.
         limit: of the caption.
         written, wrong: what it wrote before, and what boxes contradict of it.
     """
@@ -87,6 +87,8 @@ def caption_question(
 
 def _told_boxes(boxes: Iterable[Mapping[str, Any]], size: tuple[int, int]) -> str:
     """Boxes in words, each thing once, from left to right."""
+    if not all(size):
+        return ""
     found = sorted(boxes, key=lambda box: -box["score"])
     kept = distinct([box["label"] for box in found], [box["box"] for box in found])
     told = sorted((found[k] for k in kept), key=lambda box: -_area(box["box"]))[:MOST_BOXES]

@@ -86,8 +86,8 @@ class Item:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height that the boxes belong to."""
-        return self.seen.row.get("width") or 1, self.seen.row.get("height") or 1
+        """Width and height that the boxes belong to; 0 where that is not known."""
+        return self.seen.row.get("width") or 0, self.seen.row.get("height") or 0
 
 
 @dataclass

@@ -80,7 +80,7 @@ class Captioned:
         lines = [f"captions by {self.judge}: {written:,} of {len(self.table):,} images"]
         lines += [f"  {n:,} {status}: they keep their prompt" for status, n in statuses.items()]
         lines += [
-            f"  claims about space: {claims['supported']:,} supported by the boxes, "
+            f"  claims: {claims['supported']:,} supported by the boxes, "
             f"{claims['cannot_tell']:,} that boxes cannot tell, {claims['undetected']:,} of things "
             "that were not detected",
             f"  {claims['contradicted']:,} contradicted: asked again of {found['asked_again']:,} "
@@ -326,11 +326,13 @@ class _Replies:
     def __init__(self, run: Run, name: str, *, keep: bool = False) -> None:
         stage = caption_stage(name)
         self.shards, self.path = run.shards(stage), _replies_path(run, name)
+        self.known: dict[tuple[str, int, str], dict[str, Any]] = {}
+        if keep and not self.path.exists():
+            return
         images = run.images()
         seen = contents.load(run, stage) or {}
         now = contents.look(run, images, seen)
         other = {*contents.replaced(seen, now)}  # a reply about another picture is none about this
-        self.known: dict[tuple[str, int, str], dict[str, Any]] = {}
         if self.path.exists():
             self._add(conform(read_table(self.path), ANSWERS, self.path.name), other)
         self._add(self.shards.read_all(ANSWERS), other)

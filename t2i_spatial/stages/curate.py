@@ -225,6 +225,16 @@ def cost_of_curating(run: Run, settings: CurateSettings) -> dict[str, int]:
         return cost_of_captions(run, rows, boxes, settings.captioner, limit)
 
 
+def _require_enough(selection: Selection, root: Path, settings: CurateSettings) -> None:
+    if selection.kept < settings.min_images:
+        if settings.export is not None:  # an older set would belong to another selection
+            discard(root / export_folder(settings.export))
+        raise TooFewImagesError(
+            f"{selection.kept:,} images were kept, {settings.min_images:,} are needed; "
+            f"what each filter removed:\n{selection.refusals()}"
+        )
+
+
 def _captioned_rows(
     selection: Selection, candidates: pl.LazyFrame, settings: CurateSettings
 ) -> pl.DataFrame:
@@ -359,6 +369,7 @@ def _curate_here(
     kind = settings.caption or ("scop" if pairs else "prompt")
     captions = None
     if kind == "judge" and run is not None:
+        _require_enough(selection, root, settings)  # before anything is paid for
         captions = caption_images(
             run,
             _captioned_rows(selection, candidates, settings),
@@ -385,13 +396,7 @@ def _curate_here(
             detections=detections,
             min_score=settings.min_score,
         )
-    if selection.kept < settings.min_images:
-        if settings.export is not None:  # an older set would belong to another selection
-            discard(root / export_folder(settings.export))
-        raise TooFewImagesError(
-            f"{selection.kept:,} images were kept, {settings.min_images:,} are needed; "
-            f"what each filter removed:\n{selection.refusals()}"
-        )
+    _require_enough(selection, root, settings)
     if selection.kept < FEW:
         note(f"few images for fine-tuning: {selection.kept}")
     crop = pairs if settings.crop is None else settings.crop

@@ -7,6 +7,7 @@ import json
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from datasets import load_dataset
 
 from t2i_spatial.cli.main import main
 from t2i_spatial.curation.claim_checks import CANNOT_TELL, CONTRADICTED, SUPPORTED
@@ -17,7 +18,12 @@ from t2i_spatial.run import Run
 from t2i_spatial.stages import captioning
 from t2i_spatial.stages.ask_settings import CaptionerSettings
 from t2i_spatial.stages.caption_drafts import NOTHING_LEFT
-from t2i_spatial.stages.curate import CurateSettings, check_names, curate_run
+from t2i_spatial.stages.curate import (
+    CurateSettings,
+    TooFewImagesError,
+    check_names,
+    curate_run,
+)
 from t2i_spatial.tables import DETECTIONS, SCORED
 from tests.curation.runs import LEFT, RIGHT, make_run, verdict
 from tests.judges.replaying_server import ReplayingServer, failure, image_of, said, text_of
@@ -103,6 +109,23 @@ def test_right_claims_stay_wrong_ones_are_asked_again_and_struck_out(run):
     assert counts["claims"][CONTRADICTED] == 6 and counts["struck_sentences"] == 3
     assert "6 contradicted" in (curated.folder / "README.md").read_text()
     assert "3 of 3 images" in curated.as_text()
+
+
+def test_a_set_with_a_card_loads_as_one_without(run):
+    with ReplayingServer(lambda b, n: said(RIGHT_CLAIM)) as server:
+        folder = curate_run(run, settings(server)).folder
+    assert (folder / "README.md").exists()
+    loaded = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert loaded["text"] == [RIGHT_CLAIM] * 3
+
+
+def test_nothing_is_asked_when_too_few_images_are_kept(run):
+    with (
+        ReplayingServer(lambda b, n: said(RIGHT_CLAIM)) as server,
+        pytest.raises(TooFewImagesError, match="3 images were kept, 9 are needed"),
+    ):
+        curate_run(run, settings(server, min_images=9))
+    assert not server.bodies
 
 
 def test_what_is_put_right_is_kept(run):
