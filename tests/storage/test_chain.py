@@ -10,6 +10,7 @@ from t2i_spatial.curation.exporter import MARK
 from t2i_spatial.files import read_table
 from t2i_spatial.locations import locate
 from t2i_spatial.metrics.numbers import Intervals
+from t2i_spatial.prompts import load_prompts
 from t2i_spatial.run import Run
 from t2i_spatial.stages.card import differences, make_card
 from t2i_spatial.stages.clip_score import clip_score_run
@@ -18,6 +19,7 @@ from t2i_spatial.stages.compare import compare_runs
 from t2i_spatial.stages.depth import depth_run
 from t2i_spatial.stages.detect import detect_run
 from t2i_spatial.stages.finetune import finetune_folder
+from t2i_spatial.stages.import_images import import_images
 from t2i_spatial.stages.stage_settings import DetectSettings
 from t2i_spatial.training.hyperparameters import FinetuneSettings
 from tests.detectors import tiny
@@ -114,3 +116,18 @@ def test_depth_colour_and_clip_score_of_pictures_on_a_store_are_those_of_a_folde
     found = there.detections()["detections"].explode().drop_nulls().struct.unnest()
     assert found["depth"].null_count() == found["color"].null_count() == 0
     assert len(found)
+
+
+def test_jobs_of_a_batch_scheduler_meet_on_a_store(here, url, monkeypatch):
+    monkeypatch.setattr("t2i_spatial.stages.image_batches.SHARD_IMAGES", 1)
+    prompts = load_prompts(here.path.parent / "prompts.txt")
+    whole, parts = (Run.create(f"{url}/{name}") for name in ("whole", "parts"))
+    for run in (whole, parts):
+        import_images(run, here.path / "images", prompts)
+    detect_run(whole)
+    for job in ("1/2", "2/2"):
+        assert not parts.has("detections/main.parquet")
+        command = ["detect", str(parts.path), "--detector", "bundled", "--shard", job]
+        told = CliRunner().invoke(main, command)
+        assert told.exit_code == 0, told.output
+    assert Run.open(parts.path).detections().equals(whole.detections())
