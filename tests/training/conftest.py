@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
@@ -10,6 +11,17 @@ from PIL import Image
 
 from t2i_spatial.training import finetune
 from tests.training.lora_runs import THOROUGH, settings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries_are_no_garbage():
+    """A training collects garbage twice, which takes as long as there are objects of libraries."""
+    import diffusers  # noqa: F401
+    import peft  # noqa: F401
+    import transformers  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

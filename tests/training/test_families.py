@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from t2i_spatial.errors import ModelLoadError
 from t2i_spatial.generation.generator import load_generator, load_pipeline
 from t2i_spatial.generation.resolve import resolve_model
-from t2i_spatial.training.families import find_family
+from t2i_spatial.training.families import FAMILIES, find_family
 from tests.tiny_models import SIZE, tiny_model
 from tests.training.lora_runs import make_lora
 
@@ -66,6 +67,21 @@ def test_a_model_of_pixels_is_not_supported():
     pipe.vae = None
     with pytest.raises(ModelLoadError, match="StableDiffusionPipeline cannot be fine-tuned; known"):
         find_family(pipe)
+
+
+def test_a_family_of_another_package_is_found_and_must_not_claim_what_is_ours(monkeypatch):
+    from t2i_spatial.training.families.flux import Flux
+
+    len(list(FAMILIES))  # ours are all there
+    monkeypatch.setattr(FAMILIES, "_entries", dict(FAMILIES._entries))
+    mine = type("Mine", (Flux,), {"title": "Mine", "denoisers": ("MyTransformer",)})
+    FAMILIES.register("mine")(mine)
+    pipe = SimpleNamespace(transformer=type("MyTransformer", (), {})(), vae=object())
+    assert type(find_family(pipe)) is mine
+    other = type("Other", (Flux,), {"title": "Other"})
+    FAMILIES.register("other")(other)
+    with pytest.raises(ModelLoadError, match="claimed by the model families 'flux' and 'other'"):
+        find_family(pipeline("flux"))
 
 
 def test_vaes_without_a_posterior_are_not_supported():

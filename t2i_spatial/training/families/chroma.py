@@ -67,7 +67,7 @@ class Chroma(Family):
         """Give single blocks the marks that diffusers 0.42 forgets with gradient checkpointing."""
 
         def marked(_: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            return args, options | {"attention_mask": self._marks}
+            return args, {"attention_mask": self._marks, **options}
 
         if self._hooked is not self.denoiser:
             self._hooked = self.denoiser
