@@ -27,7 +27,7 @@ READ = ("question_id", "rollout", "status", "answer", "mass", "chances", "raw", 
 
 
 @dataclass(kw_only=True)
-class BroughtQuestions(AnswerMetric):
+class Brought(AnswerMetric):
     """A protocol whose prompts bring their questions: these are the measure, not the scene.
 
     Attributes:
@@ -40,13 +40,6 @@ class BroughtQuestions(AnswerMetric):
     @abc.abstractmethod
     def asked(self, prompt: Prompt) -> Iterator[Question]:
         """The questions of a prompt that has such a record."""
-
-    @abc.abstractmethod
-    def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
-        """Verdict on one image: `value, correct, margin, reason, components, unjudged`.
-
-        `components` are given by name; what is left out is null.
-        """
 
     def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """See `AnswerMetric.questions`.
@@ -61,6 +54,29 @@ class BroughtQuestions(AnswerMetric):
             except InputError as error:
                 raise InputError(f"prompt {prompt.id!r}: {error}") from None
         return questions_to_table(rows).unique(QUESTION, maintain_order=True)
+
+    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
+        """Nothing: what the questions ask is what is measured."""
+        return ()
+
+    def holding(self, prompts: pl.DataFrame) -> Iterator[Prompt]:
+        """The prompts of PROMPTS that bring questions of this protocol."""
+        holding = pl.col("metadata").str.contains(f'"{self.record}"', literal=True)
+        for prompt in table_to_prompts(prompts.filter(holding.fill_null(False))):
+            if isinstance(prompt.metadata.get(self.record), Mapping | list):
+                yield prompt
+
+
+@dataclass(kw_only=True)
+class BroughtQuestions(Brought):
+    """One whose verdict on an image is told from the replies about it, image by image."""
+
+    @abc.abstractmethod
+    def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
+        """Verdict on one image: `value, correct, margin, reason, components, unjudged`.
+
+        `components` are given by name; what is left out is null.
+        """
 
     def weigh(
         self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
@@ -95,17 +111,6 @@ class BroughtQuestions(AnswerMetric):
         for name in ("value", "correct", "margin", "reason", "unjudged"):
             columns[name] = [verdict[name] for verdict in found]
         return pl.DataFrame(columns, schema_overrides=WEIGHED, strict=False).select(list(WEIGHED))
-
-    def unjudged(self, prompt: Prompt) -> tuple[str, ...]:
-        """Nothing: what the questions ask is what is measured."""
-        return ()
-
-    def holding(self, prompts: pl.DataFrame) -> Iterator[Prompt]:
-        """The prompts of PROMPTS that bring questions of this protocol."""
-        holding = pl.col("metadata").str.contains(f'"{self.record}"', literal=True)
-        for prompt in table_to_prompts(prompts.filter(holding.fill_null(False))):
-            if isinstance(prompt.metadata.get(self.record), Mapping | list):
-                yield prompt
 
 
 def once_per_prompt(read: Callable[[Prompt], T]) -> Callable[[Prompt], T]:

@@ -6,19 +6,20 @@ V_3.0_README.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
 from t2i_spatial.errors import InputError, nearest
-from t2i_spatial.metrics.asked.brought import BroughtQuestions, Replies, Reply, chance_of
+from t2i_spatial.metrics.asked.brought import Brought
 from t2i_spatial.metrics.base import PROTOCOLS
 from t2i_spatial.metrics.numbers import Numbers, Rate
+from t2i_spatial.metrics.tabular import component_column
 from t2i_spatial.questions import ANSWERED, Question, Template, template
 from t2i_spatial.scene import Prompt
-from t2i_spatial.tables import table_to_prompts
+from t2i_spatial.tables import KEY, table_to_prompts
 
 WORDINGS = {
     "3.0": 'Does this figure show "{}"? Please answer yes or no.',
@@ -31,7 +32,7 @@ for _version in WORDINGS:
 
 @PROTOCOLS.register("vqascore")
 @dataclass(kw_only=True)
-class VQAScore(BroughtQuestions):
+class VQAScore(Brought):
     """P("Yes") among all tokens, of any prompt, whether the parser could read it or not.
 
     Attributes:
@@ -63,41 +64,57 @@ class VQAScore(BroughtQuestions):
         text = WORDINGS[self.version].format(prompt.text)
         yield Question(text, gold="yes", template=f"vqascore/{self.version}")
 
-    def verdict(self, prompt: Prompt, replies: Replies) -> Mapping[str, Any]:
-        """See `BroughtQuestions.verdict`."""
-        rows = [row for found in replies.values() for row in found]
-        found = [p for row in rows if (p := p_yes(row)) is not None]
-        value = sum(found) / len(found) if found else None
-        among = [chance_of(row, "yes") for row in rows if row["status"] == ANSWERED]
-        reasons = [str(row["reason"] or row["status"]) for row in rows]
-        return {
-            "value": value,
-            "correct": None if value is None else value > 0.5,
-            "margin": None if value is None else value - 0.5,
-            "reason": (reasons or ["not asked"])[0] if value is None else f"P(Yes) {value:.3f}",
-            "components": {
-                "p_yes": value,
-                "p_yes_among_allowed": sum(among) / len(among) if among else None,
-            },
-            "unjudged": ["the text"] if value is None else [],
-        }
+    def weigh(
+        self, prompts: pl.DataFrame, images: pl.DataFrame, answers: pl.DataFrame
+    ) -> pl.DataFrame:
+        """See `AnswerMetric.weigh`; there is one question, so all images are weighed at once.
+
+        Where an interface listed "No" only, "Yes" is what it leaves, as the peer takes it.
+        """
+        usable, listed = pl.col("status") == ANSWERED, pl.col("chances").is_not_null()
+        voted = (pl.col("answer") == "yes").fill_null(False).cast(pl.Float64)
+        mass = pl.col("mass").fill_null(0.0)
+        yes, no = (_listed_chance(answer) for answer in ("yes", "no"))
+        among_all = pl.when(yes * mass > 0).then(yes * mass).otherwise(1.0 - no * mass)
+        replies = answers.sort("rollout", maintain_order=True).select(
+            *KEY,
+            pl.when(listed).then(among_all).when(usable).then(voted).alias("p"),
+            pl.when(usable).then(pl.when(listed).then(yes).otherwise(voted)).alias("among"),
+            pl.when(pl.col("reason") != "").then("reason").otherwise("status").alias("told"),
+        )
+        found = replies.group_by(*KEY, maintain_order=True).agg(
+            _mean("p").alias("value"), _mean("among").alias("among"), pl.col("told").first()
+        )
+        found = images.select(*KEY).join(found, on=KEY, maintain_order="left")
+        reasons = [
+            told if value is None else f"P(Yes) {value:.3f}"
+            for value, told in found.select("value", "told").iter_rows()
+        ]
+        parts = {"p_yes": pl.col("value"), "p_yes_among_allowed": pl.col("among")}
+        open_ = pl.when(pl.col("value").is_null()).then(pl.lit(["the text"]))
+        return found.select(
+            *KEY,
+            "value",
+            (pl.col("value") > 0.5).alias("correct"),
+            (pl.col("value") - 0.5).alias("margin"),
+            pl.Series("reason", reasons, dtype=pl.String),
+            component_column(found, parts).alias("components"),
+            open_.otherwise(pl.lit([], pl.List(pl.String))).alias("unjudged"),
+        )
 
     def holding(self, prompts: pl.DataFrame) -> Iterator[Prompt]:
         """Every prompt."""
         yield from table_to_prompts(prompts)
 
 
-def p_yes(row: Reply) -> float | None:
-    """P("Yes") of one reply; `None` when it says nothing of it.
+def _listed_chance(answer: str) -> pl.Expr:
+    """`chance_of` of an answer among those that are listed, as a column."""
+    entry = pl.element().struct
+    same = pl.element().filter(entry.field("answer") == answer).struct.field("p")
+    return pl.col("chances").list.eval(same).list.first().fill_null(0.0)
 
-    Where an interface listed "No" only, it is what "No" leaves, as the peer takes it.
 
-    >>> p_yes({"status": "answered", "answer": "no", "mass": 0.75,
-    ...     "chances": [{"answer": "yes", "p": 0.0}, {"answer": "no", "p": 1.0}]})
-    0.25
-    """
-    if row["chances"] is None:
-        return float(row["answer"] == "yes") if row["status"] == ANSWERED else None
-    mass = row["mass"] or 0.0
-    yes = chance_of(row, "yes") * mass
-    return yes if yes > 0 else 1.0 - chance_of(row, "no") * mass
+def _mean(column: str) -> pl.Expr:
+    """Of what is not null, added up in order."""
+    known = pl.col(column).drop_nulls()
+    return known.cum_sum().last() / known.len()
