@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 64
-BYTES_PER_ROW = 40
-"""Of memory while a table is sorted: keys, order, sorted keys, and ends of the buckets."""
+BYTES_PER_ROW = 120
+"""Of memory while a table is sorted: keys, their order, hashes in it, and ends of the buckets."""
 BYTES_PER_PAIR = 256
 """Of memory while a pair is compared."""
 _SORT, _COMPARE = 20.0, 1.0
@@ -68,15 +68,18 @@ class Hashes:
         compared = total = 0
         for table in self._tables(rows):
             for order, keys in self._parts(table, rows):
+                place = rows[order]
+                # hashes as they lie in the buckets: what is compared is near in memory, then
+                values, groups = self.values[place], self.groups[place]
                 starts = np.arange(1, len(keys) + 1)
                 ends = _ends(keys)
                 compared += int((ends - starts).sum())
                 if compared > max(most, _PER_ROW * len(rows)):
                     return None
                 for left, right in self._expanded(starts, ends):
-                    a, b = rows[order[left]], rows[order[right]]
-                    close = self._close(table, a, b)
-                    a, b = a[close], b[close]
+                    close = self._close(table, values[left] ^ values[right])
+                    close &= groups[left] == groups[right]
+                    a, b = place[left[close]], place[right[close]]
                     found.append((np.maximum(a, b), np.minimum(a, b)))
                     total += len(a)
                     if total > most:
@@ -96,7 +99,8 @@ class Hashes:
             ends = np.searchsorted(keys, wanted, side="right")
             for left, right in self._expanded(starts, ends):
                 a, b = rows[left], others[order[right]]
-                close = self._close(table, a, b)
+                close = self._close(table, self.values[a] ^ self.values[b])
+                close &= self.groups[a] == self.groups[b]
                 yield a[close], b[close]
 
     def _tables(self, rows: Rows) -> Iterator[_Table]:
@@ -145,11 +149,13 @@ class Hashes:
             yield place, first + np.arange(len(place))
             low = high
 
-    def _close(self, table: _Table, a: Rows, b: Rows) -> NDArray[np.bool_]:
-        """Which pairs of one bucket are close and are found in no earlier table, too."""
-        differ = self.values[a] ^ self.values[b]
+    def _close(self, table: _Table, differ: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which pairs of one bucket are close and are found in no earlier table, too.
+
+        Args:
+            differ: the bits in which the two of each pair differ.
+        """
         close: NDArray[np.bool_] = np.bitwise_count(differ) <= self.distance
-        close &= self.groups[a] == self.groups[b]
         for band in range(table.chosen[-1] if table.chosen else 0):
             if band not in table.chosen:  # an earlier table has it in the place of a later band
                 close &= (differ & np.uint64(table.masks[band])) != 0

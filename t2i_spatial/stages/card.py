@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
+from t2i_spatial import parts
 from t2i_spatial._version import __version__
 from t2i_spatial.errors import InputError
 from t2i_spatial.files import read_json
@@ -22,7 +24,7 @@ from t2i_spatial.stages import contents
 from t2i_spatial.stages.auditing.audit import audit_run, with_audited
 from t2i_spatial.stages.auditing.labelled import has_labels
 from t2i_spatial.stages.stored_summary import summary_of
-from t2i_spatial.tables import SCORED
+from t2i_spatial.tables import KEY, SCORED
 
 FORM = "t2i-spatial result card 1"
 MADE = ("model", "revision", "lora", "lora_scale", "scheduler", "steps", "guidance_scale",
@@ -209,13 +211,15 @@ def _images(run: Run) -> dict[str, Any]:
         n = 0 if detections is None else int((detections["status"] == SCORED).sum())
         total = n if detections is None else len(detections)
         return {"sha256": None, "n": n, "n_expected": total}
-    images = run.images()
-    seen = contents.look(run, images, contents.load(run, "detect") or {})
+    run.require_finished("generate", "import")
+    seen = [piece.select(*KEY, "sha256") for piece in contents.look_at_all(run, "detect")]
     digest = hashlib.sha256()
-    for key in sorted(seen):
-        digest.update(f"{key[0]}\t{key[1]}\t{seen[key].sha256}\n".encode())
-    made = int((images["status"] == SCORED).sum())
-    return {"sha256": digest.hexdigest(), "n": made, "n_expected": len(images)}
+    for row in pl.concat(seen).sort(KEY).iter_rows() if seen else ():
+        digest.update(f"{row[0]}\t{row[1]}\t{row[2]}\n".encode())
+    status = parts.scan(run.table_path("images.parquet"), ["status"])
+    counts = status.select(pl.len(), (pl.col("status") == SCORED).sum())
+    total, made = counts.collect(engine="streaming").row(0)
+    return {"sha256": digest.hexdigest(), "n": int(made), "n_expected": int(total)}
 
 
 def _numbers(part: Mapping[str, Any]) -> dict[str, Any]:

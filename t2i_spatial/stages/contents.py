@@ -72,6 +72,22 @@ def _look_at(path: Path | None, known: Picture) -> Picture:
         return NOTHING
 
 
+def look_at_all(run: Run, stage: str) -> Iterator[pl.DataFrame]:
+    """CONTENTS of all images of a run as they are now, piece by piece.
+
+    Args:
+        stage: what it has seen of them spares a second look.
+    """
+    table, seen = run.table_path("images.parquet"), _place(run, stage)
+    if seen.exists():
+        pieces = _beside(table, seen)
+    else:
+        nothing = pl.DataFrame(schema=CONTENTS)
+        pieces = ((shown, nothing) for shown in parts.batches(table, [*KEY, "image"]))
+    for shown, known in pieces:
+        yield _rows(look(run, shown, _pictures(known)))
+
+
 def load(run: Run, stage: str) -> dict[Key, Picture] | None:
     """What the stage has seen; `None` when that was not kept."""
     path = _place(run, stage)
