@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from t2i_spatial.training.families.base import FAMILIES, Family
@@ -27,8 +27,6 @@ class Chroma(Family):
     title = "Chroma"
     denoisers = ("ChromaTransformer2DModel",)
     levels = "logit_normal"
-    _marks: Tensor | None = None
-    _hooked: nn.Module | None = None
 
     @override
     def encode(self, texts: Sequence[str]) -> Text:
@@ -46,15 +44,16 @@ class Chroma(Family):
         device, dtype = noisy.device, noisy.dtype
         rows, columns = height // 2, width // 2
         marked = text["marked"]
-        self._marks = torch.cat([marked, marked.new_ones(count, rows * columns)], 1)
-        self._mark_single_blocks()
+        marks = torch.cat([marked, marked.new_ones(count, rows * columns)], 1)
+        for block in self.denoiser.single_transformer_blocks:  # type: ignore[union-attr]
+            _remind(block, marks)
         output = self.denoiser(
             hidden_states=self.pipe._pack_latents(noisy, count, channels, height, width),
             timestep=time / 1000,
             encoder_hidden_states=text["text"],
             txt_ids=torch.zeros(text["text"].shape[1], 3, device=device, dtype=dtype),
             img_ids=self.pipe._prepare_latent_image_ids(count, rows, columns, device, dtype),
-            attention_mask=self._marks,
+            attention_mask=marks,
             return_dict=False,
         )[0]
         factor = self.pipe.vae_scale_factor
@@ -63,17 +62,17 @@ class Chroma(Family):
         )
         return unpacked
 
-    def _mark_single_blocks(self) -> None:
-        """Give single blocks the marks that diffusers 0.42 forgets with gradient checkpointing."""
-
-        def marked(_: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            return args, {"attention_mask": self._marks, **options}
-
-        if self._hooked is not self.denoiser:
-            self._hooked = self.denoiser
-            for block in self.denoiser.single_transformer_blocks:  # type: ignore[union-attr]
-                block.register_forward_pre_hook(marked, with_kwargs=True)
-
     @override
     def mlp_layers(self) -> Sequence[str]:
         return flux_mlp(self.denoiser)
+
+
+def _remind(block: Any, marks: Tensor) -> None:
+    """Tell a single block the marks that diffusers 0.42 forgets with gradient checkpointing."""
+    if not hasattr(block, "forgotten_marks"):
+        block.register_forward_pre_hook(_reminded, with_kwargs=True)
+    block.forgotten_marks = marks
+
+
+def _reminded(block: Any, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return inputs, {"attention_mask": block.forgotten_marks, **named}
