@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
+from t2i_spatial.curation.box_captions import long_caption, mirror_caption
 from t2i_spatial.curation.claim_checks import (
     CANNOT_TELL,
     CONTRADICTED,
@@ -13,7 +17,7 @@ from t2i_spatial.curation.claim_checks import (
 )
 from t2i_spatial.curation.claims import claims_of
 from t2i_spatial.curation.dense_captions import split_sentences
-from tests.curation.seen_boxes import BIRDS, CAT, DOG, found, seen
+from tests.curation.seen_boxes import BIRDS, CAT, DOG, NAMES, found, seen
 
 
 def fates(text, *boxes, kinds=("relations", "counts", "frame", "unread"), **more):
@@ -118,3 +122,27 @@ def test_what_is_there_is_said_of_asked_things_only():
         ("a cat", SUPPORTED),
         ("a tree", UNDETECTED),
     ]
+
+
+def test_true_captions_of_random_boxes_are_never_contradicted_and_mirrored_ones_always():
+    rng = np.random.default_rng(0)
+    pictures = []
+    while len(pictures) < 60:
+        corners = rng.uniform(0, 70, (4, 2)).tolist()
+        sizes = rng.uniform(8, 30, (4, 2)).tolist()
+        labels = rng.choice(NAMES, 4).tolist()
+        boxes = [
+            found(label, x, y, x + w, y + h)
+            for label, (x, y), (w, h) in zip(labels, corners, sizes, strict=True)
+        ]
+        caption = long_caption(labels, [box["box"] for box in boxes])
+        if caption is not None:
+            pictures.append((seen(*boxes), caption))
+    boxes = [picture for picture, _ in pictures]
+    true = check([split_sentences(caption) for _, caption in pictures], boxes)
+    fates_of = [f.fate for of_picture in true for f in of_picture]
+    assert set(fates_of) == {SUPPORTED} and len(fates_of) > 200
+    mirrored = [split_sentences(mirror_caption(caption) or "") for _, caption in pictures]
+    wrong = check(mirrored, boxes)
+    sided = [f for of in wrong for f in of if re.search("left of|right of", f.claim.said)]
+    assert {f.fate for f in sided} == {CONTRADICTED} and len(sided) > 50
