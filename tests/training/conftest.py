@@ -25,6 +25,18 @@ def _libraries_are_no_garbage():
 
 
 @pytest.fixture(scope="session")
+def _frozen_heap():
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _small_heap(_frozen_heap):
+    """Trainings collect garbage; going through all that libraries hold takes most of their time."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """Six images of other sizes than the model's, with weights."""
     folder = tmp_path_factory.mktemp("data")

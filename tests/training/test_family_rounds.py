@@ -238,6 +238,16 @@ def test_pixart_alpha_of_1024_pixels_is_told_the_size_of_the_image():
     assert not torch.allclose(other.transpose(2, 3), expected, atol=1e-3)
 
 
+def test_wan_2_2_5b_is_told_the_time_of_every_token():
+    pipe = loaded("wan")
+    pipe.register_to_config(expand_timesteps=True)
+    found = find_family(pipe)
+    ((noisy, time, expected), *_) = steps_of(pipe, "wan")
+    with torch.no_grad():
+        ours = found.predict(noisy, time[None], found.encode([CAPTIONS[0]]))
+    assert torch.allclose(ours, expected, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("family", "part", "setting", "message"),
     [
@@ -361,3 +371,14 @@ def test_resumed_it_ends_with_the_same_bits(learned, two_pictures, tmp_path):
     max((again / "checkpoints").iterdir()).unlink()
     finetune(two_pictures, again, options, resume=True)
     assert content(again) == content(folder)
+
+
+@pytest.mark.parametrize("family", TRAINED)
+def test_sixteen_bits_and_recomputed_activations_change_rounding_only(
+    family, two_pictures, tmp_path
+):
+    options = {"steps": 1, "targets": ("attention", "mlp"), "resolution": SIZE}
+    plain = finetune(two_pictures, tmp_path / "plain", settings(family, **options))
+    saving = {"base_bits": 16, "dtype": "bfloat16", "gradient_checkpointing": True}
+    spared = finetune(two_pictures, tmp_path / "spared", settings(family, **options, **saving))
+    assert spared["loss"] == pytest.approx(plain["loss"], rel=0.02)
