@@ -5,7 +5,8 @@
 The bundled generator makes the same planned batches with one worker of the local engine (in a
 process of its own) and one of a Ray cluster that is started here, in turns. Images per second are
 those between the first and the last finished batch; what comes before is the start: process,
-packages, model and the first batch, for Ray once more with the cluster.
+packages, model and the first batch, for Ray once more with the cluster. On a busy machine rates
+vary more than engines differ; the share of the time in which the worker was at work does not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from t2i_spatial.engines import Engine, EngineSettings, Work, make_engine
 from t2i_spatial.files import read_table
@@ -36,8 +38,16 @@ def jobs(batches: int, images: int) -> list[list[Job]]:
     return [made[k : k + images] for k in range(0, len(made), images)]
 
 
-def measure(engine: Engine, plan: list[list[Job]], folder: Path) -> tuple[float, float, float]:
-    """Seconds until the first batch is done, images per second after it, seconds per batch."""
+class Measured(NamedTuple):
+    start: float
+    rate: float
+    batch: float
+    at_work: float
+
+
+def measure(engine: Engine, plan: list[list[Job]], folder: Path) -> Measured:
+    """Seconds until the first batch is done, images per second after it, seconds per batch, and
+    the share of that time in which the worker was at work: what is missing is the engine's."""
     load = LoadGenerator(resolve_model(BUNDLED), None, "fp32", ())
     workers = GenerateWorkers(load, folder, default_sampling(BUNDLED), "bundled")
     work = Work("generate", Shards(folder / "shards"), list(enumerate(plan)), workers, ("cpu",))
@@ -47,7 +57,9 @@ def measure(engine: Engine, plan: list[list[Job]], folder: Path) -> tuple[float,
         ends.append(time.monotonic())
         spent.append(done.seconds)
     images = sum(len(batch) for batch in plan[1:])
-    return ends[0] - begun, images / (ends[-1] - ends[0]), statistics.median(spent)
+    rest = ends[-1] - ends[0]
+    at_work = sum(spent[1:]) / rest
+    return Measured(ends[0] - begun, images / rest, statistics.median(spent), at_work)
 
 
 def same(first: Path, second: Path) -> bool:

@@ -508,7 +508,13 @@ def writes_run(stage: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[
 
     @functools.wraps(stage)
     def alone(run: Run, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with run.writing(getattr(kwargs.get("engine"), "job", None)):
+        job = getattr(kwargs.get("engine"), "job", None)
+        if job is not None and kwargs.get("overwrite"):
+            raise InputError(
+                "--shard and --overwrite do not go together: each job would throw away what the "
+                "others have made; make a new run, or detections and answers of another --name"
+            )
+        with run.writing(job):
             try:
                 return stage(run, *args, **kwargs)
             except jobs.DoneElsewhere:  # finds the finished stage now

@@ -25,6 +25,9 @@ from tests.detectors import tiny
 from tests.judges.tiny_vlms import tiny_vlm
 from tests.tiny_models import tiny_model
 
+# all in one process: what they compare with is made once, and there is one cluster
+pytestmark = pytest.mark.xdist_group("ray")
+
 NAMES = ("cat", "dog", "red bus", "chair", "kite")
 
 
@@ -137,7 +140,6 @@ def test_a_resumed_stage_makes_the_same_files(name, stages, fresh):
     require_equal(whole, run.path, name)
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("name", ALL)
 def test_a_cluster_makes_the_same_files(name, stages, fresh, ray_engine):
     run, whole = fresh

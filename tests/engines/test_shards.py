@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from click.testing import CliRunner
 
 from t2i_spatial import jobs
 from t2i_spatial.cli.main import main
-from t2i_spatial.engines import EngineSettings, make_engine, run_batches
+from t2i_spatial.engines import EngineSettings, make_engine
 from t2i_spatial.engines.shards import ShareOfBatches
 from t2i_spatial.errors import (
     IncompleteRunError,
     InputError,
     PlanMismatchError,
-    T2ISpatialError,
 )
-from t2i_spatial.files import read_table, write_table
-from t2i_spatial.jobs import DoneElsewhere, JobDone
-from t2i_spatial.run import Run, writes_run
+from t2i_spatial.files import read_table
+from t2i_spatial.jobs import JobDone
+from t2i_spatial.run import Run
 from t2i_spatial.stages.merge import merge_run
-from tests.engines.workers import SCHEMA, Square
+from tests.engines.job_stage import SQUARES, elsewhere, job, square
 from tests.tiny_models import tiny_model
-
-BATCHES = [[0, 1], [2, 3], [4], [5, 6], [7]]
-SQUARES = [n * n for n in range(8)]
-
-
-@writes_run
-def square(run, *, engine=None, plan=0):
-    """A stage as all are."""
-    run.begin("square", {"plan": plan})
-    if run.is_finished("square"):
-        return "already"
-    run_batches(run, "square", BATCHES, Square, engine=engine)
-    write_table(run.path / "squares.parquet", run.shards("square").read_all(SCHEMA))
-    run.finish("square")
-    return "made"
-
-
-def job(text):
-    return make_engine(EngineSettings(shard=text))
-
-
-def elsewhere(work):
-    """The result or error of `work` in another thread, whose locks are another command's."""
-    found = []
-
-    def do():
-        try:
-            found.append(work())
-        except (T2ISpatialError, DoneElsewhere) as error:
-            found.append(error)
-
-    thread = threading.Thread(target=do)
-    thread.start()
-    thread.join()
-    return found[0]
 
 
 @pytest.fixture
@@ -152,6 +114,8 @@ def test_what_a_job_says_is_no_error(tmp_path):
     assert asked.exit_code == 1 and "--shard 2/2 (1 batches)" in asked.stderr
     last = CliRunner().invoke(main, [*common, "--shard", "2/2"])
     assert last.exit_code == 0 and "2 of 2 images" in last.stdout
+    anew = CliRunner().invoke(main, [*common, "--shard", "1/2", "--overwrite"])
+    assert anew.exit_code == 1 and "do not go together" in anew.stderr
     wrong = CliRunner().invoke(main, [*common, "--shard", "3/2"])
     assert wrong.exit_code == 2 and "I/N" in wrong.stderr
 
