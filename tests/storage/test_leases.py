@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -65,6 +68,31 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over_at_on
     held(run.path / LOCK, process=gone, machine=locks._machine())
     with run.writing():
         pass
+
+
+KILLED = """
+import signal, sys
+import polars as pl
+from t2i_spatial.run import Run
+run = Run.open(sys.argv[1])
+with run.writing():
+    run.begin("detect", {"n": 2})
+    run.shards("detect").write(0, pl.DataFrame({"n": [1]}))
+    signal.raise_signal(signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(locks._machine() is None, reason="machines cannot be told apart here")
+def test_a_process_that_was_killed_loses_nothing_and_keeps_nobody_waiting(run):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(run.path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (run.path / LOCK).exists()
+    with run.writing():
+        run.begin("detect", {"n": 2})  # the same command
+        assert run.shards("detect").finished() == {0}
+        assert run.shards("detect").read(0)["n"].to_list() == [1]
+        run.finish("detect")
+    assert not (run.path / LOCK).exists()
 
 
 def test_a_lease_is_renewed_while_its_holder_works(run, monkeypatch):
