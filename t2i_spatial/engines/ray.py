@@ -113,7 +113,7 @@ def _connect(ray: Any, address: str) -> None:
         _require_answer(address)
     try:
         ray.init(address=address, namespace="t2i-spatial", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too; told in one line
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address == "auto" and isinstance(error, ConnectionError):
             first = "this machine belongs to no Ray cluster"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 
 import pytest
+
+from tests.limits import HANGS
 
 SLOW = {
     # a busy machine may be twenty times slower: nothing may be taken for dead because of that
@@ -14,7 +17,7 @@ SLOW = {
     "RAY_health_check_timeout_ms": "120000",
     "RAY_gcs_server_request_timeout_seconds": "600",
     "RAY_gcs_rpc_server_connect_timeout_s": "120",
-    "RAY_raylet_start_wait_time_s": "1200",
+    "RAY_gcs_server_port_wait_time_s": "1200",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_memory_monitor_refresh_ms": "0",
@@ -34,6 +37,8 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     made = Cluster()
+    patched = pytest.MonkeyPatch()
+    patched.setattr(ray._private.services, "get_node", patient(ray._private.services.get_node))
     try:
         made.add_node(include_dashboard=False, **NODE)
         made.add_node(**NODE)
@@ -54,11 +59,28 @@ def cluster():
             with contextlib.suppress(OSError):
                 os.kill(process.pid, signal.SIGKILL)
             process.wait()
+        patched.undo()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def patient(get_node):
+    """Ray gives a new node 30 seconds to be known, which no setting changes."""
+
+    def look(*arguments):
+        end = time.monotonic() + HANGS
+        while True:
+            try:
+                return get_node(*arguments)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    return look
 
 
 @pytest.fixture
