@@ -2,10 +2,13 @@
 
 CoMPaSS (Zhang et al. 2024), github.com/blurgyy/CoMPaSS at 4b51c28, `TENOR/`. In UNets
 (and, by analogy, Sana, PixArt and Wan, which read the text in cross-attention too), keys of every
-cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in MMDiT models (Flux, and by analogy
-SD3, AuraFlow and HunyuanImage), queries and keys of the text stream of the double blocks are made
-from `text + P`. P is the sinusoidal encoding of the token index. It has no weights, but a model
-trained with it must be used with it, so the flag is stored beside LoRA weights.
+cross-attention are `W_k(text + P)`, values stay `W_v(text)`; in models with double blocks (Flux,
+and by analogy SD3, Qwen-Image, FLUX.2, Chroma, AuraFlow, HunyuanImage and HiDream), queries and
+keys of the text stream of these blocks are made from `text + P`. Models of single blocks only
+(Z-Image, Lumina 2, CogView4, Krea 2) have no stream of text alone and are refused.
+
+P is the sinusoidal encoding of the token index. It has no weights, but a model trained with it must
+be used with it, so the flag is stored beside LoRA weights.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 _CROSS = re.compile(r"attn2\.to_k$")
-_DOUBLE = re.compile(r"(^|\.)(joint_)?transformer_blocks\.\d+\.attn\.add_[qk]_proj$")
+_DOUBLE = re.compile(
+    r"(^|\.)(joint_)?transformer_blocks\.\d+\.attn\.add_[qk]_proj$|\.attn1\.to_[qk]_t$"
+)
 
 
 def token_order(length: int, width: int) -> torch.Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note
+from t2i_spatial.training.attention_reading import read_attention
 from t2i_spatial.training.data import Example, fit_mask
 from t2i_spatial.training.families import Family
+from t2i_spatial.training.phrases import phrase_places
 from t2i_spatial.training.processes import Processes
 
 _GRID = 64
@@ -61,17 +63,21 @@ def use_explicit_attention(unet: Any) -> None:
     unet.set_attn_processor(ExplicitAttention())
 
 
-def collect_maps(unet: Any) -> list[Tensor]:
-    """Let a UNet leave the maps of its middle and upward cross-attention in the returned list.
+def collect_maps(denoiser: Any) -> list[Tensor]:
+    """Let a denoiser leave its maps of attention to text in the returned list.
+
+    Of a UNet, those of the middle and upward cross-attention; else as `read_attention`.
 
     Raises:
-        InputError: the denoiser is no UNet with text cross-attention.
+        InputError: the denoiser has no attention to text that can be read.
     """
+    if not hasattr(denoiser, "down_blocks"):
+        return read_attention(denoiser)
     maps: list[Tensor] = []
-    names = list(getattr(unet, "attn_processors", {}))
+    names = list(getattr(denoiser, "attn_processors", {}))
     if not any(_GROUNDED.match(name) for name in names):
         raise InputError("attention losses need a UNet with text cross-attention")
-    unet.set_attn_processor(
+    denoiser.set_attn_processor(
         {name: ExplicitAttention(maps if _GROUNDED.match(name) else None) for name in names}
     )
     return maps
@@ -126,46 +132,18 @@ def _shrunk(mask: Tensor, side: int) -> Tensor:
     return pooled[0, 0]
 
 
-def phrase_positions(
-    tokenizer: Any, text: str, phrase: str, phrases: Sequence[str] = ()
-) -> list[int] | None:
-    """Positions of a phrase's tokens in the encoded text, counting the start token; or `None`.
-
-    Args:
-        phrases: of all objects; "dog" is not looked for inside "hot dog" if that is one of them.
-    """
-    whole = tokenizer(text).input_ids
-    part, *others = (tokenizer(words).input_ids[1:-1] for words in (phrase, *phrases))
-    longer = [
-        range(start, start + len(other))
-        for other in others
-        if len(other) > len(part)
-        for start in _starts(whole, other)
-    ]
-    for start in _starts(whole, part):
-        end = start + len(part)
-        inside = any(place.start <= start and end <= place.stop for place in longer)
-        if end <= tokenizer.model_max_length and not inside:
-            return list(range(start, end))
-    return None
-
-
-def _starts(whole: list[int], part: list[int]) -> list[int]:
-    places = range(1, len(whole) - len(part))
-    return [start for start in places if whole[start : start + len(part)] == part]
-
-
 class Grounder:
-    """The attention losses of a training: maps of the UNet against the objects' places.
+    """The attention losses of a training: maps of the denoiser against the objects' places.
 
     Args:
-        family: the model; its UNet's attention is replaced by one whose maps can be read.
+        family: the model; its attention is replaced by one whose maps can be read.
         examples: the training set; objects whose phrase is not in the caption are left out.
         token, pixel: factors of the two losses (CoMPaSS: 1e-3 and 5e-5).
         size: side of the training images in pixels.
 
     Raises:
-        InputError: no UNet, or no example has an object whose phrase is in its caption.
+        InputError: attention or tokens that cannot be read, or no example has an object whose
+            phrase is in its caption.
     """
 
     def __init__(
@@ -216,7 +194,7 @@ def _places(family: Family, example: Example, size: int) -> list[tuple[list[int]
     places = []
     phrases = [item.phrase for item in example.objects]
     for item in example.objects:
-        positions = phrase_positions(family.pipe.tokenizer, example.text, item.phrase, phrases)
+        positions = phrase_places(family, example.text, item.phrase, phrases)
         if positions:
             mask = torch.from_numpy(fit_mask(example, item, size)).float()[None, None]
             grid = torch.nn.functional.adaptive_max_pool2d(mask, min(size, _GRID))[0, 0]

@@ -201,6 +201,8 @@ def _train(
             )
         if settings.gradient_checkpointing:
             raise InputError("attention losses and gradient checkpointing exclude each other")
+        if settings.compile and family.part != "unet":
+            raise InputError("attention losses and --compile exclude each other for transformers")
         grounder = Grounder(
             family, examples, size, token=settings.token_loss, pixel=settings.pixel_loss
         )

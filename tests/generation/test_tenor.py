@@ -128,6 +128,13 @@ def test_transformers_that_read_the_text_apart_from_the_image_have_it(family, la
     assert np.array_equal(image(), plain)
 
 
+def test_double_blocks_of_hidream_have_it():
+    from diffusers import HiDreamImageTransformer2DModel as Transformer
+
+    model = Transformer.from_pretrained(tiny_model("hidream"), subfolder="transformer")
+    assert len(add_token_order(model)) == 2 * model.config.num_layers
+
+
 def test_it_can_be_switched_off():
     model = unet()
     inputs = (torch.randn(1, 4, 16, 16), 5, torch.randn(1, 7, 32))

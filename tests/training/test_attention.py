@@ -18,11 +18,11 @@ from t2i_spatial.training.attention import (
     Grounder,
     collect_maps,
     grounding_losses,
-    phrase_positions,
     use_explicit_attention,
 )
 from t2i_spatial.training.data import fit_mask
 from t2i_spatial.training.families import find_family
+from t2i_spatial.training.phrases import phrase_positions
 from t2i_spatial.training.processes import Processes
 from t2i_spatial.training.sets.imagefolder import read_imagefolder
 from tests.tiny_models import clip_tokenizer, tiny_model
@@ -239,8 +239,8 @@ def test_where_the_losses_make_no_sense(folder, tmp_path):
     data = folder()
     with pytest.raises(InputError, match="exclude each other"):
         finetune(data, tmp_path / "a", settings(token_loss=1.0, gradient_checkpointing=True))
-    with pytest.raises(InputError, match="need a UNet"):
-        finetune(data, tmp_path / "b", settings("flux", token_loss=1.0))
+    with pytest.raises(InputError, match="cannot read ZImageTransformer2DModel: its text tokens"):
+        finetune(data, tmp_path / "b", settings("z_image", token_loss=1.0))
     bare = tmp_path / "bare"
     bare.mkdir()
     for k in range(4):
