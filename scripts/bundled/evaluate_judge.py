@@ -15,8 +15,8 @@ import numpy as np
 from common import BUNDLED, SIDE
 from judge_questions import OPPOSITE, Facts, scene_to_ask
 from PIL import Image
-from t2i_spatial.bundled.captions import plural
 
+from t2i_spatial.bundled.scene_captions import plural
 from t2i_spatial.bundled.scenes import COLOURS, NOUNS, render
 from t2i_spatial.judges import Asked, Picture, load_judge
 from t2i_spatial.metrics.spatial_vqa import parts_of

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from t2i_spatial.bundled.captions import describe, noun_phrase, plural
 
+from t2i_spatial.bundled.scene_captions import describe, noun_phrase, plural
 from t2i_spatial.bundled.scenes import COLOURS, NOUNS, TINTABLE, Scene, sample_scene
 from t2i_spatial.metrics.relations import relation_scores
 
@@ -113,7 +113,7 @@ def ask(facts: Facts, k: int, rng: np.random.Generator) -> Asked:
     if facts.holds[k]:
         kinds += ["relation"] * 8 + ["relation_choice"] * 8 + ["statement"] * 4
     if any(item.colour for item in facts.scenes[k].objects):
-        kinds += ["colour"] * 6
+        kinds += ["colour"] * 10
     if len(facts.counts(k)) > 1:
         kinds += ["size"]
     if max(facts.counts(k).values()) > 1:

@@ -6,9 +6,10 @@ questions of a picture share its tokens: they lie in one sequence behind the pic
 question sees another.
 
 Beside the answers, three things are taught directly: a projected patch in the middle of an object
-has to resemble the word of its noun, every patch has to tell where it is, and the word of a noun in
-a question has to tell, after the second layer, how many of it there are and where. Without that the
-first thousands of steps learn nothing but how answers look.
+has to resemble the word of its noun and to tell its colour, every patch has to tell where it is,
+and the word of a noun in a question has to tell, after the second layer, how many of it there are,
+and where and of which colour the only one is. Without that the first thousands of steps learn
+nothing but how answers look.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from common import (
     to_tensor,
 )
 from judge_questions import Asked, Facts, ask, scene_to_ask
-from t2i_spatial.bundled.captions import plural
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPVisionConfig,
@@ -44,7 +44,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from t2i_spatial.bundled.scenes import NOUNS, Scene, render
+from t2i_spatial.bundled.scene_captions import plural
+from t2i_spatial.bundled.scenes import COLOURS, NOUNS, Scene, SceneObject, render
 
 PATCH = 8
 IMAGE_TOKENS = (SIDE // PATCH) ** 2
@@ -140,27 +141,38 @@ def corpus(rng: np.random.Generator, scenes: int = 1500) -> list[str]:
     return [text for pair in asked for text in pair]
 
 
-def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int]]:
-    """(patch, noun) of the patches whose centre lies in the middle half of an object's box."""
+def colour_of(item: SceneObject) -> int:
+    """Number of the tint; -1 for an object in its own colours, which have no one name."""
+    return -1 if item.colour is None else list(COLOURS).index(item.colour)
+
+
+def spots(scene: Scene, boxes: np.ndarray) -> list[tuple[int, int, int]]:
+    """(patch, noun, colour) of patches whose centre lies in the middle half of an object's box."""
     steps = (np.arange(SIDE // PATCH) + 0.5) * PATCH
     found = {}
     for item, (x1, y1, x2, y2) in zip(scene.objects, boxes, strict=True):
         dx, dy = (x2 - x1) / 4, (y2 - y1) / 4
         for row in np.flatnonzero((steps > y1 + dy) & (steps < y2 - dy)):
             for column in np.flatnonzero((steps > x1 + dx) & (steps < x2 - dx)):
-                found[int(row) * (SIDE // PATCH) + int(column)] = NOUNS.index(item.noun)
-    return sorted(found.items())  # later objects cover earlier ones
+                patch = int(row) * (SIDE // PATCH) + int(column)
+                found[patch] = (NOUNS.index(item.noun), colour_of(item))
+    # later objects cover earlier ones
+    return [(patch, *known) for patch, known in sorted(found.items())]
 
 
-def told(scene: Scene, boxes: np.ndarray) -> list[tuple[int, float, float]]:
-    """Of every noun: how many there are, and the place of the only one (NaN otherwise)."""
+def told(scene: Scene, boxes: np.ndarray) -> list[tuple[int, float, float, int]]:
+    """Of every noun: how many there are, and the place (NaN) and colour (-1) of the only one."""
     found = []
     for noun in NOUNS:
-        own = [box for item, box in zip(scene.objects, boxes, strict=True) if item.noun == noun]
-        x, y = (np.nan, np.nan)
+        own = [
+            (item, box) for item, box in zip(scene.objects, boxes, strict=True) if item.noun == noun
+        ]
+        x, y, colour = (np.nan, np.nan, -1)
         if len(own) == 1:
-            x, y = (own[0][:2] + own[0][2:]) / (2 * SIDE) - 0.5
-        found.append((len(own), float(x), float(y)))
+            item, box = own[0]
+            x, y = (box[:2] + box[2:]) / (2 * SIDE) - 0.5
+            colour = colour_of(item)
+        found.append((len(own), float(x), float(y), colour))
     return found
 
 
@@ -225,10 +237,10 @@ class Batch:
         start, answer, end = tokens.convert_tokens_to_ids([USER, ASSISTANT, END])
         self.prefix = [start] + [tokens.convert_tokens_to_ids(IMAGE)] * IMAGE_TOKENS
         head = len(self.prefix)
-        self.nouns: list[tuple[int, int, int, float, float]] = []
+        self.nouns: list[tuple[int, int, int, float, float, int]] = []
         rows = []
         for row, of_picture in enumerate(self.asked):
-            known = told(bank.scenes[chosen[row]], bank.boxes[chosen[row]])
+            facts_of = told(bank.scenes[chosen[row]], bank.boxes[chosen[row]])
             ids, labels, places, part = list(self.prefix), [-100] * head, list(range(head)), []
             part = [0] * head
             texts = tokens([q.text for q in of_picture])["input_ids"]
@@ -236,7 +248,7 @@ class Batch:
             for number, (text, reply) in enumerate(zip(texts, replies, strict=True), 1):
                 own = [*text, answer, *reply, end]
                 self.nouns += [
-                    (row, len(ids) + k, *known[nouns[token]])
+                    (row, len(ids) + k, *facts_of[nouns[token]])
                     for k, token in enumerate(text)
                     if token in nouns
                 ]
@@ -267,29 +279,37 @@ class Grounding(torch.nn.Module):
         self.words = words
         self.count = torch.nn.Linear(width, 5)
         self.where = torch.nn.Linear(width, 2)
+        self.tint = torch.nn.Linear(width, len(COLOURS))
+        self.colour = torch.nn.Linear(width, len(COLOURS))
         steps = (torch.arange(SIDE // PATCH) + 0.5) / (SIDE // PATCH) - 0.5
         grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
         self.register_buffer("grid", grid.reshape(-1, 2))
 
     def forward(self, patches: torch.Tensor, nouns: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Loss of patches (b, tokens, width) against the embeddings (n, width) of the nouns."""
-        where = [
-            (row, patch, noun) for row, found in enumerate(batch.spots) for patch, noun in found
-        ]
-        rows, cells, labels = torch.tensor(where, device=patches.device).T
-        named = F.normalize(patches[rows, cells].float(), dim=-1)
-        logits = self.scale * named @ F.normalize(nouns.float(), dim=-1).T
+        where = [(row, *spot) for row, found in enumerate(batch.spots) for spot in found]
+        rows, cells, labels, tints = torch.tensor(where, device=patches.device).T
+        inside = patches[rows, cells].float()
+        logits = self.scale * F.normalize(inside, dim=-1) @ F.normalize(nouns.float(), dim=-1).T
         placed = (self.place(patches).float() - self.grid).pow(2).mean()
-        return F.cross_entropy(logits, labels) + 10 * placed
+        return F.cross_entropy(logits, labels) + 10 * placed + known(self.tint(inside), tints)
 
     def of_nouns(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Loss of what the nouns of questions know (b, tokens, width) of the picture."""
-        rows, places, counts, x, y = zip(*batch.nouns, strict=True)
-        known = hidden[list(rows), list(places)].float()
-        truth = torch.tensor(list(zip(x, y, strict=True)), device=known.device)
+        rows, places, counts, x, y, colours = zip(*batch.nouns, strict=True)
+        words = hidden[list(rows), list(places)].float()
+        truth = torch.tensor(list(zip(x, y, strict=True)), device=words.device)
         single = truth[:, 0].isfinite()
-        counted = F.cross_entropy(self.count(known), torch.tensor(counts, device=known.device))
-        return counted + 10 * (self.where(known)[single] - truth[single]).pow(2).mean()
+        counted = F.cross_entropy(self.count(words), torch.tensor(counts, device=words.device))
+        placed = (self.where(words)[single] - truth[single]).pow(2).mean()
+        tinted = known(self.colour(words), torch.tensor(colours, device=words.device))
+        return counted + 10 * placed + tinted
+
+
+def known(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over the labels that are not -1; 0 where none is."""
+    total = F.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def answers(
@@ -341,6 +361,8 @@ def quality(
         kind = "choice" if reply in "ABCDE" else "count" if reply.isdigit() else "exists"
         if kind == "exists" and any(word in text for word in words):
             kind = "relation"
+        if any(f" {colour}" in text for colour in COLOURS):
+            kind = "colour"
         groups.setdefault(kind, []).append(value)
     return " ".join(f"{kind} {100 * np.mean(v):.1f}" for kind, v in sorted(groups.items()))
 
