@@ -95,10 +95,12 @@ def main() -> None:
             order = list(engines) if number % 2 == 0 else list(reversed(engines))
             for name in order:
                 folder = Path(scratch) / f"{name}-{number}"
-                start, rate, batch = measure(engines[name], plan, folder)
-                rates[name].append(rate)
+                one = measure(engines[name], plan, folder)
+                rates[name].append(one.rate)
                 print(
-                    f"{name:5}  first batch {start:5.1f} s  {rate:6.2f} img/s  {batch:.2f} s/batch"
+                    f"{name:5}  first batch {one.start:5.1f} s  {one.rate:6.2f} img/s  "
+                    f"{one.batch:.2f} s/batch  at work {one.at_work:.1%}",
+                    flush=True,
                 )
         equal = same(Path(scratch) / "local-0", Path(scratch) / "ray-0")
     ratio = statistics.median(rates["ray"]) / statistics.median(rates["local"])
