@@ -25,6 +25,8 @@ def set_verbose(verbose: bool) -> None:
     """Show messages of libraries, and where errors came from (`-v`), or no longer."""
     global _verbose
     _verbose = verbose
+    # peft loads it where it is installed; it then warns of kernels that nobody asked for
+    logging.getLogger("bitsandbytes").setLevel(logging.NOTSET if verbose else logging.ERROR)
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
