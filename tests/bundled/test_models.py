@@ -64,13 +64,15 @@ def detector():
 def test_loading_and_generating_warn_about_nothing(caplog):
     import diffusers
     import transformers
+    from diffusers import AutoPipelineForText2Image
 
+    caplog.clear()  # what libraries say of one another when they are imported
     diffusers.utils.logging.enable_propagation()
     transformers.utils.logging.enable_propagation()
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("error", FutureWarning)
-        pipe = diffusers.AutoPipelineForText2Image.from_pretrained(bundled.generator_path())
+        pipe = AutoPipelineForText2Image.from_pretrained(bundled.generator_path())
         pipe.set_progress_bar_config(disable=True)
         pipe("a cat", num_inference_steps=2)
         transformers.OwlViTForObjectDetection.from_pretrained(bundled.detector_path())
