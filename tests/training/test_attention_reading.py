@@ -146,7 +146,8 @@ def test_attention_is_drawn_into_the_mask(name, tmp_path, capsys):
         objects = [{"phrase": "cat", "box": [0, 0, SIZE // 2, SIZE]}]
         lines.append(json.dumps({"file_name": f"{k}.png", "text": "a cat", "objects": objects}))
     (data / "metadata.jsonl").write_text("\n".join(lines))
-    options = {"steps": 11, "learning_rate": 2e-2, "caption_dropout": 0.0, "max_grad_norm": 100.0}
+    options = {"steps": 20, "learning_rate": 2e-2, "caption_dropout": 0.0, "max_grad_norm": 100.0}
+    options["resolution"] = SIZE
     finetune(data, tmp_path / "with", settings(name, **options, token_loss=1e3))
     assert "attention losses on 4 of 4 images" in capsys.readouterr().err
     with pytest.raises(InputError, match="--compile exclude each other"):
