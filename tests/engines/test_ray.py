@@ -76,11 +76,20 @@ def test_a_node_that_dies_takes_no_batch_with_it(run, cluster, ray_engine, tmp_p
         cluster.remove_node(doomed, allow_graceful=False)
 
 
-def test_a_node_without_the_model_takes_no_part(run, cluster, ray_engine, capsys):
-    head = cluster.head_node.node_id
-    run_batches(run, "square", BATCHES, LoadsNowhere(head), engine=ray_engine())
+def test_a_node_without_the_model_takes_no_part(run, cluster, ray_engine, tmp_path, monkeypatch):
+    from t2i_spatial.engines import ray
+
+    told, marker = [], tmp_path / "told"
+
+    def tell(text):
+        told.append(text)
+        marker.touch()  # before that the other node does nothing, however fast it is
+
+    monkeypatch.setattr(ray, "note", tell)
+    workers = LoadsNowhere(cluster.head_node.node_id, str(marker))
+    run_batches(run, "square", BATCHES, workers, engine=ray_engine())
     assert run.shards("square").read_all(SCHEMA)["n"].to_list() == SQUARES
-    assert "takes no part: no weights here" in capsys.readouterr().err
+    assert "takes no part: no weights here" in "".join(told)
     run.begin("none", {})
     with pytest.raises(T2ISpatialError, match="no weights here"):
         run_batches(run, "none", BATCHES, LoadsNowhere(""), engine=ray_engine())
