@@ -9,13 +9,13 @@ its class in diffusers, it stands here. Text encoders count by their published n
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import diffusers
+from generated_table import GeneratedTable
 from torch import nn
 
 from t2i_spatial.training.families import FAMILIES
@@ -186,10 +186,11 @@ def table() -> str:
         "| model | denoiser | text encoders | 16 bits | 8 | 4 | 16, checkpointing | 8 | 4 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *map(_row, MODELS)]) + "\n"
+    return "\n".join([*lines, *map(row, MODELS)]) + "\n"
 
 
-def _row(model: Published) -> str:
+def row(model: Published) -> str:
+    """The row of one model."""
     denoiser = hollow(model)
     count = sum(p.numel() for p in denoiser.parameters())
     texts = sum(model.encoders)
@@ -211,22 +212,7 @@ def _targets(denoiser: nn.Module) -> list[str]:
     return list(family.attention) if family else ["to_q", "to_k", "to_v", "to_out.0"]
 
 
-def page(text: str) -> str:
-    """The page with a current table."""
-    before, rest = text.split(START)
-    return before + START + table() + rest[rest.index(END) :]
-
-
-def main() -> int:
-    """Write or check."""
-    text = PAGE.read_text("utf-8")
-    if "--check" in sys.argv[1:]:
-        if page(text) != text:
-            print(f"{PAGE} is not current: run python scripts/memory_table.py")
-        return int(page(text) != text)
-    PAGE.write_text(page(text), "utf-8")
-    return 0
-
+TABLE = GeneratedTable(PAGE, START, END, table)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(TABLE.main())

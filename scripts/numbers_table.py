@@ -6,8 +6,9 @@ python scripts/numbers_table.py --check  # exit with 1 when it is not current
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+from generated_table import GeneratedTable
 
 from t2i_spatial.metrics import PROTOCOLS
 from t2i_spatial.metrics.base import Metric
@@ -43,22 +44,7 @@ def _row(kind: type[Metric], name: str, rate: Rate) -> str:
     )
 
 
-def page(text: str) -> str:
-    """The page with a current table."""
-    before, rest = text.split(START)
-    return before + START + table() + rest[rest.index(END) :]
-
-
-def main() -> int:
-    """Write or check."""
-    text = PAGE.read_text("utf-8")
-    if "--check" in sys.argv[1:]:
-        if page(text) != text:
-            print(f"{PAGE} is not current: run python scripts/numbers_table.py")
-        return int(page(text) != text)
-    PAGE.write_text(page(text), "utf-8")
-    return 0
-
+TABLE = GeneratedTable(PAGE, START, END, table)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(TABLE.main())

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 
 def load_script(name: str) -> ModuleType:
     """`scripts/NAME.py`, run as a module."""
@@ -15,5 +17,7 @@ def load_script(name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(file.parent))  # as when it is run: scripts share modules
+        spec.loader.exec_module(module)
     return module

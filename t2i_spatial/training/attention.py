@@ -11,7 +11,7 @@ from torch import Tensor
 
 from t2i_spatial.errors import InputError
 from t2i_spatial.progress import note
-from t2i_spatial.training.attention_reading import read_attention
+from t2i_spatial.training.attention_reading import layers_with_text, read_attention
 from t2i_spatial.training.data import Example, fit_mask
 from t2i_spatial.training.families import Family
 from t2i_spatial.training.phrases import phrase_places
@@ -71,16 +71,33 @@ def collect_maps(denoiser: Any) -> list[Tensor]:
     Raises:
         InputError: the denoiser has no attention to text that can be read.
     """
-    if not hasattr(denoiser, "down_blocks"):
+    if not _is_unet(denoiser):
         return read_attention(denoiser)
+    check_readable(denoiser)
     maps: list[Tensor] = []
-    names = list(getattr(denoiser, "attn_processors", {}))
-    if not any(_GROUNDED.match(name) for name in names):
-        raise InputError("attention losses need a UNet with text cross-attention")
     denoiser.set_attn_processor(
-        {name: ExplicitAttention(maps if _GROUNDED.match(name) else None) for name in names}
+        {
+            name: ExplicitAttention(maps if _GROUNDED.match(name) else None)
+            for name in denoiser.attn_processors
+        }
     )
     return maps
+
+
+def check_readable(denoiser: Any) -> None:
+    """Refuse a denoiser whose maps `collect_maps` cannot collect; it may be without weights.
+
+    Raises:
+        InputError: as `collect_maps`.
+    """
+    if not _is_unet(denoiser):
+        layers_with_text(denoiser)
+    elif not any(_GROUNDED.match(name) for name in getattr(denoiser, "attn_processors", {})):
+        raise InputError("attention losses need a UNet with text cross-attention")
+
+
+def _is_unet(denoiser: Any) -> bool:
+    return hasattr(denoiser, "down_blocks")
 
 
 def grounding_losses(
@@ -136,7 +153,7 @@ class Grounder:
     """The attention losses of a training: maps of the denoiser against the objects' places.
 
     Args:
-        family: the model; its attention is replaced by one whose maps can be read.
+        family: the model, which may still be without weights.
         examples: the training set; objects whose phrase is not in the caption are left out.
         token, pixel: factors of the two losses (CoMPaSS: 1e-3 and 5e-5).
         size: side of the training images in pixels.
@@ -156,7 +173,8 @@ class Grounder:
         pixel: float,
     ) -> None:
         self.token, self.pixel = token, pixel
-        self.maps = collect_maps(family.denoiser)
+        self.maps: list[Tensor] = []
+        check_readable(family.denoiser)
         self.objects = [_places(family, example, size) for example in examples]
         found = sum(map(bool, self.objects))
         if not found:
@@ -164,6 +182,10 @@ class Grounder:
                 "attention losses need `objects` (phrase and box or mask) in metadata.jsonl"
             )
         note(f"attention losses on {found} of {len(examples)} images")
+
+    def attach(self, denoiser: Any) -> None:
+        """Replace the attention of a denoiser by one whose maps can be read."""
+        self.maps = collect_maps(denoiser)
 
     def __call__(
         self, chosen: Sequence[int], dropped: Sequence[bool], processes: Processes

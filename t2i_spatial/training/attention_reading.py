@@ -63,11 +63,8 @@ UNREAD: Mapping[str, str] = {
 """Why the attention of a denoiser is not read."""
 
 
-def read_attention(denoiser: Any) -> list[Tensor]:
-    """Let a transformer leave its maps in the returned list: (images, heads, pixels, tokens).
-
-    Blocks of the middle half count, where text decides about places; there is no published choice
-    for transformers. Maps are kept only while gradients are.
+def layers_with_text(denoiser: Any) -> list[str]:
+    """Names of the layers of a transformer whose attention to text can be read.
 
     Raises:
         InputError: a denoiser whose attention to text is not known; says why.
@@ -75,9 +72,23 @@ def read_attention(denoiser: Any) -> list[Tensor]:
     kind = type(denoiser).__name__
     reading = READINGS.get(kind)
     names = [n for n, _ in denoiser.named_modules() if reading and re.match(reading.layers, n)]
-    if reading is None or not names:
+    if not names:
         reason = UNREAD.get(kind, "its attention to text is not known here")
         raise InputError(f"attention losses cannot read {kind}: {reason}")
+    return names
+
+
+def read_attention(denoiser: Any) -> list[Tensor]:
+    """Let a transformer leave its maps in the returned list: (images, heads, pixels, tokens).
+
+    Blocks of the middle half count, where text decides about places; there is no published choice
+    for transformers. Maps are kept only while gradients are.
+
+    Raises:
+        InputError: as `layers_with_text`.
+    """
+    names = layers_with_text(denoiser)
+    reading = READINGS[type(denoiser).__name__]
     maps: list[Tensor] = []
     mode = _Reader(reading, maps, _registers(denoiser))
     if reading.joint:

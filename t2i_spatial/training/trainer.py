@@ -187,25 +187,15 @@ def _train(
     captions = Captions(examples)
     captions.check_length(family, settings.truncate_captions)
     size = _size(family, source.name, settings.resolution)
+    grounder = _grounder(family, examples, size, settings)
     latents = _cache(parts, family, examples, captions, size, settings)
     adapters = Adapters(family, settings)
     if lora is not None:
         adapters.start_from(family.pipe, lora)
     if settings.tenor:
         add_token_order(family.denoiser)
-    grounder = None
-    if settings.token_loss or settings.pixel_loss:
-        if any(example.more for example in examples):
-            raise InputError(
-                "attention losses need one caption for each image; choose it with --caption-column"
-            )
-        if settings.gradient_checkpointing:
-            raise InputError("attention losses and gradient checkpointing exclude each other")
-        if settings.compile and family.part != "unet":
-            raise InputError("attention losses and --compile exclude each other for transformers")
-        grounder = Grounder(
-            family, examples, size, token=settings.token_loss, pixel=settings.pixel_loss
-        )
+    if grounder is not None:
+        grounder.attach(family.denoiser)
     elif device == "cpu" and precision == "bf16" and family.part == "unet":
         use_explicit_attention(family.denoiser)
     if settings.gradient_checkpointing:
@@ -247,6 +237,23 @@ def _train(
     if processes.is_first:
         write_json(output / FLAGS_FILE, record | {"finished": result})
     return result
+
+
+def _grounder(
+    family: Family, examples: Sequence[Example], size: int, settings: FinetuneSettings
+) -> Grounder | None:
+    """The attention losses, if any are wanted; what they cannot do is refused before all work."""
+    if not settings.token_loss and not settings.pixel_loss:
+        return None
+    if any(example.more for example in examples):
+        raise InputError(
+            "attention losses need one caption for each image; choose it with --caption-column"
+        )
+    if settings.gradient_checkpointing:
+        raise InputError("attention losses and gradient checkpointing exclude each other")
+    if settings.compile and family.part != "unet":
+        raise InputError("attention losses and --compile exclude each other for transformers")
+    return Grounder(family, examples, size, token=settings.token_loss, pixel=settings.pixel_loss)
 
 
 def _cache(

@@ -124,7 +124,7 @@ def test_a_mean_without_a_lower_end_is_compared_on_its_own_scale():
 
 def test_the_table_of_the_documentation_is_current():
     script = load_script("numbers_table")
-    text = script.PAGE.read_text("utf-8")
-    assert script.page(text) == text, "run scripts/numbers_table.py"
+    text = script.TABLE.file.read_text("utf-8")
+    assert script.TABLE.page(text) == text, "run scripts/numbers_table.py"
     for name in ("VISOR_cond", "prompts_correct", "probability"):
         assert f"| `{name}` |" in text

@@ -12,6 +12,7 @@ from t2i_spatial.errors import InputError, PlanMismatchError
 from t2i_spatial.generation.parts import Parts
 from t2i_spatial.training import finetune
 from t2i_spatial.training.loop import Loop
+from tests.scripts import load_script
 from tests.tiny_models import SIZE, tiny_model
 from tests.training.lora_runs import LORA, TEXT, settings, weights
 
@@ -97,3 +98,13 @@ def test_packing_is_part_of_the_plan(data, tmp_path):
     assert (tmp_path / LORA).exists()
     with pytest.raises(PlanMismatchError, match="base_bits: None there, 4 now"):
         finetune(data, tmp_path, settings(steps=1, base_bits=4), resume=True)
+
+
+def test_the_table_of_the_documentation_is_current():
+    """Two of its models; the others take a while to build, even without weights."""
+    script = load_script("memory_table")
+    text = script.TABLE.file.read_text("utf-8")
+    few = [model for model in script.MODELS if model.title in ("SD 1.5", "PixArt-Σ")]
+    assert len(few) == 2
+    for model in few:
+        assert script.row(model) in text.splitlines(), "run scripts/memory_table.py"
