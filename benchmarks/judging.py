@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import io
 import json
+import queue
 import tempfile
 import threading
 import time
@@ -55,7 +56,7 @@ def picture(side: int = 256) -> Picture:
 
 def serve() -> int:
     """A server that takes `WAYS` requests at a time; returns its port."""
-    ready: list[int] = []
+    port: queue.SimpleQueue[int] = queue.SimpleQueue()
     free = asyncio.Semaphore(WAYS)
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,13 +77,11 @@ def serve() -> int:
 
     async def run() -> None:
         server = await asyncio.start_server(one, "127.0.0.1", 0, limit=2**24)
-        ready.append(server.sockets[0].getsockname()[1])
+        port.put(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     threading.Thread(target=lambda: asyncio.run(run()), daemon=True).start()
-    while not ready:
-        time.sleep(0.01)
-    return ready[0]
+    return port.get()
 
 
 def best(work: Callable[[], object], times: int = 5) -> float:
