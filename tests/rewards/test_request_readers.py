@@ -12,7 +12,7 @@ import pytest
 
 from t2i_spatial.rewards.server import bodies, request_readers
 from t2i_spatial.rewards.server.guard import Refused
-from t2i_spatial.rewards.server.request_readers import RequestReaders, until_gone, while_wanted
+from t2i_spatial.rewards.server.request_readers import RequestReaders, while_wanted
 from tests.rewards.conftest import RunningServer, encoded, item, scene_image
 
 
@@ -94,13 +94,14 @@ def test_reading_ends_with_the_next_item_when_nobody_waits(why):
 
 def test_slow_prompts_hold_no_other_request(server: RunningServer, http, monkeypatch):
     """While a prompt is being parsed, pages are served; when the client is gone, parsing ends."""
-    begun, go_on, gone, ended = (threading.Event() for _ in range(4))
-    parsed = []
+    begun, go_on, ended = (threading.Event() for _ in range(3))
+    parsed, unwanted = [], []
     whole = bodies.as_prompt
 
     def slow(asked: Any, *rest: Any) -> Any:
         if isinstance(asked, str) and asked.startswith("slow"):
             parsed.append(asked)
+            unwanted.append(request_readers._stop.get())
             begun.set()
             assert go_on.wait(60)
         return whole(asked, *rest)
@@ -112,13 +113,8 @@ def test_slow_prompts_hold_no_other_request(server: RunningServer, http, monkeyp
             if go_on.is_set():  # it is the slow one that ends
                 ended.set()
 
-    async def left(request: Any) -> None:
-        await until_gone(request)
-        gone.set()
-
     monkeypatch.setattr(bodies, "as_prompt", slow)
     monkeypatch.setattr(bodies, "while_wanted", pairs)
-    monkeypatch.setattr(request_readers, "until_gone", left)
     picture = encoded(scene_image("cat", "left of", "dog"))
     wire = http.build_request(
         "POST", "/score", json={"items": [item(picture, f"slow cat {i}") for i in range(3)]}
@@ -131,7 +127,7 @@ def test_slow_prompts_hold_no_other_request(server: RunningServer, http, monkeyp
         assert http.get("/health").status_code == 200
         answer = http.post("/score", json={"items": [item(picture)]})
         assert answer.status_code == 200
-    assert gone.wait(60)
+    assert unwanted[0].wait(60)
     go_on.set()
     assert ended.wait(60)
     assert parsed == ["slow cat 0"]

@@ -62,13 +62,14 @@ async def _serve(
     try:
         await pool.start()
         config.app = create_app(settings, pool, monitoring)
-        note(f"serving on http://{host}:{socket.getsockname()[1]}")
         server = uvicorn.Server(config)
         # uvicorn's own handling kills the process with the signal before the workers are stopped
         server.capture_signals = contextlib.nullcontext
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
+        socket.listen(config.backlog)  # whoever waits for the next line may ask at once
+        note(f"serving on http://{host}:{socket.getsockname()[1]}")
         await server.serve(sockets=[socket])
     finally:
         socket.close()
